@@ -1,0 +1,1 @@
+"""The suite that judges a quantization backend against the frozen vectors."""

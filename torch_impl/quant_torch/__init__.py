@@ -1,0 +1,1 @@
+"""A quantizer for PyTorch models: configure, prepare, calibrate or train, finalize, export."""

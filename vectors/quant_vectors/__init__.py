@@ -1,0 +1,1 @@
+"""Frozen answers of the reference, and the loader that checks them before use."""
