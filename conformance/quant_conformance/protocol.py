@@ -1,0 +1,181 @@
+"""The protocol a backend implements to be judged: one class, and of its methods what it has.
+
+A backend is the thin file between the suite and a real system. It converts numpy arrays to
+whatever the system takes, calls the system, and converts the answer back. It must not repair
+answers: what the system says is what is judged.
+
+Rules that the runner relies on:
+
+* A method that a backend leaves out is ``unsupported``; so is a case for which the method raises
+  ``NotImplementedError`` (its text becomes the reason) or for which ``supports`` gives a reason.
+* The system under test is imported when the backend is constructed, or later, never when the
+  backend's module is imported. A missing package (``requires``, or an ``ImportError`` from the
+  constructor) makes the backend ``unavailable`` with its ``pip`` line.
+* Inputs are fresh, contiguous, native-endian copies; to write into them is reported as wrong.
+* Answers are numpy arrays of exactly the documented shape and dtype.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import metadata, util
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from quant_reference import QParams, QuantizationSpec
+    from quant_vectors import Case
+
+Array = NDArray[Any]
+
+
+class Backend:
+    """Base class of every judged system; override what the system offers.
+
+    Arrays named ``x`` are float32, float16 or ``ml_dtypes.bfloat16``. Codes are int8 for signed
+    integer formats, uint8 for unsigned ones, and uint8 bit codes for float formats (float4 in the
+    low nibble). ``fmt`` is a canonical format name such as ``"float8_e4m3fn"`` or ``"int4"``.
+
+    Attributes:
+        name: what reports call the backend.
+        requires: distribution names of the packages that it needs, e.g. ``("onnxruntime",)``.
+            ``"dist=module"`` gives the import name where it differs from the distribution's.
+        pip: the line that installs them; by default ``pip install`` and ``requires``.
+        isolated: run in a child process with a time limit per case, because the system can
+            crash or hang.
+        policies: choices that the system documents, policy name to choice; the report sets them
+            beside the choices it observed.
+    """
+
+    name: str = ""
+    requires: ClassVar[tuple[str, ...]] = ()
+    pip: ClassVar[str] = ""
+    isolated: ClassVar[bool] = False
+    policies: ClassVar[Mapping[str, str]] = {}
+
+    def versions(self) -> dict[str, str]:
+        """Returns package name to installed version, of ``requires`` by default."""
+        return {dist: metadata.version(dist) for dist, _ in required_packages(type(self))}
+
+    def supports(self, case: Case) -> str | None:
+        """Returns why this case cannot be asked of the system, or None if it can."""
+        return None
+
+    def selects(self, case: Case, tier: str) -> bool:
+        """Returns whether the case belongs to ``tier`` ("quick" or "full") for this backend.
+
+        For systems where one case costs seconds; a case left out gets no verdict at all.
+        """
+        return True
+
+    def encode(self, x: Array, fmt: str) -> Array:
+        """Encodes float32 ``x`` into codes of the same shape: one rounding, ties to even."""
+        raise NotImplementedError
+
+    def decode(self, codes: Array, fmt: str) -> Array:
+        """Decodes codes into the float32 values of the same shape."""
+        raise NotImplementedError
+
+    def pack(self, codes: Array, fmt: str, order: str) -> Array:
+        """Packs sub-byte codes into 1-D uint8, ``order`` being "low_first" or "high_first"."""
+        raise NotImplementedError
+
+    def unpack(self, packed: Array, fmt: str, order: str, count: int) -> Array:
+        """Unpacks 1-D uint8 into the first ``count`` codes, 1-D."""
+        raise NotImplementedError
+
+    def value_range(self, x: Array, spec: QuantizationSpec, target: str) -> tuple[Array, Array]:
+        """Returns (lo, hi), one entry per block, for target "weight" or "activation"."""
+        raise NotImplementedError
+
+    def qparams(self, x: Array, spec: QuantizationSpec, target: str) -> QParams:
+        """Returns the quantization parameters of ``x``, arrays of x's rank, one entry per block.
+
+        ``scale`` is required, ``zero_point`` too under the formulation "zp" and ``minval`` under
+        "minval"; a further field is judged only if it is given.
+        """
+        raise NotImplementedError
+
+    def quantize(self, x: Array, spec: QuantizationSpec, qparams: QParams) -> Array:
+        """Quantizes ``x`` into codes of the same shape."""
+        raise NotImplementedError
+
+    def dequantize(self, codes: Array, spec: QuantizationSpec, qparams: QParams) -> Array:
+        """Dequantizes codes into float32 of the same shape."""
+        raise NotImplementedError
+
+    def fake_quantize(self, x: Array, spec: QuantizationSpec, qparams: QParams) -> Array:
+        """Quantizes and dequantizes ``x``; the result has x's shape and dtype."""
+        raise NotImplementedError
+
+    def gradient(self, x: Array, grad: Array, spec: QuantizationSpec, qparams: QParams) -> Array:
+        """Returns dL/dx of fake_quantize for dL/dx' = ``grad``, in x's dtype."""
+        raise NotImplementedError
+
+    def observe(
+        self,
+        batches: Sequence[Array],
+        spec: QuantizationSpec,
+        target: str,
+        kind: str,
+        averaging_constant: float = 0.01,
+    ) -> QParams:
+        """Returns the qparams after the last batch.
+
+        Args:
+            batches: the tensors in the order in which the observer sees them.
+            spec: the quantization spec.
+            target: "weight" or "activation".
+            kind: "static", "moving_average", "global_minmax" or "dynamic".
+            averaging_constant: weight of the new batch in a moving average.
+        """
+        raise NotImplementedError
+
+    def default_axis(self, module_kind: str, granularity: Any) -> int:
+        """Returns the axis for a granularity without one, e.g. of a "ConvTranspose2d" weight.
+
+        Args:
+            module_kind: a torch module class name.
+            granularity: a ``quant_reference`` granularity whose axis is None.
+        """
+        raise NotImplementedError
+
+    def validate_spec(self, mapping: Mapping[str, Any]) -> None:
+        """Returns if ``mapping`` describes a legal spec, raises (a ValueError, say) if not."""
+        raise NotImplementedError
+
+
+def implements(backend: Backend, method: str) -> bool:
+    """Tells whether ``backend`` has its own ``method`` and not only the base class's stub."""
+    own = getattr(type(backend), method, None)
+    return method in vars(backend) or own is not getattr(Backend, method, None)
+
+
+def required_packages(backend: type[Backend]) -> list[tuple[str, str]]:
+    """Splits ``requires`` into (distribution, import name) pairs."""
+    pairs = (entry.partition("=") for entry in backend.requires)
+    return [(dist, module or dist.replace("-", "_")) for dist, _, module in pairs]
+
+
+def pip_line(backend: type[Backend]) -> str:
+    """Returns the line that installs what the backend needs."""
+    return backend.pip or "pip install " + " ".join(d for d, _ in required_packages(backend))
+
+
+def missing_packages(backend: type[Backend]) -> list[str]:
+    """Returns the distributions among ``requires`` whose module cannot be found."""
+    return [dist for dist, module in required_packages(backend) if not _findable(module)]
+
+
+def _findable(module: str) -> bool:
+    try:
+        return util.find_spec(module) is not None
+    except ModuleNotFoundError:  # a parent package of a dotted name is missing
+        return False
+
+
+def as_native(value: Array) -> Array:
+    """Returns ``value`` as a contiguous array of native byte order (a copy only if needed)."""
+    return np.ascontiguousarray(value, dtype=value.dtype.newbyteorder("="))

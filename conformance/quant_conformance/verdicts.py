@@ -1,0 +1,89 @@
+"""The words a case is judged with, and what is recorded beside them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Verdict(StrEnum):
+    """What the suite says of one case of one backend."""
+
+    EXACT = "exact"
+    """The bits agree with the one legal answer."""
+    POLICY = "policy"
+    """The spec names several legal answers; this is one of them, and the result says which."""
+    WRONG = "wrong"
+    """The answer is none that the spec allows, or it is no answer of the right shape and dtype."""
+    UNSUPPORTED = "unsupported"
+    """The system does not offer this; the result says why."""
+    UNAVAILABLE = "unavailable"
+    """A package that the backend needs is not installed; the result holds the pip line."""
+    CRASHED = "crashed"
+    """The backend raised, exited or died."""
+    TIMED_OUT = "timed_out"
+    """The backend gave no answer within the time limit."""
+    EXPECTED = "expected"
+    """A failure that the backend's expectations file names, with its reason."""
+
+
+FAILURES = frozenset({Verdict.WRONG, Verdict.CRASHED, Verdict.TIMED_OUT})
+"""Verdicts that fail a run."""
+
+RANK = {
+    Verdict.EXACT: 0,
+    Verdict.POLICY: 0,
+    Verdict.EXPECTED: 1,
+    Verdict.UNSUPPORTED: 2,
+    Verdict.UNAVAILABLE: 2,
+    Verdict.WRONG: 3,
+    Verdict.CRASHED: 3,
+    Verdict.TIMED_OUT: 3,
+}
+"""How bad a verdict is, for comparing two runs; equal ranks are a change, not better or worse."""
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """The verdict on one case.
+
+    Attributes:
+        id: the case's id.
+        family: the family of vectors it belongs to.
+        clauses: clause ids of SPEC.md that the case tests.
+        flags: the bugs it is there to catch.
+        verdict: the verdict.
+        detail: for people: the differing element, the reason or the error; empty for ``exact``.
+        policy: name of the policy, for a case that has legal alternatives.
+        choice: the alternative that the backend followed.
+        was: the verdict that an expectation replaced.
+        link: where the expected failure is documented.
+    """
+
+    id: str
+    family: str
+    clauses: tuple[str, ...]
+    flags: tuple[str, ...]
+    verdict: Verdict
+    detail: str = ""
+    policy: str | None = None
+    choice: str | None = None
+    was: Verdict | None = None
+    link: str | None = None
+
+
+def count_verdicts(results: Iterable[CaseResult]) -> dict[str, int]:
+    """Counts results per verdict, in the order of ``Verdict``, leaving out zeros."""
+    counts = Counter(result.verdict for result in results)
+    return {verdict.value: counts[verdict] for verdict in Verdict if counts[verdict]}
+
+
+def count_policies(results: Iterable[CaseResult]) -> dict[str, dict[str, int]]:
+    """Counts, per policy, the cases that followed each choice, both in alphabetical order."""
+    table: dict[str, Counter[str]] = {}
+    for result in results:
+        if result.policy is not None and result.choice is not None:
+            table.setdefault(result.policy, Counter())[result.choice] += 1
+    return {name: dict(sorted(table[name].items())) for name in sorted(table)}
