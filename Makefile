@@ -1,0 +1,67 @@
+# Everything runs in a virtual environment beside this file; nothing outside it is touched.
+#   make run  ARGS='--tier full'                  arguments for the runner
+#   make test ARGS='tests/reference -k encode'    arguments for pytest
+#   PIP_ARGS='…'                                  e.g. an index with CPU-only torch wheels
+
+VENV ?= .venv
+PIP_ARGS ?=
+ARGS ?=
+JOBS ?= 2
+BIN := $(VENV)/bin
+
+# The pins are made with 3.11, so that one is asked first.
+FIND_PYTHON = for p in python3.11 python3 python3.12 python3.13 python3.14; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done
+PYTHON ?= $(shell $(FIND_PYTHON))
+
+# The stamps carry a checksum of what decides the installation, so a new checkout that changes only
+# file dates installs nothing, and an edited pin installs again.
+KEY := $(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
+ALL := $(VENV)/.installed-all-$(KEY)
+DEV := $(VENV)/.installed-dev-$(KEY)
+
+.PHONY: run test bench lint vectors vectors-check dist clean
+.DELETE_ON_ERROR:
+
+run: $(ALL)  ## judge the default backends and print the scoreboard
+	$(BIN)/quant-conformance run $(ARGS)
+
+test: $(DEV)  ## the tests, without the measurements
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal --benchmark-disable \
+		--ignore=tests/benchmarks $(ARGS)
+
+bench: $(DEV)  ## the measurements, one at a time
+	$(BIN)/python -m pytest tests/benchmarks tests/packaging/test_import_time.py $(ARGS)
+
+lint: $(DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+vectors: $(ALL)  ## rebuild the frozen vectors from the reference
+	$(BIN)/quant-conformance vectors generate
+
+vectors-check: $(ALL)  ## rebuild them elsewhere and compare byte for byte
+	$(BIN)/quant-conformance vectors generate --check
+
+dist: $(DEV)
+	$(BIN)/python -m build
+
+clean:
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks \
+		.import_linter_cache
+
+$(BIN)/python:
+	@test -n '$(PYTHON)' || { echo 'quant-conformance needs Python 3.11 or newer; name one with make PYTHON=…' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(ALL): | $(BIN)/python
+	rm -f $(VENV)/.installed-*
+	$(BIN)/python -m pip install $(PIP_ARGS) -c constraints.txt -e '.[all]'
+	touch $@
+
+$(DEV): | $(BIN)/python
+	rm -f $(VENV)/.installed-*
+	$(BIN)/python -m pip install $(PIP_ARGS) -c constraints.txt -e '.[all,dev]'
+	touch $(ALL) $@
