@@ -1,0 +1,192 @@
+"""What a vector set holds: cases, and the tensors that they name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Final
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+from quant_vectors.errors import UnknownCaseError
+
+Array = NDArray[Any]
+
+CASES_SCHEMA: Final = "quant-vectors/cases/1"
+MANIFEST_SCHEMA: Final = "quant-vectors/manifest/1"
+FLAGS_SCHEMA: Final = "quant-vectors/flags/1"
+
+FAMILIES: Final = (
+    "encode",
+    "decode",
+    "pack",
+    "range",
+    "qparams",
+    "quantize",
+    "dequantize",
+    "fake_quantize",
+    "gradient",
+    "observe",
+    "default_axis",
+    "invalid_spec",
+)
+"""Families of the frozen sets; a set of one's own may hold fewer or others."""
+
+OPERATION_OUTPUTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "encode": ("codes",),
+    "decode": ("values",),
+    "pack": ("packed",),
+    "unpack": ("codes",),
+    "value_range": ("lo", "hi"),
+    "qparams": ("scale", "zero_point", "minval"),
+    "quantize": ("codes",),
+    "dequantize": ("values",),
+    "fake_quantize": ("values",),
+    "gradient": ("gradient",),
+    "observe": ("scale", "zero_point", "minval"),
+    "default_axis": (),
+    "validate_spec": (),
+}
+"""Operation -> the outputs that it may give; those without any answer in ``Case.result``."""
+
+LOGICAL_DTYPES: Final[Mapping[str, np.dtype[Any]]] = {
+    "float32": np.dtype(np.float32),
+    "float16": np.dtype(np.float16),
+    "bfloat16": np.dtype(ml_dtypes.bfloat16),
+    "int8": np.dtype(np.int8),
+    "uint8": np.dtype(np.uint8),
+    "int32": np.dtype(np.int32),
+}
+"""dtypes that a tensor may have."""
+
+# safetensors' numpy loader knows no bfloat16, so both 16-bit floats are stored as their bits.
+STORED_DTYPES: Final[Mapping[str, np.dtype[Any]]] = {
+    **LOGICAL_DTYPES,
+    "float16": np.dtype(np.uint16),
+    "bfloat16": np.dtype(np.uint16),
+}
+"""dtype in the tensor table -> dtype in the safetensors file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One question and its answer; tensors are held by name.
+
+    Attributes:
+        id: Unique in the set, ``family/…``.
+        family: The file that the case stands in.
+        operation: A key of :data:`OPERATION_OUTPUTS`.
+        clauses: Clauses of SPEC.md that the case holds an implementation to.
+        flags: Names of the bugs that the case catches, explained in ``VectorSet.flags``.
+        comment: One line for a person.
+        rule: ``"exact"``, or ``"policy"`` where the spec names several legal answers.
+        spec: Quantization spec as ``QuantizationSpec.to_dict()`` gives it, or None.
+        target: ``"weight"`` or ``"activation"`` where the operation needs it, else None.
+        arguments: Further arguments by name: plain JSON values.
+        inputs: Argument name -> tensor name.
+        expected: Output name -> tensor name.
+        result: The answer of an operation without tensors (an axis, ``"refused"``), or None.
+        policy: Name of the policy that a ``"policy"`` case tells apart.
+        choice: Name of the behaviour in ``expected``.
+        alternatives: Name of a further legal behaviour -> output name -> tensor name.
+    """
+
+    id: str
+    family: str
+    operation: str
+    clauses: tuple[str, ...]
+    flags: tuple[str, ...]
+    comment: str
+    rule: str = "exact"
+    spec: Mapping[str, Any] | None = None
+    target: str | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    expected: Mapping[str, str] = field(default_factory=dict)
+    result: str | int | None = None
+    policy: str | None = None
+    choice: str | None = None
+    alternatives: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the case as it stands in a cases file: empty members and the family left out."""
+        members = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "family"}
+        kept = {k: v for k, v in members.items() if v is not None and v not in ((), {})}
+        for name in ("clauses", "flags"):
+            kept[name] = list(members[name])
+        return kept
+
+
+@dataclass(frozen=True, slots=True)
+class VectorSet:
+    """A checked set of cases with their tensors.
+
+    Attributes:
+        cases: Every case, in the order of the files.
+        manifest: The manifest as read.
+        flags: Flag -> ``{"bug", "effect", "link"}``.
+        digest: sha256 of the manifest, which holds the sha256 of everything else.
+    """
+
+    cases: tuple[Case, ...]
+    manifest: Mapping[str, Any]
+    flags: Mapping[str, Mapping[str, str]]
+    digest: str
+    _tensors: Mapping[str, Mapping[str, Array]] = field(repr=False)
+    _by_id: Mapping[str, Case] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Index the cases."""
+        object.__setattr__(self, "_by_id", {case.id: case for case in self.cases})
+
+    @property
+    def version(self) -> str:
+        """Version that the manifest states."""
+        return str(self.manifest["version"])
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """Families that the set holds, in the order of the files."""
+        return tuple(self.manifest["families"])
+
+    def __len__(self) -> int:
+        """Count the cases."""
+        return len(self.cases)
+
+    def __iter__(self) -> Iterator[Case]:
+        """Iterate over the cases."""
+        return iter(self.cases)
+
+    def case(self, case_id: str) -> Case:
+        """Look a case up by its id.
+
+        Raises:
+            UnknownCaseError: If the set has no such case; names the closest id.
+        """
+        try:
+            return self._by_id[case_id]
+        except KeyError:
+            close = difflib.get_close_matches(case_id, self._by_id, n=1, cutoff=0.5)
+            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            raise UnknownCaseError(
+                f"no case {case_id!r} among the {len(self)} of {self.version}{hint}"
+            ) from None
+
+    def inputs(self, case: Case) -> dict[str, Array]:
+        """Return fresh copies of the input tensors, so that a backend may do what it likes."""
+        return self._copies(case, case.inputs)
+
+    def expected(self, case: Case) -> dict[str, Array]:
+        """Return the answer's tensors by output name."""
+        return self._copies(case, case.expected)
+
+    def alternatives(self, case: Case) -> dict[str, dict[str, Array]]:
+        """Return the other legal answers: name of the behaviour -> output name -> tensor."""
+        return {name: self._copies(case, outputs) for name, outputs in case.alternatives.items()}
+
+    def _copies(self, case: Case, names: Mapping[str, str]) -> dict[str, Array]:
+        tensors = self._tensors[case.family]
+        return {role: tensors[name].copy() for role, name in names.items()}
