@@ -1,0 +1,50 @@
+"""The dependency lists of pyproject.toml and the pins of constraints.txt agree."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+PINS = {
+    canonicalize_name(pin.name): pin
+    for pin in map(Requirement, (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines())
+}
+WANTED = [
+    line
+    for group in [PROJECT["dependencies"], *EXTRAS.values()]
+    for line in group
+    if Requirement(line).name != "quant-conformance"
+]
+
+
+def test_the_base_is_numpy_ml_dtypes_and_safetensors() -> None:
+    names = {Requirement(line).name for line in PROJECT["dependencies"]}
+    assert names == {"numpy", "ml_dtypes", "safetensors"}
+
+
+def test_all_holds_every_extra_but_dev() -> None:
+    (line,) = EXTRAS["all"]
+    assert Requirement(line).extras == EXTRAS.keys() - {"all", "dev"}
+
+
+@pytest.mark.parametrize("line", sorted(set(WANTED)))
+def test_each_dependency_is_pinned_within_its_range(line: str) -> None:
+    wanted = Requirement(line)
+    pin = PINS[canonicalize_name(wanted.name)]
+    (exact,) = pin.specifier
+    assert wanted.specifier.contains(exact.version, prereleases=True)
+
+
+def test_pins_are_exact_and_bound_to_no_place() -> None:
+    loose = [
+        str(pin)
+        for pin in PINS.values()
+        # A local version such as +cpu exists on one index only.
+        if [spec.operator for spec in pin.specifier] != ["=="] or pin.url or "+" in str(pin)
+    ]
+    assert loose == []
