@@ -1,0 +1,108 @@
+"""pack and unpack: sub-byte codes in bytes (SPEC.md, PACK-1 to PACK-3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal, get_args
+
+import numpy as np
+
+from quant_reference._arrays import Array, native
+from quant_reference.encoding import code_array
+from quant_reference.errors import InputError
+from quant_reference.formats import Format, get_format
+
+PackOrder = Literal["low_first", "high_first"]
+
+CONTAINER_ORDER: Mapping[str, PackOrder | None] = MappingProxyType(
+    {
+        "numpy": None,
+        "torch": "low_first",
+        "onnx": "low_first",
+        "coreai": "low_first",
+        "coreml": "low_first",
+    }
+)
+"""Packing order of each container; None means one code per byte (PACK-1)."""
+
+
+def pack(codes: Array, format: str | Format, order: PackOrder) -> Array:
+    """Pack codes into bytes.
+
+    Clauses PACK-1 (order in a byte) and PACK-3 (an incomplete last byte is filled with zeros).
+
+    Args:
+        codes: Any shape, taken in C order; int8 for signed formats, uint8 for the rest.
+        format: Name of the format, or the format.
+        order: ``"low_first"``: the first code takes the least significant bits of the first
+            byte; ``"high_first"``: the most significant.
+
+    Returns:
+        uint8 of shape ``(ceil(codes.size * bits / 8),)``.
+
+    Raises:
+        InputError: Wrong dtype or a code too wide (DEC-1), or an unknown order (PACK-1).
+    """
+    fmt = get_format(format)
+    fields = code_array(codes, fmt, "PACK-1").reshape(-1).view(np.uint8)
+    fields = fields & np.uint8(2**fmt.bits - 1)
+    shifts = _shifts(fmt, order)
+    padding = -fields.size % shifts.size
+    rows = np.pad(fields, (0, padding)).reshape(-1, shifts.size)
+    packed: Array = np.bitwise_or.reduce(rows << shifts, axis=1)
+    return packed
+
+
+def unpack(packed: Array, format: str | Format, order: PackOrder, count: int) -> Array:
+    """Take codes out of bytes.
+
+    Clauses PACK-1 (order in a byte), PACK-2 (sign extension) and PACK-3 (bits behind the last
+    code are ignored).
+
+    Args:
+        packed: uint8 of shape ``(n,)``.
+        format: Name of the format, or the format.
+        order: As for :func:`pack`.
+        count: How many codes to take.
+
+    Returns:
+        Codes of shape ``(count,)``: int8 for signed formats, uint8 for the rest.
+
+    Raises:
+        InputError: Wrong dtype or rank, or fewer bytes than ``count`` codes need (PACK-3).
+    """
+    fmt = get_format(format)
+    data = native(packed, "packed", "PACK-1")
+    if data.dtype != np.uint8 or data.ndim != 1:
+        raise InputError(
+            "packed data", given=f"{data.dtype}{data.shape}", allowed="uint8, 1-D", clause="PACK-1"
+        )
+    shifts = _shifts(fmt, order)
+    if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 0:
+        raise InputError("count of codes", given=count, allowed="an int >= 0", clause="PACK-3")
+    if count > data.size * shifts.size:
+        raise InputError(
+            f"{data.size} bytes hold fewer {fmt.name} codes than asked for",
+            given=count,
+            allowed=f"at most {data.size * shifts.size}",
+            clause="PACK-3",
+        )
+    fields = ((data[:, None] >> shifts) & np.uint8(2**fmt.bits - 1)).reshape(-1)[:count]
+    if fmt.kind != "int":
+        return fields
+    unused = np.int8(8 - fmt.bits)
+    # Two's complement: move the field's sign bit to bit 7, then shift back arithmetically.
+    return (fields << unused.view(np.uint8)).view(np.int8) >> unused
+
+
+def _shifts(fmt: Format, order: str) -> Array:
+    if order not in get_args(PackOrder):
+        raise InputError(
+            "unknown packing order",
+            given=order,
+            allowed=" or ".join(get_args(PackOrder)),
+            clause="PACK-1",
+        )
+    shifts = np.arange(0, 8, fmt.bits, dtype=np.uint8)
+    return shifts if order == "low_first" else shifts[::-1]
