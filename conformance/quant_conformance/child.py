@@ -1,0 +1,69 @@
+"""The child process of an isolated backend: loads it, answers questions until told to stop.
+
+Started by isolated.py. The expected answers never come here, and what goes back is plain data
+(arrays, text), so nothing that the backend defines has to be unpickled by the parent.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+import threading
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from quant_conformance.invoke import Outcome, invoke
+from quant_conformance.loading import open_backend
+from quant_conformance.protocol import Backend
+from quant_conformance.questions import Question
+
+
+def main(handle: int, questions_file: str, reference: str, tier: str) -> None:
+    """Runs the child.
+
+    Args:
+        handle: file descriptor of the connection to the parent.
+        questions_file: pickled list of questions.
+        reference: the backend.
+        tier: "quick" or "full".
+    """
+    connection = Connection(handle)
+    _die_with_parent()
+    questions: list[Question] = pickle.loads(Path(questions_file).read_bytes())
+    try:
+        backend, hello = open_backend(reference)
+    except KeyboardInterrupt:  # Ctrl-C does not reach this process: the backend raised it
+        sys.exit("the backend raised KeyboardInterrupt when it was opened")
+    connection.send(hello)
+    while backend is not None:
+        try:
+            indices: list[int] = connection.recv()
+        except EOFError:
+            return
+        for index in indices:
+            connection.send((index, _invoke(backend, questions[index], tier)))
+
+
+def _invoke(backend: Backend, question: Question, tier: str) -> Outcome:
+    try:
+        return invoke(backend, *question, tier)
+    except KeyboardInterrupt:
+        return Outcome("raised", text="KeyboardInterrupt")
+
+
+def _die_with_parent() -> None:
+    """Ends this process when the parent does, even in the middle of a case.
+
+    The parent holds the other end of standard input open and writes nothing to it; the backend
+    gets an empty standard input instead.
+    """
+    lifeline = os.dup(0)
+    with open(os.devnull, "rb") as empty:
+        os.dup2(empty.fileno(), 0)
+
+    def wait() -> None:
+        os.read(lifeline, 1)
+        os._exit(3)
+
+    threading.Thread(target=wait, daemon=True, name="lifeline").start()

@@ -1,0 +1,138 @@
+"""Asks a backend one case and takes down whatever happens, in the process that it runs in."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from quant_conformance.operations import OPERATIONS, MalformedAnswer
+from quant_conformance.protocol import Array, Backend, implements
+
+if TYPE_CHECKING:
+    from quant_vectors import Case
+
+Kind = Literal[
+    "answer", "malformed", "unsupported", "raised", "died", "timed_out", "left_out", "invalid"
+]
+
+MAX_TEXT = 2000
+"""Longest text of a backend that a result keeps, in characters."""
+
+_BLUNDERS = (NameError, AttributeError, ImportError, MemoryError, RecursionError)
+"""Exceptions that no one raises to refuse an argument: they mean that the backend is broken."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of asking one case.
+
+    Attributes:
+        kind: "answer", or what came in its stead; "invalid" if the case cannot be asked at all.
+        outputs: output name to array (or to an int or word, for operations without tensors).
+        text: the reason or the error.
+        refused: whether the exception can be meant as a refusal of the arguments.
+        mutated: names of the inputs that the backend wrote into.
+    """
+
+    kind: Kind
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    text: str = ""
+    refused: bool = False
+    mutated: tuple[str, ...] = ()
+
+
+def invoke(backend: Backend, case: Case, tensors: Mapping[str, Array], tier: str) -> Outcome:
+    """Asks ``backend`` one case.
+
+    Args:
+        backend: the backend; only KeyboardInterrupt escapes from it.
+        case: the case.
+        tensors: its inputs; the backend gets copies.
+        tier: "quick" or "full", for backends that leave costly cases out of the quick one.
+    """
+    operation = OPERATIONS.get(case.operation)
+    if operation is None:
+        return Outcome("unsupported", text=f"this suite has no operation {case.operation!r}")
+    if not implements(backend, operation.method):
+        return Outcome("unsupported", text=f"the backend has no {operation.method}()")
+    copies = {name: np.array(tensor, order="C", copy=True) for name, tensor in tensors.items()}
+    try:
+        arguments = operation.arguments(case, copies)
+    except (KeyError, ValueError, TypeError) as error:
+        return Outcome("invalid", text=describe(error))
+    sink = _Sink()
+    try:
+        # np.errstate() restores whatever error mode the backend leaves behind.
+        with redirect_stdout(sink), redirect_stderr(sink), _quiet(), np.errstate():
+            outcome = _ask(backend, case, tier, operation.method, arguments)
+    except KeyboardInterrupt:
+        raise
+    except MalformedAnswer as error:
+        outcome = Outcome("malformed", text=str(error))
+    except NotImplementedError as error:
+        outcome = Outcome("unsupported", text=_shortened(str(error)) or "not implemented")
+    except BaseException as error:  # a verdict, whatever it is
+        refused = isinstance(error, Exception) and not isinstance(error, _BLUNDERS)
+        outcome = Outcome("raised", text=describe(error), refused=refused)
+    mutated = tuple(name for name in tensors if not _same(tensors[name], copies[name]))
+    return outcome if not mutated else _with_mutation(outcome, mutated)
+
+
+def _ask(
+    backend: Backend, case: Case, tier: str, method: str, arguments: tuple[Any, ...]
+) -> Outcome:
+    if not backend.selects(case, tier):
+        return Outcome("left_out")
+    reason = backend.supports(case)
+    if reason is not None:
+        return Outcome("unsupported", text=_shortened(str(reason)))
+    answer = getattr(backend, method)(*arguments)
+    return Outcome("answer", outputs=OPERATIONS[case.operation].outputs(answer))
+
+
+def describe(error: BaseException) -> str:
+    """Returns the type and the (shortened) text of an exception, even of one that cannot print."""
+    try:
+        text = str(error)
+    except BaseException:  # a hostile __str__
+        text = "(its text cannot be had)"
+    name = type(error).__name__
+    return _shortened(f"{name}: {text}" if text else name)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
+
+
+def _same(before: Array, after: Array) -> bool:
+    # Shape and dtype too: an array can be reshaped and reinterpreted in place.
+    return (
+        before.shape == after.shape
+        and before.dtype == after.dtype
+        and before.tobytes() == after.tobytes()
+    )
+
+
+def _with_mutation(outcome: Outcome, mutated: tuple[str, ...]) -> Outcome:
+    return Outcome(outcome.kind, outcome.outputs, outcome.text, outcome.refused, mutated)
+
+
+def _quiet() -> warnings.catch_warnings[None]:
+    # A fresh filter per case: a backend's own filters, and ours in tests, decide no verdict.
+    return warnings.catch_warnings(action="ignore")
+
+
+class _Sink(io.TextIOBase):
+    """Swallows what a backend prints; the child process has it on its file descriptors instead."""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        return len(text)

@@ -1,0 +1,145 @@
+"""Finds a backend's class by registry name, ``module:Class`` or ``path/file.py:Class``."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Literal
+
+from quant_conformance.errors import UsageError, unknown
+from quant_conformance.invoke import describe
+from quant_conformance.protocol import Backend, missing_packages, pip_line
+from quant_conformance.registry import BACKENDS
+
+Problem = Literal["usage", "unavailable", "crashed"]
+
+
+@dataclass(frozen=True)
+class Hello:
+    """What a backend says of itself, or why it cannot be asked.
+
+    Attributes:
+        name: what reports call it.
+        versions: package name to installed version.
+        policies: the choices that it documents.
+        problem: None, or why no case can be asked.
+        text: the problem for people.
+    """
+
+    name: str
+    versions: Mapping[str, str] = field(default_factory=dict)
+    policies: Mapping[str, str] = field(default_factory=dict)
+    problem: Problem | None = None
+    text: str = ""
+
+
+def is_builtin(reference: str) -> bool:
+    """Tells whether the reference names a backend of the suite's own table."""
+    return reference in BACKENDS
+
+
+def display_name(reference: str) -> str:
+    """Returns a name for a backend that never came to say its own."""
+    return reference if is_builtin(reference) else reference.rpartition(":")[2]
+
+
+def check_reference(reference: str) -> None:
+    """Raises UsageError unless the reference has one of the three forms."""
+    where, colon, name = reference.rpartition(":")
+    if is_builtin(reference):
+        return
+    if not colon:
+        raise unknown("backend", reference, [*BACKENDS, "module:Class", "path/file.py:Class"])
+    if not where or not name.isidentifier():
+        raise UsageError(f"backend {reference!r} is neither module:Class nor path/file.py:Class")
+    if where.endswith(".py") and not Path(where).is_file():
+        raise UsageError(f"backend {reference!r}: there is no file {where}")
+
+
+def load_class(reference: str) -> type[Backend]:
+    """Imports the backend's module and returns its class.
+
+    Raises:
+        UsageError: the module or class does not exist or is no Backend.
+        ModuleNotFoundError: the backend's module imports a package that is missing.
+        Exception: whatever else the module raises when imported.
+    """
+    check_reference(reference)
+    where, _, name = BACKENDS.get(reference, reference).rpartition(":")
+    module = _module_of_file(Path(where)) if where.endswith(".py") else _module_of_name(where)
+    found = getattr(module, name, None)
+    if not isinstance(found, type):
+        classes = [k for k, v in vars(module).items() if isinstance(v, type)]
+        raise unknown(f"class in {where}", name, classes)
+    if not issubclass(found, Backend):
+        raise UsageError(f"{reference} is not a subclass of quant_conformance.Backend")
+    return found
+
+
+def _module_of_name(name: str) -> ModuleType:
+    # A console script has its own folder on the path where "python -m" has the current one.
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        missing = error.name or ""
+        if name == missing or name.startswith(missing + "."):
+            raise UsageError(f"there is no module {missing!r} (asked for {name!r})") from error
+        raise
+
+
+def _module_of_file(path: Path) -> ModuleType:
+    path = path.resolve()
+    if str(path.parent) not in sys.path:  # so that the file can import its neighbours
+        sys.path.insert(0, str(path.parent))
+    name = f"_quant_backend_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pickle look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def open_backend(reference: str) -> tuple[Backend | None, Hello]:
+    """Loads and constructs a backend; only KeyboardInterrupt escapes.
+
+    Returns:
+        The backend, or None with the problem in the second item.
+    """
+    name = display_name(reference)
+    pip = ""
+    try:
+        cls = load_class(reference)
+        name = cls.name or name
+        missing = missing_packages(cls)
+        pip = pip_line(cls)
+        if missing:
+            return None, Hello(name, problem="unavailable", text=_missing(missing, pip))
+        backend = cls()
+        if not isinstance(backend, Backend):
+            return None, Hello(name, problem="usage", text=f"{reference} makes no Backend")
+        versions = {str(k): str(v) for k, v in backend.versions().items()}
+        policies = {str(k): str(v) for k, v in backend.policies.items()}
+        return backend, Hello(backend.name or name, versions, policies)
+    except KeyboardInterrupt:
+        raise
+    except UsageError as error:
+        return None, Hello(name, problem="usage", text=str(error))
+    except ImportError as error:
+        text = _missing([error.name or str(error)], pip)
+        return None, Hello(name, problem="unavailable", text=text)
+    except BaseException as error:  # a verdict on every case, whatever it is
+        return None, Hello(name, problem="crashed", text=f"cannot be opened: {describe(error)}")
+
+
+def _missing(packages: list[str], pip: str) -> str:
+    line = pip if pip and pip != "pip install " else f"pip install {' '.join(packages)}"
+    return f"{', '.join(packages)} not installed; mend with: {line}"

@@ -1,0 +1,165 @@
+"""What each operation of the vectors asks of a backend, as one literal table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from quant_conformance.protocol import Array
+from quant_reference.granularity import granularity_from_dict
+from quant_reference.qparams import QParams
+from quant_reference.spec import QuantizationSpec
+
+if TYPE_CHECKING:
+    from quant_vectors import Case
+
+Tensors = Mapping[str, Array]
+Arguments = tuple[Any, ...]
+
+MAX_BYTES = 1 << 28
+"""An answer above this size is refused before it is copied; no vector comes near it."""
+
+
+class MalformedAnswer(Exception):  # noqa: N818 (it is a verdict on an answer, not a failure of ours)
+    """The method returned something that is no answer; the text says what."""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """How to ask one operation.
+
+    Attributes:
+        method: the backend's method.
+        arguments: builds the positional arguments from a case and its input tensors.
+        outputs: names what the method returned, as the vectors name it; raises MalformedAnswer.
+    """
+
+    method: str
+    arguments: Callable[[Case, Tensors], Arguments]
+    outputs: Callable[[Any], dict[str, Any]]
+
+
+def _spec(case: Case) -> QuantizationSpec:
+    return QuantizationSpec.from_dict(dict(case.spec or {}))
+
+
+def _qparams(tensors: Tensors) -> QParams:
+    return QParams(tensors["scale"], tensors.get("zero_point"), tensors.get("minval"))
+
+
+def _batches(tensors: Tensors) -> list[Array]:
+    names = sorted((n for n in tensors if n.startswith("batch_")), key=lambda n: int(n[6:]))
+    return [tensors[name] for name in names]
+
+
+def _with_qparams(name: str) -> Callable[[Case, Tensors], Arguments]:
+    return lambda case, tensors: (tensors[name], _spec(case), _qparams(tensors))
+
+
+def _observed(case: Case, tensors: Tensors) -> Arguments:
+    constant = case.arguments.get("averaging_constant", 0.01)
+    return _batches(tensors), _spec(case), case.target, case.arguments["kind"], constant
+
+
+def _array(name: str) -> Callable[[Any], dict[str, Any]]:
+    return lambda answer: {name: _checked(name, answer)}
+
+
+def _checked(name: str, value: Any) -> Array:
+    """Copies an answer into a plain array, or says what is there instead of one."""
+    if not isinstance(value, np.ndarray | np.generic):
+        raise MalformedAnswer(f"{name} is {_kind(value)}, not a numpy array")
+    array = np.asarray(value)
+    if array.dtype.hasobject:
+        raise MalformedAnswer(f"{name} is an array of Python objects")
+    if array.nbytes > MAX_BYTES:
+        raise MalformedAnswer(f"{name} has shape {array.shape}: {array.nbytes} bytes")
+    native = array.dtype.newbyteorder("=")
+    return np.array(array, dtype=native, order="C", copy=True, subok=False)
+
+
+def _kind(value: Any) -> str:
+    return "None" if value is None else f"of type {type(value).__name__}"
+
+
+def _range_pair(answer: Any) -> dict[str, Any]:
+    if not isinstance(answer, tuple | list) or len(answer) != 2:
+        raise MalformedAnswer(f"the answer is {_kind(answer)}, not a pair (lo, hi)")
+    return {"lo": _checked("lo", answer[0]), "hi": _checked("hi", answer[1])}
+
+
+def _qparams_fields(answer: Any) -> dict[str, Any]:
+    if not hasattr(answer, "scale"):
+        raise MalformedAnswer(f"the answer is {_kind(answer)}, not QParams")
+    fields = {"scale": _checked("scale", answer.scale)}
+    for name in ("zero_point", "minval"):
+        value = getattr(answer, name, None)
+        if value is not None:
+            fields[name] = _checked(name, value)
+    return fields
+
+
+def _axis(answer: Any) -> dict[str, Any]:
+    if isinstance(answer, bool) or not isinstance(answer, int | np.integer):
+        raise MalformedAnswer(f"the axis is {_kind(answer)}, not an int")
+    return {"result": int(answer)}
+
+
+def _accepted(answer: Any) -> dict[str, Any]:
+    return {"result": "accepted"}
+
+
+OPERATIONS: Mapping[str, Operation] = {
+    "encode": Operation(
+        "encode", lambda case, t: (t["x"], case.arguments["format"]), _array("codes")
+    ),
+    "decode": Operation(
+        "decode", lambda case, t: (t["codes"], case.arguments["format"]), _array("values")
+    ),
+    "pack": Operation(
+        "pack",
+        lambda case, t: (t["codes"], case.arguments["format"], case.arguments["order"]),
+        _array("packed"),
+    ),
+    "unpack": Operation(
+        "unpack",
+        lambda case, t: (
+            t["packed"],
+            case.arguments["format"],
+            case.arguments["order"],
+            case.arguments["count"],
+        ),
+        _array("codes"),
+    ),
+    "value_range": Operation(
+        "value_range", lambda case, t: (t["x"], _spec(case), case.target), _range_pair
+    ),
+    "qparams": Operation(
+        "qparams", lambda case, t: (t["x"], _spec(case), case.target), _qparams_fields
+    ),
+    "quantize": Operation("quantize", _with_qparams("x"), _array("codes")),
+    "dequantize": Operation("dequantize", _with_qparams("codes"), _array("values")),
+    "fake_quantize": Operation("fake_quantize", _with_qparams("x"), _array("values")),
+    "gradient": Operation(
+        "gradient",
+        lambda case, t: (t["x"], t["grad"], _spec(case), _qparams(t)),
+        _array("gradient"),
+    ),
+    "observe": Operation("observe", _observed, _qparams_fields),
+    "default_axis": Operation(
+        "default_axis",
+        lambda case, t: (
+            case.arguments["module_kind"],
+            granularity_from_dict(case.arguments["granularity"]),
+        ),
+        _axis,
+    ),
+    "validate_spec": Operation(
+        "validate_spec", lambda case, t: (deepcopy(case.arguments["mapping"]),), _accepted
+    ),
+}
+"""Operation of the vectors -> how it is asked."""

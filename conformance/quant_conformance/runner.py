@@ -1,0 +1,202 @@
+"""Runs backends on cases and judges them; whatever a backend does, the run goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from threading import Lock
+
+from quant_conformance.errors import UsageError
+from quant_conformance.executors import open_executor
+from quant_conformance.expectations import Expectations, builtin_expectations
+from quant_conformance.judge import judge, result_of
+from quant_conformance.loading import Hello, Problem, check_reference, is_builtin
+from quant_conformance.questions import Executor, Limits, Question
+from quant_conformance.verdicts import (
+    FAILURES,
+    CaseResult,
+    Verdict,
+    count_policies,
+    count_verdicts,
+)
+from quant_vectors import Case, VectorSet
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one backend did.
+
+    Attributes:
+        backend: its name.
+        versions: package to version, as it states them.
+        vectors: version and digest of the vector set.
+        results: one per case that was run.
+        stale: lines about stale expectations.
+        declared: policies that the backend documents.
+        problem: why no case could be asked, or None.
+        text: the problem for people.
+    """
+
+    backend: str
+    versions: Mapping[str, str]
+    vectors: Mapping[str, str]
+    results: tuple[CaseResult, ...]
+    stale: tuple[str, ...] = ()
+    declared: Mapping[str, str] = field(default_factory=dict)
+    problem: Problem | None = None
+    text: str = ""
+
+    @property
+    def summary(self) -> dict[str, int]:
+        """Verdict to count."""
+        return count_verdicts(self.results)
+
+    @property
+    def policies(self) -> dict[str, dict[str, int]]:
+        """Policy to choice to count."""
+        return count_policies(self.results)
+
+    @property
+    def failures(self) -> list[CaseResult]:
+        """The results that nobody expected."""
+        return [result for result in self.results if result.verdict in FAILURES]
+
+    @property
+    def failed(self) -> bool:
+        """Whether the run fails: an unexpected failure, or a stale expectation."""
+        return bool(self.failures or self.stale)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to run.
+
+    Attributes:
+        limits: time limits and tier.
+        isolate: run in child processes; None leaves it to the backend.
+        jobs: backends at a time; with more than one, each runs in its own process.
+        expectations: known failures that replace the shipped ones, or None.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    isolate: bool | None = None
+    jobs: int = 1
+    expectations: Expectations | None = None
+
+
+Listener = Callable[[str, CaseResult | None], None]
+"""Called with (reference, result) for every case, and with None for one without a verdict."""
+
+
+class Runner:
+    """Runs the same cases on any number of backends.
+
+    Args:
+        vectors: the vector set that the cases come from.
+        cases: the cases to run.
+        plan: how to run.
+        listener: is told of every result; calls never overlap.
+    """
+
+    def __init__(
+        self,
+        vectors: VectorSet,
+        cases: Sequence[Case],
+        plan: Plan | None = None,
+        listener: Listener | None = None,
+    ) -> None:
+        self._vectors = vectors
+        self._questions: list[Question] = [(case, vectors.inputs(case)) for case in cases]
+        self._plan = plan or Plan()
+        self._listener = listener
+        self._lock = Lock()
+        self._open: list[Executor] = []
+        self._cancelled = False
+
+    def run_all(self, references: Sequence[str]) -> list[Run]:
+        """Runs every backend and returns their runs in the order given.
+
+        Raises:
+            UsageError: a backend that does not exist, before anything has run.
+        """
+        for reference in references:
+            check_reference(reference)
+        jobs = min(self._plan.jobs, len(references))
+        if jobs <= 1:
+            return [self.run(reference) for reference in references]
+        with ThreadPoolExecutor(jobs) as pool:
+            futures = [pool.submit(self.run, reference) for reference in references]
+            try:
+                return [future.result() for future in futures]
+            except BaseException:
+                self._cancel()
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    def run(self, reference: str) -> Run:
+        """Runs one backend.
+
+        Raises:
+            UsageError: the backend does not exist, or a case of the set cannot be asked.
+        """
+        plan = self._plan
+        isolate = True if plan.isolate is None and plan.jobs > 1 else plan.isolate
+        expectations = plan.expectations or Expectations()
+        if plan.expectations is None and is_builtin(reference):
+            expectations = builtin_expectations(reference)
+        executor = open_executor(reference, self._questions, plan.limits, isolate=isolate)
+        with executor:
+            self._open.append(executor)
+            if self._cancelled:
+                executor.cancel()
+            hello = executor.hello
+            if hello.problem == "usage":
+                raise UsageError(hello.text)
+            if hello.problem is not None:
+                return self._unasked(reference, hello, hello.problem)
+            results = self._judged(reference, executor)
+        judged, stale = expectations.apply(results, self._vectors.cases, hello.versions)
+        return self._run(hello, judged, stale)
+
+    def _judged(self, reference: str, executor: Executor) -> list[CaseResult]:
+        results = []
+        for index, outcome in executor.run(range(len(self._questions))):
+            case = self._questions[index][0]
+            if outcome.kind == "invalid":
+                raise UsageError(f"case {case.id} of the vectors is invalid: {outcome.text}")
+            result = None if outcome.kind == "left_out" else judge(self._vectors, case, outcome)
+            if result is not None:
+                results.append(result)
+            self._tell(reference, result)
+        return results
+
+    def _unasked(self, reference: str, hello: Hello, problem: Problem) -> Run:
+        verdict = Verdict.UNAVAILABLE if problem == "unavailable" else Verdict.CRASHED
+        results = [result_of(case, verdict, hello.text) for case, _ in self._questions]
+        for result in results:
+            self._tell(reference, result)
+        return self._run(hello, results, [])
+
+    def _run(self, hello: Hello, results: Sequence[CaseResult], stale: Sequence[str]) -> Run:
+        vectors = {"version": self._vectors.version, "digest": self._vectors.digest}
+        return Run(
+            hello.name,
+            hello.versions,
+            vectors,
+            tuple(results),
+            tuple(stale),
+            hello.policies,
+            hello.problem,
+            hello.text,
+        )
+
+    def _tell(self, reference: str, result: CaseResult | None) -> None:
+        if self._listener is not None:
+            with self._lock:
+                self._listener(reference, result)
+
+    def _cancel(self) -> None:
+        self._cancelled = True
+        for executor in self._open:
+            executor.cancel()
