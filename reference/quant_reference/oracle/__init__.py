@@ -1,0 +1,62 @@
+"""The oracle: SPEC.md once more, one number at a time, in exact fractions.
+
+It is written from the clauses and not from the numpy code, shares nothing with it but the
+declarations (formats, specs, granularities) and exists to be compared with it. Slow on purpose.
+Inputs are taken to be legal; what SPEC.md refuses is refused by the numpy form. Where a clause
+names a policy, the function takes it as a keyword: every legal alternative has an oracle too.
+"""
+
+from quant_reference.oracle.blocks import block_extents, block_members, default_axis
+from quant_reference.oracle.codes import decode, encode, pack, unpack
+from quant_reference.oracle.elementwise import (
+    dequantize,
+    fake_quantize,
+    fake_quantize_gradient,
+    quantize,
+)
+from quant_reference.oracle.number import (
+    DTYPES,
+    FLOAT32,
+    INFINITY,
+    NAN,
+    ZERO,
+    Binary,
+    Number,
+    number,
+    round_to,
+)
+from quant_reference.oracle.qparams import (
+    BlockQParams,
+    BlockRange,
+    compute_qparams,
+    observe,
+    value_range,
+)
+
+__all__ = [
+    "DTYPES",
+    "FLOAT32",
+    "INFINITY",
+    "NAN",
+    "ZERO",
+    "Binary",
+    "BlockQParams",
+    "BlockRange",
+    "Number",
+    "block_extents",
+    "block_members",
+    "compute_qparams",
+    "decode",
+    "default_axis",
+    "dequantize",
+    "encode",
+    "fake_quantize",
+    "fake_quantize_gradient",
+    "number",
+    "observe",
+    "pack",
+    "quantize",
+    "round_to",
+    "unpack",
+    "value_range",
+]
