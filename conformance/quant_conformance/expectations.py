@@ -107,7 +107,12 @@ class Expectations:
     entries: tuple[Expectation, ...] = ()
 
     def apply(
-        self, results: Sequence[CaseResult], cases: Iterable[Case], installed: Mapping[str, str]
+        self,
+        results: Sequence[CaseResult],
+        cases: Iterable[Case],
+        installed: Mapping[str, str],
+        *,
+        frozen: bool = True,
     ) -> tuple[list[CaseResult], list[str]]:
         """Replaces known failures by ``expected`` and finds the stale entries.
 
@@ -115,6 +120,7 @@ class Expectations:
             results: what was run.
             cases: every case of the vector set, run or not.
             installed: package to version, as the backend states them.
+            frozen: whether an entry that covers no case at all is stale, too.
 
         Returns:
             The results, and one line for each stale entry.
@@ -126,9 +132,16 @@ class Expectations:
         stale = [
             f"{self.source}: {entry} matches no failure ({entry.verdict}) any more: {entry.reason}"
             for entry in known.unused
-            if all(case.id in ran for case in every if entry.covers(case))
+            if _could_have_matched(entry, every, ran, frozen)
         ]
         return judged, stale
+
+
+def _could_have_matched(
+    entry: Expectation, cases: Sequence[Case], ran: set[str], frozen: bool
+) -> bool:
+    covered = [case.id for case in cases if entry.covers(case)]
+    return ran.issuperset(covered) if covered else frozen
 
 
 class _Known:

@@ -10,6 +10,7 @@ from threading import Lock
 from quant_conformance.errors import UsageError
 from quant_conformance.executors import open_executor
 from quant_conformance.expectations import Expectations, builtin_expectations
+from quant_conformance.invoke import Outcome
 from quant_conformance.judge import judge, result_of
 from quant_conformance.loading import Hello, Problem, check_reference, is_builtin
 from quant_conformance.questions import Executor, Limits, Question
@@ -77,12 +78,15 @@ class Plan:
         isolate: run in child processes; None leaves it to the backend.
         jobs: backends at a time; with more than one, each runs in its own process.
         expectations: known failures that replace the shipped ones, or None.
+        frozen: whether the vectors are the shipped set. In a set of one's own, an expectation
+            that no case could match is not stale but about other vectors.
     """
 
     limits: Limits = field(default_factory=Limits)
     isolate: bool | None = None
     jobs: int = 1
     expectations: Expectations | None = None
+    frozen: bool = True
 
 
 Listener = Callable[[str, CaseResult | None], None]
@@ -156,7 +160,9 @@ class Runner:
             if hello.problem is not None:
                 return self._unasked(reference, hello, hello.problem)
             results = self._judged(reference, executor)
-        judged, stale = expectations.apply(results, self._vectors.cases, hello.versions)
+        judged, stale = expectations.apply(
+            results, self._vectors.cases, hello.versions, frozen=plan.frozen
+        )
         return self._run(hello, judged, stale)
 
     def _judged(self, reference: str, executor: Executor) -> list[CaseResult]:
@@ -200,3 +206,22 @@ class Runner:
         self._cancelled = True
         for executor in self._open:
             executor.cancel()
+
+
+def ask_one(
+    vectors: VectorSet, case: Case, reference: str, plan: Plan
+) -> tuple[Outcome, CaseResult]:
+    """Asks one backend one case, expectations aside.
+
+    Raises:
+        UsageError: the backend does not exist, cannot be opened or leaves the case out.
+    """
+    question = (case, vectors.inputs(case))
+    with open_executor(reference, [question], plan.limits, isolate=plan.isolate) as executor:
+        if executor.hello.problem is not None:
+            raise UsageError(executor.hello.text)
+        for _, outcome in executor.run([0]):
+            if outcome.kind in ("left_out", "invalid"):
+                raise UsageError(f"{case.id} cannot be asked: {outcome.text or outcome.kind}")
+            return outcome, judge(vectors, case, outcome)
+    raise UsageError(f"{case.id} was not asked")

@@ -1,0 +1,48 @@
+"""The command ``quant-conformance``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from quant_conformance.errors import ConformanceError
+
+_NEEDS = {"typer", "rich", "pydantic", "packaging", "jsonschema"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line.
+
+    Args:
+        arguments: without the program's name; those of the process by default.
+
+    Returns:
+        0: nothing unexpected; 1: wrong, crashed, timed out, stale or worse; 2: usage.
+    """
+    try:
+        from quant_conformance.commands import app
+    except ModuleNotFoundError as error:
+        if error.name not in _NEEDS:
+            raise
+        return _refuse(
+            f"the command needs {error.name}; "
+            "mend with: pip install 'quant-conformance[conformance]'"
+        )
+    from quant_vectors import VectorError
+
+    try:
+        app(arguments, prog_name="quant-conformance")
+    except SystemExit as end:  # typer ends every command so
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except (ConformanceError, VectorError) as error:
+        return _refuse(str(error))
+    return 0
+
+
+def _refuse(text: str) -> int:
+    print(f"quant-conformance: {text}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

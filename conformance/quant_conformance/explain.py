@@ -1,0 +1,114 @@
+"""Explains one case: what was asked, what is right, what came, and which clause says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from quant_conformance.bits import show
+from quant_conformance.clauses import spec_clauses
+from quant_conformance.compare import Rules, differing, rules_for
+from quant_conformance.invoke import Outcome
+from quant_conformance.protocol import Array
+from quant_conformance.verdicts import CaseResult
+from quant_vectors import Case, VectorSet
+
+ELEMENTS_SHOWN = 8
+
+
+def explain(vectors: VectorSet, case: Case, outcome: Outcome, result: CaseResult) -> str:
+    """Returns the whole story of a case as plain text.
+
+    Args:
+        vectors: the set that the case comes from.
+        case: the case.
+        outcome: what the backend did.
+        result: the verdict on it.
+    """
+    lines = [f"{case.id}: {_verdict(result)}", f"  {case.comment}", ""]
+    lines += _question(vectors, case)
+    lines += ["", *_answer(vectors, case, outcome, result.choice)]
+    for clause_id in case.clauses:
+        clause = spec_clauses().get(clause_id)
+        if clause is not None:
+            lines += ["", f"{clause.id} {clause.title}"]
+            lines += [f"  {line}" for line in clause.text.splitlines()]
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def _verdict(result: CaseResult) -> str:
+    word = result.verdict.value
+    if result.choice is not None:
+        word += f" ({result.policy}: {result.choice})"
+    return f"{word}: {result.detail}" if result.detail else word
+
+
+def _question(vectors: VectorSet, case: Case) -> Iterator[str]:
+    yield f"operation  {case.operation}"
+    if case.spec is not None:
+        yield f"spec       {_plain(case.spec)}"
+    if case.target is not None:
+        yield f"target     {case.target}"
+    if case.arguments:
+        yield f"arguments  {_plain(case.arguments)}"
+    for flag in case.flags:
+        bug = vectors.flags.get(flag, {}).get("bug", "")
+        yield f"flag       {flag}" + (f": {bug}" if bug else "")
+    for name, tensor in vectors.inputs(case).items():
+        yield f"input      {name}: {tensor.dtype}{list(tensor.shape)}"
+
+
+def _plain(mapping: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in mapping.items() if value is not None)
+
+
+def _answer(vectors: VectorSet, case: Case, outcome: Outcome, choice: str | None) -> Iterator[str]:
+    if outcome.kind != "answer":
+        yield f"answer     none, {outcome.kind.replace('_', ' ')}: {outcome.text}"
+    if case.result is not None:
+        yield f"expected   {case.result}"
+        if outcome.kind == "answer":
+            yield f"actual     {outcome.outputs.get('result')}"
+        return
+    alternatives, inputs = vectors.alternatives(case), vectors.inputs(case)
+    # A legal answer is shown beside the alternative that it follows.
+    expected = alternatives.pop(choice or "", None) or vectors.expected(case)
+    rules = rules_for(case.operation, case.arguments, case.spec or {})
+    for name, want in expected.items():
+        yield from _output(name, want, outcome.outputs.get(name), rules, inputs)
+    for other, legal in alternatives.items():
+        for name, want in legal.items():
+            fmt = rules.code_format if name == "codes" else None
+            first = show(want, (0,) * want.ndim, fmt) if want.size else "empty"
+            yield f"also legal {name} by {case.policy} = {other}: first element {first}"
+
+
+def _output(
+    name: str, want: Array, got: Array | None, rules: Rules, inputs: Mapping[str, Array]
+) -> Iterator[str]:
+    yield f"output     {name}: {want.dtype}{list(want.shape)}"
+    fmt = rules.code_format if name == "codes" else None
+    comparable = got is not None and (got.shape, got.dtype) == (want.shape, want.dtype)
+    if got is not None and not comparable:
+        yield f"  actual   {got.dtype}{list(got.shape)}"
+    if got is None or not comparable:
+        differs = np.zeros(want.shape, dtype=bool)
+    else:
+        differs = differing(name, want, got, None)
+    wrong = [tuple(int(i) for i in position) for position in np.argwhere(differs)]
+    right = [tuple(int(i) for i in position) for position in np.argwhere(~differs)]
+    for index in (wrong or right)[:ELEMENTS_SHOWN]:
+        yield f"  [{', '.join(map(str, index))}]"
+        for given, tensor in inputs.items():
+            if tensor.shape == want.shape:
+                yield f"    {given:<10} {show(tensor, index)}"
+        yield f"    expected   {show(want, index, fmt)}"
+        if got is not None and comparable:
+            yield f"    actual     {show(got, index, fmt)}"
+    shown = min(len(wrong or right), ELEMENTS_SHOWN)
+    if wrong:
+        yield f"  {len(wrong)} of {want.size} elements differ, {shown} shown"
+    elif shown < want.size:
+        yield f"  {want.size} elements, {shown} shown"
