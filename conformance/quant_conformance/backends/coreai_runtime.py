@@ -1,0 +1,165 @@
+"""coreai-runtime: programs authored from numpy, run by the Core AI CPU runtime.
+
+No exporter takes part: what is judged is the runtime's own arithmetic, reached through
+``coreai.authoring``, with the qparams as constants of the program as in an exported model. The
+runtime lives in a child process; cases are answered many at a time (``prepare``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from quant_conformance.backends._coreai_requests import (
+    cast_request,
+    dequantize_request,
+    fake_quantize_request,
+    quantize_request,
+    statistics_requests,
+)
+from quant_conformance.coreai.client import CoreAIError, Runtime, answer_all
+from quant_conformance.coreai.requests import Request
+from quant_conformance.protocol import Array, Backend
+from quant_reference import QParams, QuantizationSpec
+
+if TYPE_CHECKING:
+    from quant_vectors import Case
+
+BATCH = 64
+"""Requests per program; larger ones gain little, and cost more when one of them fails."""
+
+
+class CoreAIRuntime(Backend):
+    """``quantize``, ``dequantize``, ``blockwise_shift_scale``, ``cast``, quantization statistics.
+
+    Weights are dequantized by ``blockwise_shift_scale``, activations by ``dequantize`` (by the
+    former too in blocks, which the latter does not know).
+    """
+
+    name = "coreai-runtime"
+    requires = ("coreai-core=coreai",)
+    policies = {"overflow": "nonsaturate"}
+
+    def __init__(self) -> None:
+        self._runtime = Runtime()
+        self._target = "activation"
+        self._answers: dict[tuple[object, ...], Array | Exception] = {}
+
+    def supports(self, case: Case) -> str | None:
+        self._target = case.target or "activation"
+        return None
+
+    def prepare(self, questions: Iterable[tuple[Case, str, Sequence[Any]]]) -> None:
+        """Answers all questions in few programs; the methods then find their answers here."""
+        requests: dict[tuple[object, ...], Request] = {}
+        for case, method, arguments in questions:
+            self.supports(case)
+            for request in self._requests(method, arguments):
+                requests.setdefault(request.key, request)
+        waiting = list(requests.values())
+        for start in range(0, len(waiting), BATCH):
+            for request, answer in answer_all(self._runtime, waiting[start : start + BATCH]):
+                self._answers[request.key] = answer
+
+    def encode(self, x: Array, fmt: str) -> Array:
+        return self._answer(*self._encode(x, fmt))
+
+    def decode(self, codes: Array, fmt: str) -> Array:
+        return self._answer(*self._decode(codes, fmt))
+
+    def quantize(self, x: Array, spec: QuantizationSpec, qparams: QParams) -> Array:
+        return self._answer(*self._quantize(x, spec, qparams))
+
+    def dequantize(self, codes: Array, spec: QuantizationSpec, qparams: QParams) -> Array:
+        return self._answer(*self._dequantize(codes, spec, qparams))
+
+    def fake_quantize(self, x: Array, spec: QuantizationSpec, qparams: QParams) -> Array:
+        return self._answer(*self._fake_quantize(x, spec, qparams))
+
+    def qparams(self, x: Array, spec: QuantizationSpec, target: str) -> QParams:
+        scale, *zero_point = (self._answer(r) for r in self._qparams(x, spec, target))
+        shape = _scale_shape(x, spec)
+        if zero_point:
+            return QParams(scale.reshape(shape), zero_point[0].reshape(shape), None)
+        # The symmetric statistic has no offset because its zero is the integer 0.
+        zero = np.zeros(shape, np.int32) if spec.format.is_integer else None
+        return QParams(scale.reshape(shape), zero, None)
+
+    def observe(
+        self,
+        batches: Sequence[Array],
+        spec: QuantizationSpec,
+        target: str,
+        kind: str,
+        averaging_constant: float = 0.01,
+    ) -> QParams:
+        _dynamic_only(kind)
+        return self.qparams(batches[-1], spec, target)
+
+    def _requests(self, method: str, arguments: Sequence[Any]) -> list[Request]:
+        builder = self._builders().get(method)
+        if builder is None:
+            return []
+        try:
+            return builder(*arguments)
+        except NotImplementedError:  # the method itself will say so
+            return []
+
+    def _builders(self) -> dict[str, Callable[..., list[Request]]]:
+        return {
+            "encode": self._encode,
+            "decode": self._decode,
+            "quantize": self._quantize,
+            "dequantize": self._dequantize,
+            "fake_quantize": self._fake_quantize,
+            "qparams": self._qparams,
+            "observe": self._observe,
+        }
+
+    def _encode(self, x: Array, fmt: str) -> list[Request]:
+        return [cast_request(x, x.dtype.name, fmt)]
+
+    def _decode(self, codes: Array, fmt: str) -> list[Request]:
+        return [cast_request(codes, fmt, "float32")]
+
+    def _quantize(self, x: Array, spec: QuantizationSpec, qparams: QParams) -> list[Request]:
+        return [quantize_request(x, spec, qparams)]
+
+    def _dequantize(self, codes: Array, spec: QuantizationSpec, qparams: QParams) -> list[Request]:
+        return [dequantize_request(codes, spec, qparams, self._target)]
+
+    def _fake_quantize(self, x: Array, spec: QuantizationSpec, qparams: QParams) -> list[Request]:
+        return [fake_quantize_request(x, spec, qparams)]
+
+    def _qparams(self, x: Array, spec: QuantizationSpec, target: str) -> list[Request]:
+        return statistics_requests(x, spec)
+
+    def _observe(
+        self, batches: Sequence[Array], spec: QuantizationSpec, target: str, kind: str, _: float
+    ) -> list[Request]:
+        _dynamic_only(kind)
+        return statistics_requests(batches[-1], spec)
+
+    def _answer(self, request: Request) -> Array:
+        if request.key not in self._answers:
+            (_, self._answers[request.key]) = next(answer_all(self._runtime, [request]))
+        answer = self._answers[request.key]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def _dynamic_only(kind: str) -> None:
+    if kind != "dynamic":
+        raise NotImplementedError("the runtime has statistics of one tensor, no observer state")
+
+
+def _scale_shape(x: Array, spec: QuantizationSpec) -> tuple[int, ...]:
+    from quant_reference import scale_shape
+
+    return scale_shape(x.shape, spec.granularity, "activation")
+
+
+__all__ = ["CoreAIError", "CoreAIRuntime"]

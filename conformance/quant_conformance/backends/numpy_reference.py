@@ -1,0 +1,76 @@
+"""numpy-reference: the executable spec, judged by the vectors that were frozen from it.
+
+It cannot prove itself right (an oracle in exact fractions does that elsewhere); it shows that
+the code still gives the answers that everyone else is held to, also on this numpy and CPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import quant_reference as ref
+from quant_conformance.protocol import Array, Backend
+from quant_reference.granularity import Target
+from quant_reference.observers import ObserverKind
+from quant_reference.packing import PackOrder
+
+
+class NumpyReference(Backend):
+    """``quant_reference``, called and nothing else."""
+
+    name = "numpy-reference"
+    requires = ("numpy", "ml_dtypes")
+
+    def encode(self, x: Array, fmt: str) -> Array:
+        return ref.encode(x, fmt)
+
+    def decode(self, codes: Array, fmt: str) -> Array:
+        return ref.decode(codes, fmt)
+
+    def pack(self, codes: Array, fmt: str, order: str) -> Array:
+        return ref.pack(codes, fmt, cast(PackOrder, order))
+
+    def unpack(self, packed: Array, fmt: str, order: str, count: int) -> Array:
+        return ref.unpack(packed, fmt, cast(PackOrder, order), count)
+
+    def value_range(self, x: Array, spec: ref.QuantizationSpec, target: str) -> tuple[Array, Array]:
+        return ref.value_range(x, spec, cast(Target, target))
+
+    def qparams(self, x: Array, spec: ref.QuantizationSpec, target: str) -> ref.QParams:
+        return ref.compute_qparams(*self.value_range(x, spec, target), spec)
+
+    def quantize(self, x: Array, spec: ref.QuantizationSpec, qparams: ref.QParams) -> Array:
+        return ref.quantize(x, spec, qparams)
+
+    def dequantize(self, codes: Array, spec: ref.QuantizationSpec, qparams: ref.QParams) -> Array:
+        return ref.dequantize(codes, spec, qparams)
+
+    def fake_quantize(self, x: Array, spec: ref.QuantizationSpec, qparams: ref.QParams) -> Array:
+        return ref.fake_quantize(x, spec, qparams)
+
+    def gradient(
+        self, x: Array, grad: Array, spec: ref.QuantizationSpec, qparams: ref.QParams
+    ) -> Array:
+        return ref.fake_quantize_gradient(x, grad, spec, qparams)
+
+    def observe(
+        self,
+        batches: Sequence[Array],
+        spec: ref.QuantizationSpec,
+        target: str,
+        kind: str,
+        averaging_constant: float = 0.01,
+    ) -> ref.QParams:
+        observer = ref.make_observer(
+            cast(ObserverKind, kind), spec, cast(Target, target), averaging_constant
+        )
+        for batch in batches:
+            observer = observer.update(batch)
+        return observer.qparams()
+
+    def default_axis(self, module_kind: str, granularity: Any) -> int:
+        return ref.default_axis(module_kind, granularity)
+
+    def validate_spec(self, mapping: Mapping[str, Any]) -> None:
+        ref.QuantizationSpec.from_dict(mapping)
