@@ -27,14 +27,15 @@ FLOAT_DTYPES = (np.dtype(np.float16), BFLOAT16, np.dtype(np.float32))
 CHUNK_ELEMENTS = 1 << 16
 
 
-def native(x: object, name: str, clause: str) -> Array:
+def native(x: object, name: str, allowed: str, clause: str) -> Array:
     """Return x as an array in native byte order; refuse what is not an array of numbers."""
     array = np.asarray(x)
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
     if array.dtype.kind in "OSUMm" or (array.dtype.kind == "V" and array.dtype != BFLOAT16):
         raise InputError(
-            f"{name} does not hold numbers", given=array.dtype, allowed=_FLOATS, clause=clause
+            f"{name}: not an array of numbers", given=array.dtype, allowed=allowed, clause=clause
         )
-    return array.astype(array.dtype.newbyteorder("="), copy=False)
+    return array
 
 
 _FLOATS = "float16, bfloat16 or float32"
@@ -42,7 +43,7 @@ _FLOATS = "float16, bfloat16 or float32"
 
 def float_array(x: object, name: str, clause: str) -> Array:
     """Return x in native byte order if its dtype is float16, bfloat16 or float32."""
-    array = native(x, name, clause)
+    array = native(x, name, _FLOATS, clause)
     if array.dtype not in FLOAT_DTYPES:
         raise InputError(
             f"dtype of {name} is not supported", given=array.dtype, allowed=_FLOATS, clause=clause
@@ -73,8 +74,9 @@ def block_view_shape(shape: tuple[int, ...], blocks: tuple[int, ...]) -> tuple[i
 
 def check_blocks(shape: tuple[int, ...], blocks: tuple[int, ...], clause: str) -> None:
     """Refuse qparams whose shape does not tile the tensor."""
+    # An axis without elements may have no blocks either.
     if len(shape) != len(blocks) or any(
-        count < 1 or extent % count for extent, count in zip(shape, blocks, strict=False)
+        extent % count if count else extent for extent, count in zip(shape, blocks, strict=True)
     ):
         raise InputError(
             f"qparams do not tile a tensor of shape {shape}",

@@ -108,7 +108,7 @@ def decode(codes: Array, format: str | Format) -> Float32:
 
 def code_array(codes: object, fmt: Format, clause: str) -> Array:
     """Return codes in native byte order; refuse a wrong dtype or a code too wide for the format."""
-    array = native(codes, "codes", clause)
+    array = native(codes, "codes", fmt.code_dtype, clause)
     if array.dtype != np.dtype(fmt.code_dtype):
         raise InputError(
             f"dtype of {fmt.name} codes", given=array.dtype, allowed=fmt.code_dtype, clause=clause

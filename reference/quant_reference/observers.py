@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Literal, get_args
 
 import numpy as np
@@ -107,10 +107,15 @@ def make_observer(
         raise SpecError(
             "observer kind", given=kind, allowed=", ".join(get_args(ObserverKind)), clause="OBS-1"
         )
-    if not (math.isfinite(averaging_constant) and 0 < averaging_constant <= 1):
+    c = averaging_constant
+    if isinstance(c, bool) or not isinstance(c, Real) or not 0 < c <= 1:
         raise SpecError(
-            "averaging_constant", given=averaging_constant, allowed="0 < c <= 1", clause="OBS-2"
+            "averaging_constant", given=c, allowed="a number, 0 < c <= 1", clause="OBS-2"
         )
     if kind == "dynamic":
         spec = replace(spec, qparam_calculator_cls="dynamic")  # refuses what SPEC-5 refuses
-    return Observer(kind, spec, target, float(averaging_constant))
+        if target == "weight":
+            raise SpecError(
+                "target of a dynamic observer", given=target, allowed="activation", clause="SPEC-5"
+            )
+    return Observer(kind, spec, target, float(c))

@@ -73,7 +73,7 @@ def unpack(packed: Array, format: str | Format, order: PackOrder, count: int) ->
         InputError: Wrong dtype or rank, or fewer bytes than ``count`` codes need (PACK-3).
     """
     fmt = get_format(format)
-    data = native(packed, "packed", "PACK-1")
+    data = native(packed, "packed", "uint8, 1-D", "PACK-1")
     if data.dtype != np.uint8 or data.ndim != 1:
         raise InputError(
             "packed data", given=f"{data.dtype}{data.shape}", allowed="uint8, 1-D", clause="PACK-1"

@@ -47,7 +47,9 @@ def quantize(x: Array, spec: QuantizationSpec, qparams: QParams) -> Array:
     def codes_of(chunk: Array, scale: Float32, *offset: Array) -> Array:
         real = real_codes(to_float32(chunk), spec, scale, *offset)
         if not fmt.is_integer:
-            return encode_float(np.clip(real, spec.quant_min, spec.quant_max), fmt)
+            # The sign of inf/inf is the machine's choice; a quotient has the sign of x (ENC-4).
+            signed = np.copysign(real, to_float32(chunk), out=real)
+            return encode_float(np.clip(signed, spec.quant_min, spec.quant_max), fmt)
         clamped = np.clip(real, spec.quant_min, spec.quant_max)
         # NaN has no code; the zero point dequantizes to 0, under minval quant_min stands in.
         for_nan = offset[0] if spec.qformulation == "zp" else np.float32(spec.quant_min)

@@ -6,6 +6,7 @@ import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from numbers import Real
 from typing import Any, Literal, get_args
 
 from quant_reference.errors import SpecError
@@ -174,8 +175,7 @@ def _checked_range(given: object) -> tuple[float | None, float | None]:
     if not isinstance(given, list | tuple) or len(given) != 2:
         raise SpecError("float_range", given=given, allowed="(lo, hi)", clause="SPEC-4")
     for bound in given:
-        number = isinstance(bound, int | float) and not isinstance(bound, bool)
-        if bound is not None and not (number and math.isfinite(bound)):
+        if bound is not None and not _is_finite(bound):
             raise SpecError(
                 "bound in float_range",
                 given=bound,
@@ -188,3 +188,12 @@ def _checked_range(given: object) -> tuple[float | None, float | None]:
             "float_range", given=given, allowed="lo <= 0 <= hi and lo < hi", clause="SPEC-4"
         )
     return lo, hi
+
+
+def _is_finite(bound: object) -> bool:
+    if isinstance(bound, bool) or not isinstance(bound, Real):
+        return False
+    try:
+        return math.isfinite(bound)
+    except OverflowError:  # an integer that no float holds
+        return False

@@ -53,6 +53,8 @@ def quantize(
     lowest, highest = number(spec.quant_min), number(spec.quant_max)
     if spec.format.kind == "float":
         clamped = clamp(quotient(x, spec, qparams), lowest, highest)
+        if clamped.is_nan:  # the sign of a quotient by a positive scale is the sign of x
+            clamped = Number(x.negative, clamped.magnitude, "nan")
         return encode(clamped, spec.format, nan_in_e2m1=nan_in_e2m1)
     code = unclamped_code(x, spec, qparams)
     if code.is_nan:

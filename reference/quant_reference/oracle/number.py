@@ -6,6 +6,7 @@ Nothing here knows a machine float: a value is a sign and an exact magnitude, ar
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -102,6 +103,7 @@ DTYPES: Mapping[str, Binary] = MappingProxyType(
 """The dtypes that a tensor may have, by their numpy names."""
 
 
+@functools.cache
 def power(exponent: int) -> Fraction:
     """Two to the exponent, exactly."""
     return Fraction(2) ** exponent

@@ -145,20 +145,25 @@ def _least_scale(scale: Number) -> Number:
 
 
 def observe(
-    kind: str, batches: Sequence[BlockRange], averaging_constant: float = 0.01
+    kind: str,
+    batches: Sequence[BlockRange],
+    spec: QuantizationSpec,
+    averaging_constant: float = 0.01,
 ) -> BlockRange:
     """Running range of a block after the last batch (OBS-1 to OBS-5).
 
     Args:
         kind: ``"static"``, ``"moving_average"``, ``"global_minmax"`` or ``"dynamic"``.
         batches: The block's range in each batch, at least one, of one dtype (OBS-6).
+        spec: With two fixed bounds there is nothing to average (OBS-2).
         averaging_constant: c of OBS-2.
     """
     running = batches[0]
+    fixed = None not in spec.float_range
     for batch in batches[1:]:
         if kind == "global_minmax":
             lo, hi = least(running.lo, batch.lo), greatest(running.hi, batch.hi)
-        elif kind == "moving_average":
+        elif kind == "moving_average" and not fixed:
             lo = _average(running.lo, batch.lo, averaging_constant, batch.dtype)
             hi = _average(running.hi, batch.hi, averaging_constant, batch.dtype)
         else:
