@@ -7,7 +7,8 @@ runtime lives in a child process; cases are answered many at a time (``prepare``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,10 +20,11 @@ from quant_conformance.backends._coreai_requests import (
     quantize_request,
     statistics_requests,
 )
-from quant_conformance.coreai.client import CoreAIError, Runtime, answer_all
+from quant_conformance.coreai.client import Runtime, answer_all
 from quant_conformance.coreai.requests import Request
+from quant_conformance.operations import OPERATIONS
 from quant_conformance.protocol import Array, Backend
-from quant_reference import QParams, QuantizationSpec
+from quant_reference import QParams, QuantizationSpec, scale_shape
 
 if TYPE_CHECKING:
     from quant_vectors import Case
@@ -45,23 +47,22 @@ class CoreAIRuntime(Backend):
     def __init__(self) -> None:
         self._runtime = Runtime()
         self._target = "activation"
+        self._waiting: dict[tuple[object, ...], Request] = {}
         self._answers: dict[tuple[object, ...], Array | Exception] = {}
 
     def supports(self, case: Case) -> str | None:
         self._target = case.target or "activation"
         return None
 
-    def prepare(self, questions: Iterable[tuple[Case, str, Sequence[Any]]]) -> None:
-        """Answers all questions in few programs; the methods then find their answers here."""
-        requests: dict[tuple[object, ...], Request] = {}
-        for case, method, arguments in questions:
+    def prepare(self, questions: Sequence[tuple[Case, Mapping[str, Array]]]) -> None:
+        """Notes what will be asked, so that the runtime can be asked many requests at a time."""
+        for case, tensors in questions:
+            operation = OPERATIONS[case.operation]
             self.supports(case)
-            for request in self._requests(method, arguments):
-                requests.setdefault(request.key, request)
-        waiting = list(requests.values())
-        for start in range(0, len(waiting), BATCH):
-            for request, answer in answer_all(self._runtime, waiting[start : start + BATCH]):
-                self._answers[request.key] = answer
+            for request in self._requests(
+                operation.method, operation.arguments(case, tensors)
+            ):
+                self._waiting.setdefault(request.key, request)
 
     def encode(self, x: Array, fmt: str) -> Array:
         return self._answer(*self._encode(x, fmt))
@@ -80,7 +81,8 @@ class CoreAIRuntime(Backend):
 
     def qparams(self, x: Array, spec: QuantizationSpec, target: str) -> QParams:
         scale, *zero_point = (self._answer(r) for r in self._qparams(x, spec, target))
-        shape = _scale_shape(x, spec)
+        scale = scale.astype(np.float32)  # it comes in x's dtype; widening is exact
+        shape = scale_shape(x.shape, spec.granularity, "activation")
         if zero_point:
             return QParams(scale.reshape(shape), zero_point[0].reshape(shape), None)
         # The symmetric statistic has no offset because its zero is the integer 0.
@@ -144,7 +146,11 @@ class CoreAIRuntime(Backend):
 
     def _answer(self, request: Request) -> Array:
         if request.key not in self._answers:
-            (_, self._answers[request.key]) = next(answer_all(self._runtime, [request]))
+            batch = {request.key: request, **dict(islice(self._waiting.items(), BATCH - 1))}
+            for key in batch:
+                self._waiting.pop(key, None)
+            for asked, answer in answer_all(self._runtime, list(batch.values())):
+                self._answers[asked.key] = answer
         answer = self._answers[request.key]
         if isinstance(answer, Exception):
             raise answer
@@ -154,12 +160,3 @@ class CoreAIRuntime(Backend):
 def _dynamic_only(kind: str) -> None:
     if kind != "dynamic":
         raise NotImplementedError("the runtime has statistics of one tensor, no observer state")
-
-
-def _scale_shape(x: Array, spec: QuantizationSpec) -> tuple[int, ...]:
-    from quant_reference import scale_shape
-
-    return scale_shape(x.shape, spec.granularity, "activation")
-
-
-__all__ = ["CoreAIError", "CoreAIRuntime"]
