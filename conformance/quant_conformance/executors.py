@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from quant_conformance.errors import UsageError
-from quant_conformance.invoke import Outcome, invoke
+from quant_conformance.invoke import Outcome, announce, invoke
 from quant_conformance.isolated import Isolated
 from quant_conformance.loading import is_builtin, load_class, open_backend
 from quant_conformance.questions import Executor, Limits, Question
@@ -26,6 +26,7 @@ class InProcess:
         """Asks the questions at ``indices``."""
         if self._backend is None:
             raise UsageError(self.hello.text)
+        announce(self._backend, [self._questions[index] for index in indices])
         for index in indices:
             if self._cancelled:
                 return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -45,6 +45,14 @@ class Outcome:
     text: str = ""
     refused: bool = False
     mutated: tuple[str, ...] = ()
+
+
+def announce(backend: Backend, questions: Sequence[tuple[Case, Mapping[str, Array]]]) -> None:
+    """Tells the backend what will be asked; if it cannot take that, it is asked all the same."""
+    try:
+        backend.prepare(questions)
+    except Exception as error:
+        warnings.warn(f"{backend.name}: prepare: {describe(error)}", RuntimeWarning, stacklevel=2)
 
 
 def invoke(backend: Backend, case: Case, tensors: Mapping[str, Array], tier: str) -> Outcome:

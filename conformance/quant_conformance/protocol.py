@@ -70,6 +70,13 @@ class Backend:
         """
         return True
 
+    def prepare(self, questions: Sequence[tuple[Case, Mapping[str, Array]]]) -> None:
+        """Is told, before they are asked one by one, which cases and inputs will come.
+
+        For systems that answer many cases at once much faster than one at a time; to leave it
+        out, or to raise, changes no verdict.
+        """
+
     def encode(self, x: Array, fmt: str) -> Array:
         """Encodes float32 ``x`` into codes of the same shape: one rounding, ties to even."""
         raise NotImplementedError

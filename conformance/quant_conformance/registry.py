@@ -7,5 +7,6 @@ BACKENDS: dict[str, str] = {
     "ml-dtypes": "quant_conformance.backends.ml_dtypes:MlDtypes",
     "torch": "quant_conformance.backends.torch:Torch",
     "onnxruntime": "quant_conformance.backends.onnxruntime:OnnxRuntime",
+    "coreai-runtime": "quant_conformance.backends.coreai_runtime:CoreAIRuntime",
 }
 """Backend name to "module:Class", in the order in which the scoreboard shows them."""
