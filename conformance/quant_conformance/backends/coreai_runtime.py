@@ -42,7 +42,6 @@ class CoreAIRuntime(Backend):
 
     name = "coreai-runtime"
     requires = ("coreai-core=coreai",)
-    policies = {"overflow": "nonsaturate"}
 
     def __init__(self) -> None:
         self._runtime = Runtime()
@@ -59,9 +58,7 @@ class CoreAIRuntime(Backend):
         for case, tensors in questions:
             operation = OPERATIONS[case.operation]
             self.supports(case)
-            for request in self._requests(
-                operation.method, operation.arguments(case, tensors)
-            ):
+            for request in self._requests(operation.method, operation.arguments(case, tensors)):
                 self._waiting.setdefault(request.key, request)
 
     def encode(self, x: Array, fmt: str) -> Array:
