@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
 
 from quant_conformance.errors import UsageError
-from quant_conformance.executors import open_executor
 from quant_conformance.expectations import Expectations, builtin_expectations
+from quant_conformance.in_process import open_executor
 from quant_conformance.invoke import Outcome
 from quant_conformance.judge import judge, result_of
 from quant_conformance.loading import Hello, Problem, check_reference, is_builtin
@@ -128,11 +129,11 @@ class Runner:
             check_reference(reference)
         jobs = min(self._plan.jobs, len(references))
         if jobs <= 1:
-            return [self.run(reference) for reference in references]
+            return _told_apart(references, [self.run(reference) for reference in references])
         with ThreadPoolExecutor(jobs) as pool:
             futures = [pool.submit(self.run, reference) for reference in references]
             try:
-                return [future.result() for future in futures]
+                return _told_apart(references, [future.result() for future in futures])
             except BaseException:
                 self._cancel()
                 pool.shutdown(cancel_futures=True)
@@ -206,6 +207,15 @@ class Runner:
         self._cancelled = True
         for executor in self._open:
             executor.cancel()
+
+
+def _told_apart(references: Sequence[str], runs: Sequence[Run]) -> list[Run]:
+    """Adds the reference to names that several backends give themselves."""
+    counts = Counter(run.backend for run in runs)
+    return [
+        run if counts[run.backend] == 1 else replace(run, backend=f"{run.backend} ({reference})")
+        for reference, run in zip(references, runs, strict=True)
+    ]
 
 
 def ask_one(
