@@ -1,0 +1,85 @@
+"""Builds the frozen vector set from the reference: the same bytes on every machine."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from quant_conformance.generate.builder import Builder
+from quant_conformance.generate.families import decode, encode, pack
+from quant_conformance.generate.flags import FLAGS
+from quant_conformance.generate.streams import SEED
+from quant_vectors import SetWriter
+
+VERSION: Final = "v1"
+GENERATOR: Final = "1"
+
+_FAMILIES = (encode, decode, pack)
+
+
+def build() -> SetWriter:
+    """Build the set in memory."""
+    flags = {name: flag._asdict() for name, flag in FLAGS.items()}
+    writer = SetWriter(VERSION, GENERATOR, SEED, flags)
+    builder = Builder(writer)
+    for family in _FAMILIES:
+        family.build(builder)
+    return writer
+
+
+def generate(out: Path, check: bool) -> int:
+    """Write the set, or compare it with what is there.
+
+    Args:
+        out: Folder of the set.
+        check: Write nothing; rebuild and compare byte for byte.
+
+    Returns:
+        0, or 1 if ``check`` found a difference, which is printed.
+    """
+    writer = build()
+    if not check:
+        writer.write(out)
+        return 0
+    with tempfile.TemporaryDirectory() as temporary:
+        writer.write(Path(temporary))
+        difference = first_difference(Path(temporary), out)
+    if difference is None:
+        print(f"{out} is what the generator builds")
+        return 0
+    print(f"{out} differs from what the generator builds: {difference}")
+    return 1
+
+
+def first_difference(built: Path, found: Path) -> str | None:
+    """Say where two sets first differ, or None."""
+    names = sorted({p.name for p in built.iterdir()} | {p.name for p in found.glob("*.*")})
+    for name in names:
+        if not (built / name).is_file():
+            return f"{name} should not be there"
+        if not (found / name).is_file():
+            return f"{name} is missing"
+        new, old = (built / name).read_bytes(), (found / name).read_bytes()
+        if new == old:
+            continue
+        if not name.endswith(".json"):
+            return f"{name} ({_first_byte(new, old)})"
+        lines = zip(new.splitlines(), old.splitlines(), strict=False)
+        for number, (want, have) in enumerate(lines, start=1):
+            if want != have:
+                return f"{name}, line {number}: {_show(have)} should be {_show(want)}"
+        return f"{name}: {len(old)} bytes should be {len(new)}"
+    return None
+
+
+def _first_byte(new: bytes, old: bytes) -> str:
+    for index, (a, b) in enumerate(zip(new, old, strict=False)):
+        if a != b:
+            return f"byte {index}: {b:#04x} should be {a:#04x}"
+    return f"{len(old)} bytes should be {len(new)}"
+
+
+def _show(line: bytes) -> str:
+    text = line.decode("utf-8", "replace")
+    return text if len(text) <= 200 else text[:199] + "…"

@@ -1,0 +1,194 @@
+"""Builder: from a question to a case, its answer taken from the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quant_conformance.backends.numpy_reference import NumpyReference
+from quant_conformance.generate.policies import touched
+from quant_conformance.operations import OPERATIONS
+from quant_reference import QParams, QuantError, QuantizationSpec
+from quant_vectors import Case, SetWriter, VectorError
+
+Array = NDArray[Any]
+
+_SIGN_UNSEEN = ("lo", "hi", "minval")
+
+
+class Builder:
+    """Adds cases to a set.
+
+    Every case is answered by the reference. The builder refuses what would make a bad vector: a
+    flag or a refusal that is not one, a case that touches a policy without saying so, or two.
+
+    Args:
+        writer: Where the cases go.
+    """
+
+    def __init__(self, writer: SetWriter) -> None:
+        self._writer = writer
+        self._reference = NumpyReference()
+
+    def add(
+        self,
+        case_id: str,
+        operation: str,
+        *,
+        clauses: Sequence[str],
+        flags: Sequence[str],
+        comment: str,
+        spec: QuantizationSpec | None = None,
+        target: str | None = None,
+        arguments: Mapping[str, Any] | None = None,
+        inputs: Mapping[str, Array] | None = None,
+        qparams: QParams | None = None,
+        policy: str | None = None,
+        full: bool = False,
+    ) -> None:
+        """Add one case whose answer is made of tensors.
+
+        Args:
+            case_id: ``family/…``.
+            operation: What is asked.
+            clauses: Clauses of SPEC.md.
+            flags: Bugs that the case catches.
+            comment: One line for a person.
+            spec: The spec, if the operation takes one.
+            target: ``"weight"`` or ``"activation"``, if the operation takes one.
+            arguments: Further arguments.
+            inputs: Argument name -> tensor.
+            qparams: Joins the inputs.
+            policy: Name of the policy that the case is about.
+            full: Leave the case out of the quick tier.
+
+        Raises:
+            VectorError: If the inputs touch another set of policies than ``policy`` says, or the
+                other legal behaviours cannot be told from the reference's.
+        """
+        tensors = {**(inputs or {}), **_tensors(qparams, spec)}
+        draft = Case(
+            id=case_id,
+            family=case_id.split("/", 1)[0],
+            operation=operation,
+            clauses=tuple(clauses),
+            flags=tuple(flags),
+            comment=comment,
+            spec=None if spec is None else spec.to_dict(),
+            target=target,
+            arguments={**(arguments or {}), **({"tier": "full"} if full else {})},
+        )
+        expected = canonical(self._answer(draft, tensors))
+        found = touched(draft, tensors, expected)
+        if [f.policy for f in found] != ([] if policy is None else [policy]):
+            raise VectorError(
+                f"{case_id} says policy {policy!r}; it touches {[f.policy for f in found]}"
+            )
+        rule: dict[str, Any] = {"rule": "exact"}
+        for one in found:  # one at most
+            others = {
+                name: canonical(outputs)
+                for name, outputs in one.answers.items()
+                if name == "any_nan" or not _same(canonical(outputs), expected)
+            }
+            if not others:
+                raise VectorError(f"{case_id} cannot tell the behaviours of {policy} apart")
+            rule = {"rule": "policy", "policy": one.policy, "choice": one.choice}
+            rule["alternatives"] = others
+        self._write(draft, tensors, expected, rule)
+
+    def add_result(
+        self,
+        case_id: str,
+        operation: str,
+        result: str | int,
+        *,
+        clauses: Sequence[str],
+        flags: Sequence[str],
+        comment: str,
+        spec: QuantizationSpec | None = None,
+        target: str | None = None,
+        arguments: Mapping[str, Any] | None = None,
+        inputs: Mapping[str, Array] | None = None,
+    ) -> None:
+        """Add one case whose answer is an axis, ``"accepted"`` or ``"refused"``.
+
+        Raises:
+            VectorError: If the reference says otherwise.
+        """
+        draft = Case(
+            id=case_id,
+            family=case_id.split("/", 1)[0],
+            operation=operation,
+            clauses=tuple(clauses),
+            flags=tuple(flags),
+            comment=comment,
+            spec=None if spec is None else spec.to_dict(),
+            target=target,
+            arguments=dict(arguments or {}),
+            result=result,
+        )
+        try:
+            answer = self._answer(draft, inputs or {}).get("result")
+        except QuantError:
+            answer = "refused"
+        if answer != result:
+            raise VectorError(f"{case_id}: the reference says {answer!r}, not {result!r}")
+        self._write(draft, inputs or {}, {}, {"rule": "exact"})
+
+    def _answer(self, draft: Case, tensors: Mapping[str, Array]) -> dict[str, Any]:
+        operation = OPERATIONS[draft.operation]
+        method = getattr(self._reference, operation.method)
+        return operation.outputs(method(*operation.arguments(draft, tensors)))
+
+    def _write(
+        self,
+        draft: Case,
+        tensors: Mapping[str, Array],
+        expected: Mapping[str, Array],
+        rule: Mapping[str, Any],
+    ) -> None:
+        members = {
+            name: getattr(draft, name)
+            for name in ("clauses", "flags", "comment", "spec", "target", "arguments", "result")
+        }
+        self._writer.add(
+            draft.id, draft.operation, inputs=tensors, expected=expected, **members, **rule
+        )
+
+
+def canonical(outputs: Mapping[str, Array]) -> dict[str, Array]:
+    """Give every NaN one bit pattern, and +0 where a zero's sign is not seen.
+
+    Which NaN an operation makes, and which zero a minimum picks, depends on the CPU; neither is
+    compared (SPEC.md, section 0), and the files must be the same everywhere.
+    """
+    plain = {}
+    for name, values in outputs.items():
+        array = values
+        if array.dtype.kind not in "iu":
+            array = np.where(np.isnan(array), np.array(np.nan, array.dtype), array)
+            if name in _SIGN_UNSEEN:
+                array = np.where(array == 0, np.zeros((), array.dtype), array)
+        plain[name] = array
+    return plain
+
+
+def _tensors(qparams: QParams | None, spec: QuantizationSpec | None) -> dict[str, Array]:
+    """The fields of qparams that the spec's formulation reads."""
+    if qparams is None or spec is None:
+        return {}
+    tensors: dict[str, Array] = {"scale": qparams.scale}
+    if spec.format.is_integer:
+        name = "zero_point" if spec.qformulation == "zp" else "minval"
+        tensors[name] = getattr(qparams, name)
+    return tensors
+
+
+def _same(a: Mapping[str, Array], b: Mapping[str, Array]) -> bool:
+    return all(
+        a[name].dtype == b[name].dtype and a[name].tobytes() == b[name].tobytes() for name in a
+    )

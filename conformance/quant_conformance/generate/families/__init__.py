@@ -1,0 +1,1 @@
+"""One module per family or part of one; each has ``build(builder)``."""

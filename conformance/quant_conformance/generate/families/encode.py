@@ -1,0 +1,447 @@
+"""encode: numbers to codes (ENC-1 to ENC-7, FMT-1 to FMT-3)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quant_conformance.generate.builder import Builder
+from quant_conformance.generate.floats import (
+    FLOAT32_MAX,
+    FLOAT32_TINY,
+    around,
+    f32,
+    finite_codes,
+    from_bits,
+    midpoints,
+    step,
+)
+from quant_conformance.generate.layouts import float_formats, integer_formats
+from quant_conformance.generate.streams import reals, words
+from quant_reference import decode, get_format
+
+Array = NDArray[Any]
+
+_SHAPES = {"scalar": (), "single": (1,), "matrix": (3, 5), "cube": (2, 1, 7)}
+
+
+def build(builder: Builder) -> None:
+    """Add the family."""
+    for name in float_formats():
+        _codes(builder, name)
+        _midpoints(builder, name)
+        _double_rounding(builder, name)
+        _small(builder, name)
+        _near_max(builder, name)
+        _nan(builder, name)
+        _shapes(builder, name)
+        _tails(builder, name)
+        _random(builder, name)
+    for name in ("float8_e4m3fn", "float8_e5m2"):
+        _overflow(builder, name)
+    _scale_format(builder)
+    for name in integer_formats():
+        _integers(builder, name)
+
+
+def _add(
+    builder: Builder,
+    case: str,
+    name: str,
+    x: Array,
+    clauses: str,
+    flags: str,
+    comment: str,
+    **more: Any,
+) -> None:
+    builder.add(
+        f"encode/{name}/{case}",
+        "encode",
+        clauses=clauses.split(),
+        flags=flags.split(),
+        comment=comment,
+        arguments={"format": name},
+        inputs={"x": x},
+        **more,
+    )
+
+
+def _binades(name: str) -> dict[int, Array]:
+    """Non-negative finite codes of a float format by exponent field."""
+    fmt, codes = get_format(name), finite_codes(name, negative=False)
+    fields = codes >> fmt.mantissa_bits
+    return {int(field): codes[fields == field] for field in np.unique(fields)}
+
+
+def _codes(builder: Builder, name: str) -> None:
+    values = decode(finite_codes(name), name)
+    _add(
+        builder,
+        "every-value",
+        name,
+        values,
+        "ENC-1 ENC-2 ENC-3 FMT-2",
+        "Rounding Subnormals NegativeZero",
+        "every finite value of the format encodes to its own code",
+    )
+    for field, codes in _binades(name).items():
+        x = np.concatenate(
+            [around(decode(codes, name)).ravel(), -around(decode(codes, name)).ravel()]
+        )
+        clauses = "ENC-1 ENC-2 ENC-3 FMT-2" if field == 0 else "ENC-1 FMT-2"
+        _add(
+            builder,
+            f"beside-values-binade{field}",
+            name,
+            np.clip(x, -_max(name), _max(name)),
+            clauses,
+            "Rounding",
+            "each value and its float32 neighbours encode to the same code",
+        )
+
+
+def _max(name: str) -> float:
+    return get_format(name).quant_max
+
+
+def _midpoints(builder: Builder, name: str) -> None:
+    halves = midpoints(name)
+    fields = finite_codes(name, negative=False)[:-1] >> get_format(name).mantissa_bits
+    for field in np.unique(fields):
+        chosen = halves[fields == field]
+        for sign, word in ((1, "plus"), (-1, "minus")):
+            flags = "TiesToEven" + (" Subnormals NegativeZero" if field == 0 else "")
+            flags += " E2M1Ties" if name == "float4_e2m1fn" else ""
+            clauses = "ENC-1 ENC-2" + (" ENC-3" if sign < 0 else "") if field == 0 else "ENC-1"
+            _add(
+                builder,
+                f"midpoints-binade{field}-{word}",
+                name,
+                np.float32(sign) * around(chosen).ravel(),
+                clauses,
+                flags,
+                "each midpoint between two codes and its float32 neighbours",
+            )
+
+
+def _double_rounding(builder: Builder, name: str) -> None:
+    halves = midpoints(name)
+    # Distances that float16, bfloat16 and tf32 round away: the second rounding then sees a tie.
+    for bits, through in ((1, "float64"), (12, "float16"), (13, "tf32"), (15, "bfloat16")):
+        near = [step(halves, 2**bits - 1), step(halves, -(2**bits) + 1)]
+        x = np.concatenate([*near, *(-v for v in near)])
+        for part, chunk in enumerate(np.array_split(x, max(1, x.size // 128))):
+            _add(
+                builder,
+                f"beside-midpoints-{through}-{part}",
+                name,
+                chunk,
+                "ENC-1",
+                "DoubleRounding",
+                f"so near to midpoints that {through} may not tell them apart",
+            )
+
+
+def _small(builder: Builder, name: str) -> None:
+    least = float(decode(np.array([1], np.uint8), name)[0])
+    fmt = get_format(name)
+    tiny = f32(0.0, FLOAT32_TINY, 2**-140, 2**-127, 2**-126, 2**-40, least / 4, least / 2)
+    _add(
+        builder,
+        "tiny-plus",
+        name,
+        np.concatenate([tiny, step(tiny[1:], -1)]),
+        "ENC-2",
+        "Subnormals",
+        "everything up to half the least subnormal rounds to zero",
+    )
+    _add(
+        builder,
+        "tiny-minus",
+        name,
+        -np.concatenate([tiny, step(tiny[1:], -1)]),
+        "ENC-2 ENC-3",
+        "Subnormals NegativeZero",
+        "small negative numbers round to -0, not to +0 or NaN",
+    )
+    _add(
+        builder,
+        "zeros",
+        name,
+        f32(0.0, -0.0, -0.0, 0.0, -0.0),
+        "ENC-3",
+        "NegativeZero",
+        "the sign of zero survives",
+    )
+    count = 2**fmt.mantissa_bits
+    grid = np.arange(4 * count + 1, dtype=np.float64) * (least / 4)
+    _add(
+        builder,
+        "subnormal-quarters",
+        name,
+        np.concatenate([grid, -grid]).astype(np.float32),
+        "ENC-1 ENC-2 ENC-3",
+        "Subnormals TiesToEven",
+        "quarters of the subnormal step, over the whole subnormal range",
+    )
+
+
+def _near_max(builder: Builder, name: str) -> None:
+    largest = _max(name)
+    beyond = {"float8_e4m3fn": 464.0, "float8_e5m2": float(step(f32(61440), -1)[0])}
+    if name == "float4_e2m1fn":
+        x = f32(
+            5,
+            5.5,
+            6,
+            6.0000005,
+            6.9999995,
+            7,
+            7.0000005,
+            8,
+            12,
+            1e3,
+            65504,
+            1e30,
+            FLOAT32_MAX,
+            np.inf,
+        )
+        comment = "beyond 6 there is nothing: neither infinity nor NaN"
+    else:
+        x = np.concatenate(
+            [
+                around(f32(largest)).ravel(),
+                f32(largest * 1.01, largest * 1.03),
+                step(f32(beyond[name]), -1),
+                f32(beyond[name]),
+            ]
+        )
+        comment = "beyond max, but not beyond the midpoint to the next value"
+    _add(builder, "near-max", name, np.concatenate([x, -x]), "ENC-5", "Saturation", comment)
+
+
+def _overflow(builder: Builder, name: str) -> None:
+    e4m3 = name == "float8_e4m3fn"
+    edge = step(f32(464), [1, 2, 64]) if e4m3 else step(f32(61440), [0, 1, 64])
+    finite = f32(465, 472, 480, 496, 512, 513, 672, 57344, 65504, 448512, 1e9, 1e30, FLOAT32_MAX)
+    finite = (
+        finite if e4m3 else f32(61441, 65504, 65520, 65536, 98304, 131072, 1e9, 1e30, FLOAT32_MAX)
+    )
+    for case, x, flags, comment in (
+        ("overflow-edge", edge, "Overflow", "the least values that overflow"),
+        (
+            "overflow-finite",
+            finite,
+            "Overflow Saturation",
+            "finite values of every size beyond max",
+        ),
+        (
+            "overflow-all",
+            np.concatenate([f32(1, 300), edge, finite, f32(np.inf)]),
+            "Overflow Infinity",
+            "ordinary values, finite overflow and infinities in one tensor",
+        ),
+        ("overflow-infinity", f32(np.inf, 1.0, np.inf), "Overflow Infinity", "infinities"),
+    ):
+        _add(builder, f"{case}-plus", name, x, "ENC-5", flags, comment, policy="overflow")
+        _add(builder, f"{case}-minus", name, -x, "ENC-5", flags, comment, policy="overflow")
+
+
+_NANS = (0x7FC00000, 0xFFC00000, 0x7F800001, 0xFF800001, 0x7FFFFFFF, 0xFFFFFFFF, 0x7FA00000)
+
+
+def _nan(builder: Builder, name: str) -> None:
+    policy = "nan_in_e2m1" if name == "float4_e2m1fn" else "nan_payload"
+    nans = from_bits(*_NANS)
+    for case, x, comment in (
+        ("nan", nans[:1], "a NaN"),
+        ("nan-minus", nans[1:2], "a NaN with its sign bit set"),
+        ("nan-payloads", nans, "NaNs of every sign and payload, quiet and signalling"),
+        (
+            "nan-among-numbers",
+            np.concatenate([f32(1, -2, 0.5), nans[:2], f32(-0.0, 3, 0.25)]),
+            "NaNs among numbers leave the numbers alone",
+        ),
+    ):
+        _add(builder, case, name, x, "ENC-4", "NaNEncoding", comment, policy=policy)
+
+
+def _shapes(builder: Builder, name: str) -> None:
+    for word, shape in _SHAPES.items():
+        x = reals(f"encode/{name}/{word}", shape, exponents=(-3, 1))
+        _add(
+            builder,
+            f"shape-{word}",
+            name,
+            x,
+            "ENC-1",
+            "EmptyAndScalar",
+            f"a tensor of shape {shape}",
+        )
+    for word, shape in {"empty": (0,), "empty-matrix": (3, 0)}.items():
+        _add(
+            builder,
+            f"shape-{word}",
+            name,
+            np.zeros(shape, np.float32),
+            "ENC-1",
+            "EmptyAndScalar",
+            "nothing in, nothing out",
+        )
+
+
+def _tails(builder: Builder, name: str) -> None:
+    halves = midpoints(name)
+    for length in range(1, 68):
+        # Every element is a tie, so whichever part of a kernel takes it is seen.
+        x = (
+            halves[(np.arange(length) * 5 + length) % halves.size]
+            * f32(1, -1)[np.arange(length) % 2]
+        )
+        _add(
+            builder,
+            f"tail-length{length}",
+            name,
+            x,
+            "ENC-1",
+            "TailElements TiesToEven",
+            f"{length} ties: every vector width has its tail",
+            full=length not in _QUICK_TAILS,
+        )
+
+
+_QUICK_TAILS = {1, 3, 5, 7, 9, 15, 17, 19, 23, 31, 33, 47, 63, 65, 67}
+
+
+def _random(builder: Builder, name: str) -> None:
+    for part in range(4):
+        x = words(f"encode/{name}/random{part}", 128).view(np.float32)
+        x = np.where(
+            np.abs(x) <= np.float32(_max(name)),
+            x,
+            reals(f"encode/{name}/in{part}", (128,), exponents=(-9, 2)),
+        )
+        _add(
+            builder,
+            f"random{part}",
+            name,
+            x,
+            "ENC-1 ENC-2 ENC-3",
+            "Rounding",
+            "random bit patterns in the format's range, mostly tiny ones",
+        )
+        bits = get_format(name)
+        low = 1 - bits.bias - bits.mantissa_bits - 1
+        spread = reals(f"encode/{name}/spread{part}", (128,), exponents=(low, bits.max_pow2 - 1))
+        _add(
+            builder,
+            f"spread{part}",
+            name,
+            spread,
+            "ENC-1 ENC-2",
+            "Rounding",
+            "random numbers over all exponents of the format",
+        )
+
+
+def _scale_format(builder: Builder) -> None:
+    name = "float8_e8m0fnu"
+    powers = np.ldexp(np.float32(1), np.arange(-127, 128)).astype(np.float32)
+    for part, chunk in enumerate(np.array_split(powers, 16)):
+        flags = (
+            "E8M0Extremes Subnormals"
+            if part == 0
+            else "E8M0Extremes"
+            if part == 15
+            else "E8M0Scale"
+        )
+        _add(builder, f"powers{part}", name, chunk, "ENC-6 FMT-3", flags, "powers of two")
+    _add(
+        builder,
+        "extremes",
+        name,
+        powers[[0, 1, 254, 253, 127, 0]],
+        "ENC-6 FMT-3",
+        "E8M0Extremes Subnormals",
+        "2**-127 is a subnormal float32 and has a code",
+    )
+    _add(builder, "nan", name, from_bits(*_NANS), "ENC-6 FMT-3", "NaNEncoding", "every NaN is 255")
+    _add(
+        builder,
+        "nan-among-powers",
+        name,
+        np.concatenate([powers[:3], from_bits(0x7FC00000), powers[200:]]),
+        "ENC-6 FMT-3",
+        "NaNEncoding",
+        "a NaN among powers of two",
+    )
+
+
+def _integers(builder: Builder, name: str) -> None:
+    fmt = get_format(name)
+    low, high = int(fmt.quant_min), int(fmt.quant_max)
+    halves = np.arange(low - 3, high + 3, dtype=np.float32) + np.float32(0.5)
+    clamp = "Int2Clamp" if fmt.bits == 2 else "Saturation"
+    for part, chunk in enumerate(np.array_split(halves, max(1, halves.size // 64))):
+        _add(builder, f"ties{part}", name, chunk, "ENC-7 FMT-1", f"TiesToEven {clamp}", "ties")
+        _add(
+            builder,
+            f"beside-ties{part}",
+            name,
+            around(chunk, (-1, 1)).ravel(),
+            "ENC-7 FMT-1",
+            "DoubleRounding",
+            "one float32 step beside ties",
+        )
+    whole = np.arange(low - 2, high + 3, dtype=np.float32)
+    _add(
+        builder,
+        "whole",
+        name,
+        whole,
+        "ENC-7 FMT-1",
+        clamp,
+        "whole numbers in the range and beside it",
+    )
+    huge = f32(
+        127.5,
+        128,
+        255,
+        256,
+        257,
+        32768,
+        65536,
+        2**31,
+        2**31 + 256,
+        2**32,
+        3e9,
+        2**63,
+        2**64,
+        1e19,
+        1e38,
+        FLOAT32_MAX,
+        np.inf,
+    )
+    _add(
+        builder,
+        "huge",
+        name,
+        np.concatenate([huge, -huge]),
+        "ENC-7",
+        "CastBeforeClamp Infinity",
+        "numbers that no integer type holds, and infinities, saturate",
+    )
+    trifles = f32(0.0, FLOAT32_TINY, 1e-30, 0.25, 0.49999997, 0.5)
+    _add(
+        builder,
+        "trifles",
+        name,
+        np.concatenate([trifles, -trifles]),
+        "ENC-7",
+        "Rounding",
+        "zeros of both signs and everything up to a half are 0",
+    )
+    x = reals(f"encode/{name}/random", (96,), exponents=(-2, fmt.bits))
+    _add(builder, "random", name, x, "ENC-7", "Rounding", "random numbers, some beyond the range")

@@ -1,0 +1,181 @@
+"""Where the spec names several legal answers: which policy an answer touches, and the others.
+
+Each function looks at the inputs of one operation and gives, per policy that they touch, the
+reference's choice and the answers of the other legal behaviours. A case may touch one policy at
+most: a backend may follow any mixture of policies, and a case must tell which one it follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quant_reference import QuantizationSpec, get_format, make_observer, value_range
+from quant_vectors import Case
+
+Array = NDArray[Any]
+Tensors = Mapping[str, Array]
+
+_INFINITY = {"float8_e4m3fn": 0x7F, "float8_e5m2": 0x7C}  # e4m3fn has none: NaN takes its place
+_OVERFLOW = {"float8_e4m3fn": 464.0, "float8_e5m2": np.nextafter(np.float32(61440), np.float32(0))}
+"""Greatest value that still rounds to max (ENC-5)."""
+
+_E2M1_NAN = {"positive_zero": 0, "negative_zero": 8, "max": 7, "min": 15}
+
+
+@dataclass(frozen=True)
+class Alternatives:
+    """The other legal answers of one policy.
+
+    Attributes:
+        policy: Its name in SPEC.md.
+        choice: What the reference does.
+        answers: Name of another behaviour -> its outputs.
+    """
+
+    policy: str
+    choice: str
+    answers: Mapping[str, Mapping[str, Array]]
+
+
+def touched(case: Case, inputs: Tensors, expected: Tensors) -> list[Alternatives]:
+    """List the policies that a case touches, with the other answers of each."""
+    find = _FINDERS.get(case.operation)
+    return [] if find is None or not expected else find(case, inputs, expected)
+
+
+def _encode(case: Case, inputs: Tensors, expected: Tensors) -> list[Alternatives]:
+    fmt = get_format(case.arguments["format"])
+    return _float_codes(fmt.name, inputs["x"], expected["codes"]) if fmt.kind == "float" else []
+
+
+def _float_codes(name: str, values: Array, codes: Array) -> list[Alternatives]:
+    found = _nan_codes(name, np.isnan(values), codes)
+    if name not in _OVERFLOW:
+        return found
+    wide = values.astype(np.float32)
+    infinite, beyond = np.isinf(wide), np.abs(wide) > _OVERFLOW[name]
+    if beyond.any():
+        signed = (np.signbit(wide).astype(np.uint8) << 7) | np.uint8(_INFINITY[name])
+        others = {
+            "saturate_finite": {"codes": np.where(infinite, signed, codes)},
+            "nonsaturate": {"codes": np.where(beyond, signed, codes)},
+        }
+        found.append(Alternatives("overflow", "saturate", others))
+    return found
+
+
+def _nan_codes(name: str, nan: Array, codes: Array) -> list[Alternatives]:
+    if not nan.any():
+        return []
+    if get_format(name).has_nan:
+        # The comparison with an alternative takes any NaN code for any other.
+        return [Alternatives("nan_payload", "canonical", {"any_nan": {"codes": codes}})]
+    others = {
+        choice: {"codes": np.where(nan, np.uint8(code), codes)}
+        for choice, code in _E2M1_NAN.items()
+        if choice != "positive_zero"
+    }
+    return [Alternatives("nan_in_e2m1", "positive_zero", others)]
+
+
+def _quantize(case: Case, inputs: Tensors, expected: Tensors) -> list[Alternatives]:
+    spec, codes = _spec(case), expected["codes"]
+    quotient = unclamped(inputs, spec)
+    nan = np.isnan(quotient)
+    if not spec.format.is_integer:
+        return _nan_codes(spec.dtype, nan, codes)
+    if not nan.any():
+        return []
+    stored = {"integer_zero": 0, "quant_min": spec.quant_min, "quant_max": spec.quant_max}
+    choice = "zero_point" if spec.qformulation == "zp" else "quant_min"
+    others = {
+        name: {"codes": np.where(nan, np.array(value).astype(codes.dtype), codes)}
+        for name, value in stored.items()
+        if name != choice
+    }
+    return [Alternatives("nan_to_integer", choice, others)]
+
+
+def _gradient(case: Case, inputs: Tensors, expected: Tensors) -> list[Alternatives]:
+    spec = _spec(case)
+    with np.errstate(invalid="ignore"):
+        code = unclamped(inputs, spec)
+        inside = (code >= spec.quant_min) & (code <= spec.quant_max)
+    grad = inputs["grad"]
+    signed = ~inside & np.signbit(grad)
+    if not signed.any():
+        return []
+    minus_zero = -np.zeros((), grad.dtype)
+    others = {"negative_zero": {"gradient": np.where(signed, minus_zero, expected["gradient"])}}
+    return [Alternatives("zero_gradient_sign", "positive_zero", others)]
+
+
+def _qparams(case: Case, inputs: Tensors, expected: Tensors) -> list[Alternatives]:
+    spec = _spec(case)
+    lo, hi = value_range(inputs["x"], spec, case.target)  # type: ignore[arg-type]
+    return _e8m0(spec, lo, hi, expected)
+
+
+def _observe(case: Case, inputs: Tensors, expected: Tensors) -> list[Alternatives]:
+    spec, arguments = _spec(case), case.arguments
+    observer = make_observer(
+        arguments["kind"],
+        spec,
+        case.target,  # type: ignore[arg-type]
+        arguments.get("averaging_constant", 0.01),
+    )
+    for index in range(len(inputs)):
+        observer = observer.update(inputs[f"batch_{index}"])
+    if observer.lo is None or observer.hi is None:
+        return []
+    return _e8m0(spec, observer.lo, observer.hi, expected)
+
+
+def _e8m0(spec: QuantizationSpec, lo: Array, hi: Array, expected: Tensors) -> list[Alternatives]:
+    wild = ~(np.isfinite(lo) & np.isfinite(hi))
+    if spec.scale_dtype is None or not wild.any():
+        return []
+    at_face_value = np.float32(2.0) ** np.float32(255 - 127 - spec.format.max_pow2)
+    scale = np.where(wild, at_face_value, expected["scale"])
+    return [Alternatives("e8m0_nonfinite_range", "nan_scale", {"exponent_field": {"scale": scale}})]
+
+
+def unclamped(inputs: Tensors, spec: QuantizationSpec) -> Array:
+    """Return the rounded, unclamped code (integer formats) or x/scale (float formats)."""
+    x = inputs["x"].astype(np.float32)
+    scale = spread(inputs["scale"], x.shape)
+    with np.errstate(all="ignore"):
+        if not spec.format.is_integer:
+            return x / scale
+        if spec.qformulation == "minval":
+            steps = (x - spread(inputs["minval"], x.shape)) / scale
+            return np.rint(steps) + np.float32(spec.quant_min)
+        return np.rint(x / scale) + spread(inputs["zero_point"], x.shape)
+
+
+def spread(per_block: Array, shape: tuple[int, ...]) -> Array:
+    """Repeat one entry per block to one entry per element."""
+    for axis, extent in enumerate(shape):
+        per_block = np.repeat(per_block, extent // per_block.shape[axis], axis=axis)
+    return per_block
+
+
+def _spec(case: Case) -> QuantizationSpec:
+    return QuantizationSpec.from_dict(dict(case.spec or {}))
+
+
+_FINDERS: Mapping[str, Callable[[Case, Tensors, Tensors], list[Alternatives]]] = MappingProxyType(
+    {
+        "encode": _encode,
+        "quantize": _quantize,
+        "gradient": _gradient,
+        "qparams": _qparams,
+        "observe": _observe,
+    }
+)
