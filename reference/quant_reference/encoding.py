@@ -60,7 +60,8 @@ def encode_float(clamped: Float32, fmt: Format) -> Array:
     One cast, straight from float32: ml_dtypes rounds float64 input twice. The range is clamped
     first because casts disagree beyond it.
     """
-    codes = clamped.astype(_ML_DTYPES[fmt.name]).view(np.uint8)
+    with np.errstate(invalid="ignore"):  # numpy warns of casting a signalling NaN
+        codes = clamped.astype(_ML_DTYPES[fmt.name]).view(np.uint8)
     nan = np.isnan(clamped)
     if nan.any():
         sign = np.signbit(clamped).astype(np.uint8) << (fmt.bits - 1)
