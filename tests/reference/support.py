@@ -10,6 +10,7 @@ import ml_dtypes
 import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+
 from quant_reference import FORMATS, QParams, QuantizationSpec, oracle
 from quant_reference.oracle import BlockQParams, Number
 

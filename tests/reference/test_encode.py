@@ -1,11 +1,11 @@
 """ENC-1 to ENC-7 and DEC-1: every code, every midpoint and its neighbours, against the oracle."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from quant_reference import FORMATS, FormatError, InputError, decode, encode, oracle
-
 from tests.reference.support import (
     DTYPES,
     FLOATS,
@@ -16,6 +16,8 @@ from tests.reference.support import (
     numbers,
     with_neighbours,
 )
+
+from quant_reference import FORMATS, FormatError, InputError, decode, encode, oracle
 
 
 def all_codes(name: str) -> Array:
@@ -30,7 +32,7 @@ def boundaries(name: str) -> Array:
     finite = sorted({value.exact for value in values if value.kind == "finite"})
     step = finite[-1] - finite[-2]
     finite = [finite[0] - step, *finite, finite[-1] + step]
-    middle = [(a + b) / 2 for a, b in zip(finite, finite[1:], strict=False)]
+    middle = [(a + b) / 2 for a, b in itertools.pairwise(finite)]
     exact = np.array([float(value) for value in [*finite, *middle]], np.float64)
     assert np.array_equal(exact, exact.astype(np.float32)), "a midpoint needs more than float32"
     zeros = np.array([0.0, -0.0], np.float32)

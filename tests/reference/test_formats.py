@@ -5,6 +5,7 @@ import dataclasses
 import ml_dtypes
 import numpy as np
 import pytest
+
 from quant_reference import ALIASES, FORMATS, FormatError, decode, encode, get_format
 
 # OCP Microscaling v1.0, FP4 (E2M1), in code order.

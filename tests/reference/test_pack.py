@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
+
 from quant_reference import CONTAINER_ORDER, FORMATS, InputError, oracle, pack, unpack
 
 ORDERS = ("low_first", "high_first")
