@@ -6,7 +6,11 @@ BACKENDS: dict[str, str] = {
     "numpy-reference": "quant_conformance.backends.numpy_reference:NumpyReference",
     "ml-dtypes": "quant_conformance.backends.ml_dtypes:MlDtypes",
     "torch": "quant_conformance.backends.torch:Torch",
+    "torchao": "quant_conformance.backends.torchao:Torchao",
     "onnxruntime": "quant_conformance.backends.onnxruntime:OnnxRuntime",
+    "onnx-reference": "quant_conformance.backends.onnx_reference:OnnxReference",
+    "gfloat": "quant_conformance.backends.gfloat:Gfloat",
+    "coreai-opt": "quant_conformance.backends.coreai_opt:CoreaiOpt",
     "coreai-runtime": "quant_conformance.backends.coreai_runtime:CoreAIRuntime",
 }
 """Backend name to "module:Class", in the order in which the scoreboard shows them."""

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-import numpy as np
-
 from quant_conformance.backends._layout import Layout, layout_of
 from quant_conformance.backends._torch_arrays import to_numpy, to_torch
+from quant_conformance.backends._torch_observers import observed
 from quant_conformance.protocol import Array, Backend
 from quant_reference import QParams, QuantizationSpec
 from quant_reference.formats import FORMATS
-from quant_reference.granularity import PerBlock, PerChannel
 
 _PACKED = {"uint4": "quint4x2", "uint2": "quint2x4"}
 
@@ -106,49 +104,7 @@ class Torch(Backend):
         kind: str,
         averaging_constant: float = 0.01,
     ) -> QParams:
-        observer = self._observer(spec, kind, averaging_constant, batches[0].ndim)
-        if any(batch.dtype != np.float32 for batch in batches):
-            raise NotImplementedError("observers compute in float32 whatever the dtype of x is")
-        for batch in batches:
-            if kind == "static":
-                observer.reset_min_max_vals()
-            observer(to_torch(batch))
-        scale, zero_point = observer.calculate_qparams()
-        shape = [1] * batches[0].ndim
-        if isinstance(spec.granularity, PerChannel):
-            shape[observer.ch_axis] = -1
-        return QParams(
-            to_numpy(scale).reshape(shape), to_numpy(zero_point).astype(np.int32).reshape(shape)
-        )
-
-    def _observer(self, spec: QuantizationSpec, kind: str, constant: float, rank: int) -> Any:
-        if not spec.format.is_integer:
-            raise NotImplementedError("observers take integer formats only")
-        if spec.qformulation == "minval":
-            raise NotImplementedError("torch has the zero-point formulation only")
-        if spec.float_range != (None, None):
-            raise NotImplementedError("observers take no fixed range")
-        symmetric = spec.qscheme != "asymmetric"
-        signed = spec.format.kind == "int"
-        if symmetric and spec.dtype in _PACKED:
-            raise NotImplementedError("documented with zero point 128 for every unsigned range")
-        quantization = self._torch.ao.quantization
-        options: dict[str, Any] = {"dtype": self._torch.qint8 if signed else self._torch.quint8}
-        if (spec.quant_min, spec.quant_max) not in ((-128, 127), (0, 255)):
-            options |= {"quant_min": int(spec.quant_min), "quant_max": int(spec.quant_max)}
-        if isinstance(spec.granularity, PerBlock):
-            raise NotImplementedError("observers work per tensor or per channel")
-        scope = "channel" if isinstance(spec.granularity, PerChannel) else "tensor"
-        options["qscheme"] = getattr(
-            self._torch, f"per_{scope}_{'symmetric' if symmetric else 'affine'}"
-        )
-        if isinstance(spec.granularity, PerChannel):
-            options["ch_axis"] = (spec.granularity.axis or 0) % rank
-        moving = kind in ("moving_average", "dynamic")
-        if moving:  # torch's own dynamic fake-quantize is a moving average that forgets at once
-            options["averaging_constant"] = constant if kind == "moving_average" else 1
-        name = "PerChannelMinMaxObserver" if scope == "channel" else "MinMaxObserver"
-        return getattr(quantization, f"MovingAverage{name}" if moving else name)(**options)
+        return observed(self._torch.ao.quantization, batches, spec, kind, averaging_constant)
 
     def _arguments(
         self, x: Array, spec: QuantizationSpec, qparams: QParams

@@ -1,0 +1,203 @@
+"""coreai-opt: the spec's own home system; its specs, calculators and fake-quantize modules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from quant_conformance.backends._torch_arrays import to_numpy, to_torch
+from quant_conformance.protocol import Array, Backend
+from quant_reference import QParams, QuantizationSpec
+
+_FP4 = "float4_e2m1fn"
+
+# Modules small enough to be prepared in milliseconds, each weight axis of another extent.
+_MODULES: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
+    "Linear": ((4, 8), (2, 4)),
+    "Conv1d": ((4, 8, 3), (1, 4, 5)),
+    "Conv2d": ((4, 8, 3), (1, 4, 5, 5)),
+    "Conv3d": ((4, 8, 3), (1, 4, 5, 5, 5)),
+    "ConvTranspose1d": ((4, 8, 3), (1, 4, 5)),
+    "ConvTranspose2d": ((4, 8, 3), (1, 4, 5, 5)),
+    "ConvTranspose3d": ((4, 8, 3), (1, 4, 5, 5, 5)),
+    "Embedding": ((8, 4), (2,)),
+}
+"""torch module class to (constructor arguments, input shape)."""
+
+
+class CoreaiOpt(Backend):
+    """Modules built from a spec by ``QuantizationComponentFactory``, each asked on its own.
+
+    * qparams and observe: the qparams calculator that the spec names, called per batch.
+    * value_range: the running range of a ``global_minmax`` calculator after one batch.
+    * quantize and dequantize: the methods of the fake-quantize module. It holds FP4 values as
+      float8_e4m3fn numbers, which are handed on as the FP4 codes of the same values.
+    * fake_quantize and gradient: the module's forward pass and its autograd, with the observer
+      off and the given qparams in its buffers.
+    * default_axis: the axis that ``Quantizer.prepare`` fills in for a module's weight.
+    """
+
+    name = "coreai-opt"
+    requires = ("coreai-opt", "torch")
+
+    def __init__(self) -> None:
+        import torch
+        from coreai_opt.config.spec.factory import CompressionTargetTensor
+        from coreai_opt.quantization import spec
+
+        class WithConstant(spec.QuantizationSpec):  # type: ignore[misc]
+            """A spec with one more argument for its calculator, as the factory documents."""
+
+            averaging_constant: float = 0.01
+
+        self._torch, self._spec, self._with_constant = torch, spec, WithConstant
+        self._targets = {t.value: t for t in CompressionTargetTensor}
+        self._factory = spec.QuantizationComponentFactory
+
+    def value_range(self, x: Array, spec: QuantizationSpec, target: str) -> tuple[Array, Array]:
+        calculator = self._calculator(spec, target, "global_minmax")
+        calculator(to_torch(x))
+        return to_numpy(calculator.running_min), to_numpy(calculator.running_max)
+
+    def qparams(self, x: Array, spec: QuantizationSpec, target: str) -> QParams:
+        return _as_qparams(self._calculator(spec, target)(to_torch(x)))
+
+    def observe(
+        self,
+        batches: Sequence[Array],
+        spec: QuantizationSpec,
+        target: str,
+        kind: str,
+        averaging_constant: float = 0.01,
+    ) -> QParams:
+        calculator = self._calculator(spec, target, kind, averaging_constant)
+        answers = [calculator(to_torch(batch)) for batch in batches]
+        return _as_qparams(answers[-1])
+
+    def quantize(self, x: Array, spec: QuantizationSpec, qparams: QParams) -> Array:
+        codes = self._module(spec, qparams, x.shape).quantize(to_torch(x), *_tensors(qparams))
+        if spec.dtype == _FP4:
+            values = to_numpy(codes.to(self._torch.float32))
+            return values.astype(ml_dtypes.float4_e2m1fn).view(np.uint8)
+        return to_numpy(codes)
+
+    def dequantize(self, codes: Array, spec: QuantizationSpec, qparams: QParams) -> Array:
+        module, tensor = self._module(spec, qparams, codes.shape), to_torch(codes)
+        if spec.dtype == _FP4:
+            values = codes.view(ml_dtypes.float4_e2m1fn).astype(np.float32)
+            tensor = to_torch(values).to(self._torch.float8_e4m3fn)
+        elif not spec.format.is_integer:
+            tensor = tensor.view(getattr(self._torch, spec.dtype))
+        return to_numpy(module.dequantize(tensor, *_tensors(qparams)))
+
+    def fake_quantize(self, x: Array, spec: QuantizationSpec, qparams: QParams) -> Array:
+        return to_numpy(self._frozen(x, spec, qparams)(to_torch(x)))
+
+    def gradient(self, x: Array, grad: Array, spec: QuantizationSpec, qparams: QParams) -> Array:
+        leaf = to_torch(x).requires_grad_()
+        self._frozen(x, spec, qparams)(leaf).backward(to_torch(grad))
+        return to_numpy(leaf.grad)
+
+    def default_axis(self, module_kind: str, granularity: Any) -> int:
+        if module_kind not in _MODULES:
+            raise NotImplementedError(f"Quantizer leaves {module_kind} in full precision")
+        from coreai_opt.quantization import ModuleQuantizerConfig, Quantizer, QuantizerConfig
+        from coreai_opt.quantization.config import ExecutionMode
+
+        arguments, shape = _MODULES[module_kind]
+        mapping = granularity.to_dict() | {"block_size": 2}  # divides every axis of the modules
+        if granularity.to_dict()["type"] != "per_block":
+            del mapping["block_size"]
+        weight = self._spec.QuantizationSpec(granularity=mapping)
+        config = QuantizerConfig(
+            global_config=ModuleQuantizerConfig(
+                op_state_spec={"weight": weight}, op_input_spec=None, op_output_spec=None
+            ),
+            execution_mode=ExecutionMode.EAGER,
+        )
+        module = getattr(self._torch.nn, module_kind)(*arguments)
+        integer = module_kind == "Embedding"
+        example = self._torch.zeros(shape, dtype=self._torch.int64 if integer else None)
+        prepared = Quantizer(self._torch.nn.Sequential(module), config).prepare((example,))
+        axes = {
+            m.granularity.axis
+            for m in prepared.modules()
+            if isinstance(m, self._spec.QParamsCalculatorBase)
+        }
+        if len(axes) != 1:
+            raise RuntimeError(f"prepare left {len(axes)} weight quantizers in {module_kind}")
+        return int(axes.pop())
+
+    def validate_spec(self, mapping: Mapping[str, Any]) -> None:
+        self._spec.QuantizationSpec(**{key: _theirs(value) for key, value in mapping.items()})
+
+    def _calculator(
+        self,
+        spec: QuantizationSpec,
+        target: str,
+        kind: str | None = None,
+        averaging_constant: float | None = None,
+    ) -> Any:
+        options = self._options(spec, kind)
+        if averaging_constant is None or kind != "moving_average":
+            theirs = self._spec.QuantizationSpec(**options)
+        else:
+            theirs = self._with_constant(averaging_constant=averaging_constant, **options)
+        return self._factory.create_qparams_calculator(theirs, self._targets[target])
+
+    def _module(self, spec: QuantizationSpec, qparams: QParams, shape: tuple[int, ...]) -> Any:
+        """Returns a fake-quantize module for the target whose blocks the qparams have."""
+        # Given qparams: who computes them does not matter, but dynamic ones cannot be given.
+        theirs = self._spec.QuantizationSpec(**self._options(spec, "static"))
+        blocks = tuple(n // s for n, s in zip(shape, qparams.scale.shape, strict=True))
+        size = self._torch.Size(shape)
+        for target in self._targets.values():
+            module = self._factory.create_fake_quantizer(theirs, target)
+            if tuple(module.get_block_size(size)) == blocks:
+                return module
+        raise NotImplementedError(f"the granularity has no blocks of {blocks}")
+
+    def _frozen(self, x: Array, spec: QuantizationSpec, qparams: QParams) -> Any:
+        module = self._module(spec, qparams, x.shape)
+        # One pass gives the buffers their shape; zeros, so that x has no say in it.
+        module(self._torch.zeros(x.shape, dtype=to_torch(x).dtype))
+        module.disable_observer()
+        buffers = dict(module.qparams_calculator.named_buffers())
+        for name, value in zip(("scale", "zero_point", "minval"), _tensors(qparams), strict=True):
+            if value is not None:
+                buffers[name].copy_(value)
+        return module
+
+    def _options(self, spec: QuantizationSpec, kind: str | None) -> dict[str, Any]:
+        options = {key: _theirs(value) for key, value in spec.to_dict().items()}
+        if kind is not None:
+            options["qparam_calculator_cls"] = kind
+        if kind == "static":
+            options["float_range"] = [None, None]
+        return options
+
+
+def _theirs(value: Any) -> Any:
+    """Gives FP4 the name that torch has for it (their aliases differ)."""
+    return "float4_e2m1fn_x2" if value == _FP4 else value
+
+
+def _tensors(qparams: QParams) -> tuple[Any, Any, Any]:
+    fields = (qparams.scale, qparams.zero_point, qparams.minval)
+    scale, zero_point, minval = (None if f is None else to_torch(f) for f in fields)
+    return scale, zero_point, minval
+
+
+def _as_qparams(answer: tuple[Any, Any, Any]) -> QParams:
+    scale, zero_point, minval = (None if t is None else to_numpy(t) for t in answer)
+    if scale is None:
+        raise TypeError("the calculator gave no scale")
+    # A model keeps them in its own dtype until they reach a buffer; SPEC.md keeps float32.
+    return QParams(
+        scale.astype(np.float32),
+        None if zero_point is None else zero_point.astype(np.int32),
+        None if minval is None else minval.astype(np.float32),
+    )
