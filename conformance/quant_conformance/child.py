@@ -6,15 +6,14 @@ Started by isolated.py. The expected answers never come here, and what goes back
 
 from __future__ import annotations
 
-import os
 import pickle
 import sys
-import threading
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from quant_conformance.invoke import Outcome, invoke
+from quant_conformance.invoke import Outcome, announce, invoke
 from quant_conformance.loading import open_backend
+from quant_conformance.process import die_with_parent
 from quant_conformance.protocol import Backend
 from quant_conformance.questions import Question
 
@@ -29,7 +28,7 @@ def main(handle: int, questions_file: str, reference: str, tier: str) -> None:
         tier: "quick" or "full".
     """
     connection = Connection(handle)
-    _die_with_parent()
+    die_with_parent()
     questions: list[Question] = pickle.loads(Path(questions_file).read_bytes())
     try:
         backend, hello = open_backend(reference)
@@ -41,6 +40,7 @@ def main(handle: int, questions_file: str, reference: str, tier: str) -> None:
             indices: list[int] = connection.recv()
         except EOFError:
             return
+        announce(backend, [questions[index] for index in indices])
         for index in indices:
             connection.send((index, _invoke(backend, questions[index], tier)))
 
@@ -50,20 +50,3 @@ def _invoke(backend: Backend, question: Question, tier: str) -> Outcome:
         return invoke(backend, *question, tier)
     except KeyboardInterrupt:
         return Outcome("raised", text="KeyboardInterrupt")
-
-
-def _die_with_parent() -> None:
-    """Ends this process when the parent does, even in the middle of a case.
-
-    The parent holds the other end of standard input open and writes nothing to it; the backend
-    gets an empty standard input instead.
-    """
-    lifeline = os.dup(0)
-    with open(os.devnull, "rb") as empty:
-        os.dup2(empty.fileno(), 0)
-
-    def wait() -> None:
-        os.read(lifeline, 1)
-        os._exit(3)
-
-    threading.Thread(target=wait, daemon=True, name="lifeline").start()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from threading import Lock
 
@@ -133,6 +133,10 @@ class Runner:
         with ThreadPoolExecutor(jobs) as pool:
             futures = [pool.submit(self.run, reference) for reference in references]
             try:
+                wait(futures, return_when=FIRST_EXCEPTION)
+                for future in futures:
+                    if future.done():
+                        future.result()  # raises what stopped the run, if anything did
                 return _told_apart(references, [future.result() for future in futures])
             except BaseException:
                 self._cancel()
