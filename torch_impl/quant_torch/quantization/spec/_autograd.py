@@ -1,0 +1,47 @@
+"""Gradients of fake-quantization: one autograd node each (SPEC.md, GRAD-1 to GRAD-4)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from quant_torch.quantization.spec import _kernels
+from quant_torch.quantization.spec._kernels import CodeMap
+
+
+class StraightThrough(torch.autograd.Function):
+    """Fake-quantize; the gradient passes inside the range and is +0 outside.
+
+    Saves one byte per element: where the unclamped code was outside.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: torch.Tensor, to: CodeMap, view: tuple[int, ...]
+    ) -> torch.Tensor:
+        """Values in the shape and dtype of x."""
+        values, outside = _kernels.fake_quantize_with_outside(x.reshape(view), to)
+        ctx.save_for_backward(outside)
+        return values.reshape(x.shape)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        """Gradient of x; nothing for the qparams."""
+        (outside,) = ctx.saved_tensors
+        return torch.where(outside.reshape(grad.shape), 0.0, grad), None, None
+
+
+class PassThrough(torch.autograd.Function):
+    """Quantize and dequantize by a module's own formulas; the gradient passes unchanged."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, module: Any, qparams: tuple[Any, ...]) -> torch.Tensor:
+        """Values in the shape and dtype of x."""
+        codes = module.quantize(x, *qparams)
+        return module.dequantize(codes, *qparams, output_dtype=x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        """The gradient as it is."""
+        return grad, None, None

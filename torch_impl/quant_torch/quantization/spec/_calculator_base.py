@@ -1,0 +1,230 @@
+"""What every qparams calculator shares: ranges, qparams, and the state that keeps them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch
+from quant_reference.errors import InputError, SpecError
+from torch import nn
+
+from quant_torch._registry import KeyedClasses
+from quant_torch.quantization.spec import _qparams
+from quant_torch.quantization.spec._blocks import block_layout
+from quant_torch.quantization.spec._dtypes import format_of
+from quant_torch.quantization.spec._qparams import QParams, QuantRange
+from quant_torch.quantization.spec.granularity import QuantizationGranularity, Target
+from quant_torch.quantization.spec.qscheme import QuantizationScheme
+from quant_torch.quantization.spec.range_calculator import RangeCalculatorBase
+
+FloatRange = tuple[float | None, float | None]
+
+
+class QParamsCalculatorBase(KeyedClasses, nn.Module, ABC):
+    """Base of the qparams calculators; register a subclass under a key to name it in a spec.
+
+    Derive from :class:`StatefulQParamsCalculatorBase` (qparams are kept between batches) or from
+    :class:`StatelessQParamsCalculatorBase` (recomputed for every tensor), and override
+    :meth:`compute_qparams`; a rule that only smooths the range over batches is a
+    :class:`RunningRangeMixin` with ``update_running_range``.
+
+    Args:
+        dtype: Element format as a torch dtype.
+        qscheme: Quantization scheme.
+        granularity: Which elements share qparams.
+        target_dtype: dtype of a tensor of codes.
+        quant_min: Least code, or least value of a float format.
+        quant_max: Greatest code or value.
+        range_calculator: Gives the range of a tensor.
+        float_range: Fixed bounds, each a float or None.
+        scale_dtype: None or ``torch.float8_e8m0fnu``.
+        **kwargs: Fields that a subclass of QuantizationSpec adds.
+    """
+
+    REGISTRY: ClassVar[dict[str, type]] = {}
+
+    def __init__(
+        self,
+        dtype: torch.dtype,
+        qscheme: QuantizationScheme,
+        granularity: QuantizationGranularity,
+        target_dtype: torch.dtype,
+        quant_min: float,
+        quant_max: float,
+        range_calculator: RangeCalculatorBase,
+        float_range: FloatRange,
+        scale_dtype: torch.dtype | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__()
+        self.dtype = dtype
+        self.qscheme = QuantizationScheme(qscheme)
+        self.target_dtype = target_dtype
+        self.quant_min = quant_min
+        self.quant_max = quant_max
+        self.range_calculator = range_calculator
+        self.float_range = (float_range[0], float_range[1])
+        self.scale_dtype = scale_dtype
+        self.codes = QuantRange(format_of(dtype), self.qscheme, quant_min, quant_max, scale_dtype)
+
+    @property
+    def granularity(self) -> QuantizationGranularity:
+        """Which elements share qparams."""
+        return self.range_calculator.granularity
+
+    @property
+    def quantization_target(self) -> Target:
+        """``"weight"`` or ``"activation"``."""
+        return self.range_calculator.quantization_target
+
+    def value_range(self, tensor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Range per block: widened to zero, then the bounds of float_range (RANGE-1 to RANGE-3).
+
+        Args:
+            tensor: float16, bfloat16 or float32.
+
+        Returns:
+            (lo, hi) in the rank of the tensor with one entry per block, in its dtype; float32
+            when float_range gives both bounds.
+        """
+        lo_bound, hi_bound = self.float_range
+        if lo_bound is not None and hi_bound is not None:
+            blocks = block_layout(
+                tensor.shape, self.range_calculator.block_size(tensor.shape)
+            ).blocks
+            empty = torch.empty(blocks, device=tensor.device)
+            return torch.full_like(empty, lo_bound) + 0.0, torch.full_like(empty, hi_bound) + 0.0
+        lo, hi = _qparams.widen_to_zero(*self.range_calculator(tensor))
+        # A bound is rounded to float32 first, like any Python number (RANGE-2).
+        if lo_bound is not None:
+            lo = torch.full_like(lo, lo_bound, dtype=torch.float32).to(lo.dtype) + 0.0
+        if hi_bound is not None:
+            hi = torch.full_like(hi, hi_bound, dtype=torch.float32).to(hi.dtype) + 0.0
+        return lo, hi
+
+    def compute_qparams(
+        self, tensor: torch.Tensor, min_val: torch.Tensor, max_val: torch.Tensor
+    ) -> QParams:
+        """Qparams of a range; override it for another rule (QP-1 to QP-9).
+
+        Args:
+            tensor: The tensor that was observed.
+            min_val: Lower bound per block, <= 0 or NaN.
+            max_val: Upper bound per block, >= 0 or NaN.
+
+        Returns:
+            (scale, zero_point, minval): float32, int32, float32; the latter two None for float
+            formats.
+        """
+        return _qparams.compute_qparams(min_val, max_val, self.codes)
+
+    @abstractmethod
+    def forward(self, tensor: torch.Tensor) -> QParams:
+        """Observe a tensor and give (scale, zero_point, minval)."""
+
+    def get_qparams(self) -> QParams:
+        """The qparams as they stand; nothing is observed.
+
+        Raises:
+            RuntimeError: There are none yet, or the calculator keeps none.
+        """
+        raise RuntimeError(f"{type(self).__name__} keeps no qparams between tensors")
+
+
+class StatelessQParamsCalculatorBase(QParamsCalculatorBase):
+    """Keeps nothing: qparams are recomputed for every tensor, so shapes may vary (OBS-4)."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if self.quantization_target == "weight":
+            raise SpecError(
+                f"{type(self).__name__} keeps no qparams",
+                given="a weight",
+                allowed="activations",
+                clause="SPEC-5",
+            )
+
+    def forward(self, tensor: torch.Tensor) -> QParams:
+        """Qparams of this tensor alone."""
+        return self.compute_qparams(tensor, *self.value_range(tensor))
+
+
+class StatefulQParamsCalculatorBase(QParamsCalculatorBase):
+    """Keeps scale, zero_point and minval as buffers.
+
+    The buffers do not exist before the first tensor; loading a state_dict creates them in the
+    shapes it holds. A cast of the module leaves scale and minval in float32.
+    """
+
+    _QPARAMS: ClassVar[tuple[str, ...]] = ("scale", "zero_point", "minval")
+    _STATE: ClassVar[tuple[str, ...]] = _QPARAMS
+
+    scale: torch.Tensor | None
+    zero_point: torch.Tensor | None
+    minval: torch.Tensor | None
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.revision = 0  # counts changes, so that results computed from the qparams can be kept
+        for name in self._STATE:
+            self.register_buffer(name, None)
+
+    def forward(self, tensor: torch.Tensor) -> QParams:
+        """Observe a tensor, keep the new qparams and return them."""
+        qparams = QParams(*self.compute_qparams(tensor, *self.value_range(tensor)))
+        self._keep(**qparams._asdict())
+        return qparams
+
+    def get_qparams(self) -> QParams:
+        """The qparams as they stand.
+
+        Raises:
+            RuntimeError: No tensor was observed and no state was loaded.
+        """
+        buffers = self._buffers
+        scale = buffers["scale"]
+        if scale is None:
+            raise RuntimeError(
+                "no qparams yet: observe a tensor (calibration_mode) or load a state_dict first"
+            )
+        return QParams(scale, buffers["zero_point"], buffers["minval"])
+
+    def _keep(self, **tensors: torch.Tensor | None) -> None:
+        self._buffers.update(tensors)
+        self.revision += 1
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> nn.Module:
+        before = {name: self._buffers[name] for name in self._QPARAMS}
+        super()._apply(fn, recurse)
+        for name, old in before.items():
+            new = self._buffers[name]
+            # model.half() converts every float buffer; qparams stay float32 (QP-9).
+            if old is not None and new is not None and new.dtype != old.dtype:
+                self._buffers[name] = old.to(new.device)
+        self.revision += 1
+        return self
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        for name in self._STATE:
+            incoming, current = state_dict.get(prefix + name), self._buffers[name]
+            if incoming is not None and (current is None or current.shape != incoming.shape):
+                device = incoming.device if current is None else current.device
+                self._buffers[name] = torch.empty_like(incoming, device=device)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        self.revision += 1
+
+    def extra_repr(self) -> str:
+        """Short form of the qparams."""
+        if self.scale is None:
+            return "no qparams yet"
+        return f"scale={_short(self.scale)}, zero_point={_short(self.zero_point)}"
+
+
+def _short(tensor: torch.Tensor | None) -> str:
+    if tensor is None:
+        return "None"
+    if tensor.numel() == 1:
+        return f"{tensor.item():.6g}"
+    return f"{tuple(tensor.shape)} from {tensor.min().item():.6g} to {tensor.max().item():.6g}"

@@ -1,0 +1,145 @@
+"""Qparams calculators: observers that turn tensors into scale, zero point and minval."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from quant_reference.errors import InputError, SpecError
+
+from quant_torch.quantization.spec._calculator_base import (
+    QParamsCalculatorBase,
+    StatefulQParamsCalculatorBase,
+    StatelessQParamsCalculatorBase,
+)
+from quant_torch.quantization.spec._qparams import QParams
+
+__all__ = [
+    "DefaultQParamsCalculator",
+    "DynamicQParamsCalculator",
+    "GlobalMinMaxQParamsCalculator",
+    "MovingAverageQParamsCalculator",
+    "QParamsCalculatorBase",
+    "RunningRangeMixin",
+    "StatefulQParamsCalculatorBase",
+    "StatelessQParamsCalculatorBase",
+    "StaticQParamsCalculator",
+]
+
+
+class RunningRangeMixin:
+    """Adds a range that runs over the batches, in buffers running_min and running_max.
+
+    Put it before :class:`StatefulQParamsCalculatorBase` among the bases and implement
+    :meth:`update_running_range`.
+    """
+
+    _STATE: ClassVar[tuple[str, ...]] = (
+        *StatefulQParamsCalculatorBase._QPARAMS,
+        "running_min",
+        "running_max",
+    )
+
+    running_min: torch.Tensor | None
+    running_max: torch.Tensor | None
+
+    def compute_qparams(
+        self, tensor: torch.Tensor, min_val: torch.Tensor, max_val: torch.Tensor
+    ) -> QParams:
+        """Update the running range with a new one, then give its qparams (OBS-2, OBS-3, OBS-5).
+
+        Raises:
+            InputError: The new range has another number of blocks than those before (OBS-6).
+        """
+        running_min, running_max = self.running_min, self.running_max
+        if running_min is not None and running_max is not None:
+            if min_val.numel() != running_min.numel():
+                raise InputError(
+                    "range of this batch",
+                    given=f"{tuple(min_val.shape)} blocks",
+                    allowed=f"{tuple(running_min.shape)}, as in the batches before",
+                    clause="OBS-6",
+                )
+            if None in self.float_range:
+                shape = running_min.shape
+                min_val, max_val = self.update_running_range(
+                    min_val.reshape(shape), max_val.reshape(shape)
+                )
+            else:  # both bounds are given, so nothing ever changes (RANGE-2)
+                min_val, max_val = running_min, running_max
+        self._keep(running_min=min_val, running_max=max_val)
+        return super().compute_qparams(tensor, min_val, max_val)
+
+    def update_running_range(
+        self, min_val: torch.Tensor, max_val: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Combine ``self.running_min`` and ``self.running_max`` with the range of a new batch.
+
+        Args:
+            min_val: Lower bound per block of the new batch.
+            max_val: Upper bound per block.
+
+        Returns:
+            The running range after this batch.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define update_running_range")
+
+
+@QParamsCalculatorBase.register("default")
+class DefaultQParamsCalculator(StatefulQParamsCalculatorBase):
+    """Stands for static in a weight's spec and for moving_average in an activation's (SPEC-5)."""
+
+
+@QParamsCalculatorBase.register("static")
+class StaticQParamsCalculator(StatefulQParamsCalculatorBase):
+    """Qparams of the last tensor seen (OBS-1)."""
+
+
+@QParamsCalculatorBase.register("moving_average")
+class MovingAverageQParamsCalculator(RunningRangeMixin, StatefulQParamsCalculatorBase):
+    """Exponential moving average of the range (OBS-2).
+
+    Args:
+        averaging_constant: Weight of a new batch, in (0, 1].
+        **kwargs: As for the base class.
+    """
+
+    def __init__(self, averaging_constant: float = 0.01, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not 0 < averaging_constant <= 1:
+            raise SpecError(
+                "averaging_constant",
+                given=averaging_constant,
+                allowed="0 < c <= 1",
+                clause="OBS-2",
+            )
+        self.averaging_constant = float(averaging_constant)
+
+    def update_running_range(
+        self, min_val: torch.Tensor, max_val: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """``c * new + (1 - c) * running``, each operation rounded to the dtype of the range."""
+        take, keep = self.averaging_constant, 1.0 - self.averaging_constant
+        return (
+            min_val * take + self.running_min * keep,
+            max_val * take + self.running_max * keep,
+        )
+
+
+@QParamsCalculatorBase.register("global_minmax")
+class GlobalMinMaxQParamsCalculator(RunningRangeMixin, StatefulQParamsCalculatorBase):
+    """Least and greatest value ever seen (OBS-3); NaN stays once it was seen (OBS-5)."""
+
+    def update_running_range(
+        self, min_val: torch.Tensor, max_val: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Elementwise minimum and maximum with the running range."""
+        return (
+            torch.minimum(min_val, self.running_min),
+            torch.maximum(max_val, self.running_max),
+        )
+
+
+@QParamsCalculatorBase.register("dynamic")
+class DynamicQParamsCalculator(StatelessQParamsCalculatorBase):
+    """Qparams of the current tensor, every time (OBS-4); activations only, never exported."""
