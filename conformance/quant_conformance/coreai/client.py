@@ -53,6 +53,11 @@ class Runtime:
         child.send((verb, *arguments))
         return self._receive(child, self._timeout)
 
+    @property
+    def alive(self) -> bool:
+        """Whether the process lives, with whatever was opened in it."""
+        return self._process.child is not None
+
     def _receive(self, child: Child, seconds: float) -> Any:
         try:
             kind, value = child.receive(seconds)
