@@ -17,9 +17,7 @@ class StraightThrough(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, x: torch.Tensor, to: CodeMap, view: tuple[int, ...]
-    ) -> torch.Tensor:
+    def forward(ctx: Any, x: torch.Tensor, to: CodeMap, view: tuple[int, ...]) -> torch.Tensor:
         """Values in the shape and dtype of x."""
         values, outside = _kernels.fake_quantize_with_outside(x.reshape(view), to)
         ctx.save_for_backward(outside)

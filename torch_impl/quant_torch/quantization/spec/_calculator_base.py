@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
-from quant_reference.errors import InputError, SpecError
 from torch import nn
 
+from quant_reference.errors import SpecError
 from quant_torch._registry import KeyedClasses
 from quant_torch.quantization.spec import _qparams
 from quant_torch.quantization.spec._blocks import block_layout

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-from quant_reference.formats import FORMATS, Format, get_format
 
+from quant_reference.formats import FORMATS, Format, get_format
 from quant_torch._suggest import closest
 
 TORCH_DTYPES: dict[str, torch.dtype] = {
@@ -51,7 +51,7 @@ def torch_dtype(given: object) -> torch.dtype:
 
 
 def container_dtype(fmt: Format) -> torch.dtype:
-    """dtype of a tensor of codes: int8, uint8, or the float8 dtype itself (Q-3, Q-5).
+    """Dtype of a tensor of codes: int8, uint8, or the float8 dtype itself (Q-3, Q-5).
 
     FP4 codes are held one per uint8, in the low nibble.
     """

@@ -7,9 +7,9 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import torch
-from quant_reference.errors import GranularityError, InputError
 from torch import nn
 
+from quant_reference.errors import GranularityError, InputError
 from quant_torch._registry import KeyedClasses
 from quant_torch.quantization.spec._autograd import PassThrough
 from quant_torch.quantization.spec._blocks import BlockLayout, block_layout

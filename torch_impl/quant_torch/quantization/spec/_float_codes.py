@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-from quant_reference.formats import Format
 
+from quant_reference.formats import Format
 from quant_torch.quantization.spec._dtypes import TORCH_DTYPES
 
 

@@ -59,9 +59,7 @@ def fake_quantize(x: torch.Tensor, to: CodeMap) -> torch.Tensor:
     return _values(_clamp_(real_codes(x, to), to), to).to(x.dtype)
 
 
-def fake_quantize_with_outside(
-    x: torch.Tensor, to: CodeMap
-) -> tuple[torch.Tensor, torch.Tensor]:
+def fake_quantize_with_outside(x: torch.Tensor, to: CodeMap) -> tuple[torch.Tensor, torch.Tensor]:
     """As :func:`fake_quantize`, and where the unclamped code was outside the range (GRAD-1).
 
     Returns:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from quant_reference.formats import Format
 
+from quant_reference.formats import Format
 from quant_torch.quantization.spec.qscheme import QuantizationScheme
 
 SCALE_EPS = 2.0**-23
@@ -56,9 +56,7 @@ class QuantRange(NamedTuple):
         return 0 if self.fmt.kind == "int" else 2 ** (self.fmt.bits - 1)
 
 
-def widen_to_zero(
-    low: torch.Tensor, high: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
+def widen_to_zero(low: torch.Tensor, high: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Make a range contain zero (RANGE-1); NaN stays, and a zero is +0."""
     return low.clamp(max=0.0) + 0.0, high.clamp(min=0.0) + 0.0
 

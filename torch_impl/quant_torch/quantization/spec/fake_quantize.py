@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
-from quant_reference.errors import InputError
 
+from quant_reference.errors import InputError
 from quant_torch.quantization.spec import _kernels
 from quant_torch.quantization.spec._autograd import StraightThrough
 from quant_torch.quantization.spec._blocks import BlockLayout

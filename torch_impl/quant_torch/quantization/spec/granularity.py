@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, field_validator, model_validator
-from quant_reference.errors import GranularityError
 
+from quant_reference.errors import GranularityError
 from quant_torch._suggest import closest
 
 Target = Literal["weight", "activation"]

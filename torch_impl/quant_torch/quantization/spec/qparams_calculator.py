@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import torch
-from quant_reference.errors import InputError, SpecError
 
+from quant_reference.errors import InputError, SpecError
 from quant_torch.quantization.spec._calculator_base import (
     QParamsCalculatorBase,
     StatefulQParamsCalculatorBase,

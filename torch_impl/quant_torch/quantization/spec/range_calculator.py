@@ -6,9 +6,9 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import torch
-from quant_reference.errors import InputError
 from torch import nn
 
+from quant_reference.errors import InputError
 from quant_torch._registry import KeyedClasses
 from quant_torch.quantization.spec._blocks import block_extremes, block_layout
 from quant_torch.quantization.spec.granularity import QuantizationGranularity, Target

@@ -13,9 +13,9 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+
 from quant_reference import spec as rules
 from quant_reference.formats import Format
-
 from quant_torch.quantization._strict_model import StrictModel
 from quant_torch.quantization.spec._dtypes import container_dtype, format_of, torch_dtype
 from quant_torch.quantization.spec.fake_quantize import FakeQuantizeImplBase
@@ -176,7 +176,7 @@ class QuantizationSpec(StrictModel):
 
     @property
     def target_dtype(self) -> torch.dtype:
-        """dtype of a tensor of codes."""
+        """Dtype of a tensor of codes."""
         return container_dtype(self.format)
 
     @property
