@@ -15,7 +15,7 @@ from quant_conformance.invoke import Outcome, announce, invoke
 from quant_conformance.loading import open_backend
 from quant_conformance.process import die_with_parent
 from quant_conformance.protocol import Backend
-from quant_conformance.questions import Question
+from quant_conformance.questions import READY, Question
 
 
 def main(handle: int, questions_file: str, reference: str, tier: str) -> None:
@@ -40,7 +40,11 @@ def main(handle: int, questions_file: str, reference: str, tier: str) -> None:
             indices: list[int] = connection.recv()
         except EOFError:
             return
-        announce(backend, [questions[index] for index in indices])
+        try:
+            announce(backend, [questions[index] for index in indices])
+        except KeyboardInterrupt:
+            sys.exit("prepare() raised KeyboardInterrupt")
+        connection.send(READY)
         for index in indices:
             connection.send((index, _invoke(backend, questions[index], tier)))
 

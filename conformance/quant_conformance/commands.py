@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+import quant_vectors
 from quant_conformance.clauses import spec_clauses
 from quant_conformance.diff import KINDS, compare_results
 from quant_conformance.errors import UsageError
@@ -202,7 +203,8 @@ def generate(
 ) -> None:
     """Rebuild the frozen vectors from the reference, byte for byte."""
     generator = import_module("quant_conformance.generate")
-    raise typer.Exit(generator.generate(out or generator.DEFAULT_OUT, check))
+    shipped = Path(quant_vectors.__file__).parent / str(generator.VERSION)
+    raise typer.Exit(generator.generate(out or shipped, check))
 
 
 @app.command()

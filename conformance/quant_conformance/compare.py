@@ -19,6 +19,9 @@ OPTIONAL = frozenset({"zero_point", "minval"})
 """QParams fields that are judged only if given, unless the formulation needs them."""
 
 
+_ORDER = ("lo", "hi", "scale", "zero_point", "minval")
+
+
 @dataclass(frozen=True)
 class Difference:
     """How an answer differs from a legal one.
@@ -57,7 +60,7 @@ def compare(
     rules: Rules,
     inputs: Mapping[str, Array] | None = None,
 ) -> Difference | None:
-    """Returns the first difference, outputs in the order of ``expected``, or None.
+    """Returns the first difference, or None; a scale comes before what follows from it.
 
     Args:
         expected: a legal answer, output name to array.
@@ -66,7 +69,7 @@ def compare(
         inputs: the case's inputs. If the answer is elementwise in ``x`` (or ``codes``), the
             element with the smallest input is shown.
     """
-    for name, want in expected.items():
+    for name, want in in_order(expected):
         got = actual.get(name)
         if got is None:
             if name in OPTIONAL and name not in rules.required:
@@ -76,6 +79,11 @@ def compare(
         if difference is not None:
             return difference
     return None
+
+
+def in_order(outputs: Mapping[str, Array]) -> list[tuple[str, Array]]:
+    """Returns the outputs by name, causes before consequences."""
+    return sorted(outputs.items(), key=lambda o: _ORDER.index(o[0]) if o[0] in _ORDER else 0)
 
 
 def _compare_output(

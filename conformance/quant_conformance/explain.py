@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from quant_conformance.bits import show
 from quant_conformance.clauses import spec_clauses
-from quant_conformance.compare import Rules, differing, rules_for
+from quant_conformance.compare import Rules, differing, in_order, rules_for
 from quant_conformance.invoke import Outcome
 from quant_conformance.protocol import Array
 from quant_conformance.verdicts import CaseResult
@@ -56,8 +57,18 @@ def _question(vectors: VectorSet, case: Case) -> Iterator[str]:
     for flag in case.flags:
         bug = vectors.flags.get(flag, {}).get("bug", "")
         yield f"flag       {flag}" + (f": {bug}" if bug else "")
+    shown = {tensor.shape for tensor in vectors.expected(case).values()}
     for name, tensor in vectors.inputs(case).items():
         yield f"input      {name}: {tensor.dtype}{list(tensor.shape)}"
+        if tensor.shape not in shown:  # those are shown beside the answer, element by element
+            yield from _elements(tensor)
+
+
+def _elements(tensor: Array) -> Iterator[str]:
+    for index in itertools.islice(np.ndindex(tensor.shape), ELEMENTS_SHOWN):
+        yield f"  [{', '.join(map(str, index))}]  {show(tensor, index)}"
+    if tensor.size > ELEMENTS_SHOWN:
+        yield f"  {tensor.size} elements, {ELEMENTS_SHOWN} shown"
 
 
 def _plain(mapping: Mapping[str, Any]) -> str:
@@ -76,7 +87,7 @@ def _answer(vectors: VectorSet, case: Case, outcome: Outcome, choice: str | None
     # A legal answer is shown beside the alternative that it follows.
     expected = alternatives.pop(choice or "", None) or vectors.expected(case)
     rules = rules_for(case.operation, case.arguments, case.spec or {})
-    for name, want in expected.items():
+    for name, want in in_order(expected):
         yield from _output(name, want, outcome.outputs.get(name), rules, inputs)
     for other, legal in alternatives.items():
         for name, want in legal.items():

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import logging
 import warnings
-from collections.abc import Mapping, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 Kind = Literal[
     "answer", "malformed", "unsupported", "raised", "died", "timed_out", "left_out", "invalid"
 ]
+
+_LOG = logging.getLogger(__name__)
 
 MAX_TEXT = 2000
 """Longest text of a backend that a result keeps, in characters."""
@@ -49,10 +52,16 @@ class Outcome:
 
 def announce(backend: Backend, questions: Sequence[tuple[Case, Mapping[str, Array]]]) -> None:
     """Tells the backend what will be asked; if it cannot take that, it is asked all the same."""
+    if not implements(backend, "prepare"):
+        return
+    copies = [(case, {n: _copy(t) for n, t in tensors.items()}) for case, tensors in questions]
     try:
-        backend.prepare(questions)
-    except Exception as error:
-        warnings.warn(f"{backend.name}: prepare: {describe(error)}", RuntimeWarning, stacklevel=2)
+        with _contained():
+            backend.prepare(copies)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        _LOG.warning("%s: prepare: %s", backend.name, describe(error))
 
 
 def invoke(backend: Backend, case: Case, tensors: Mapping[str, Array], tier: str) -> Outcome:
@@ -69,15 +78,13 @@ def invoke(backend: Backend, case: Case, tensors: Mapping[str, Array], tier: str
         return Outcome("unsupported", text=f"this suite has no operation {case.operation!r}")
     if not implements(backend, operation.method):
         return Outcome("unsupported", text=f"the backend has no {operation.method}()")
-    copies = {name: np.array(tensor, order="C", copy=True) for name, tensor in tensors.items()}
+    copies = {name: _copy(tensor) for name, tensor in tensors.items()}
     try:
         arguments = operation.arguments(case, copies)
     except (KeyError, ValueError, TypeError) as error:
         return Outcome("invalid", text=describe(error))
-    sink = _Sink()
     try:
-        # np.errstate() restores whatever error mode the backend leaves behind.
-        with redirect_stdout(sink), redirect_stderr(sink), _quiet(), np.errstate():
+        with _contained():
             outcome = _ask(backend, case, tier, operation.method, arguments)
     except KeyboardInterrupt:
         raise
@@ -131,9 +138,18 @@ def _with_mutation(outcome: Outcome, mutated: tuple[str, ...]) -> Outcome:
     return Outcome(outcome.kind, outcome.outputs, outcome.text, outcome.refused, mutated)
 
 
-def _quiet() -> warnings.catch_warnings[None]:
-    # A fresh filter per case: a backend's own filters, and ours in tests, decide no verdict.
-    return warnings.catch_warnings(action="ignore")
+def _copy(tensor: Array) -> Array:
+    return np.array(tensor, order="C", copy=True)
+
+
+@contextmanager
+def _contained() -> Iterator[None]:
+    """Swallows what is printed and restores the process-wide modes that a backend may set."""
+    sink = _Sink()
+    # A fresh warning filter: neither a backend's own nor ours in tests may decide a verdict.
+    quiet = warnings.catch_warnings(action="ignore")
+    with redirect_stdout(sink), redirect_stderr(sink), quiet, np.errstate():
+        yield
 
 
 class _Sink(io.TextIOBase):

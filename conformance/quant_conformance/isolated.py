@@ -15,7 +15,7 @@ from quant_conformance.errors import UsageError
 from quant_conformance.invoke import Kind, Outcome
 from quant_conformance.loading import Hello, check_reference, display_name
 from quant_conformance.process import Child, ChildDiedError
-from quant_conformance.questions import Limits, Question
+from quant_conformance.questions import READY, Limits, Question
 
 GIVE_UP_AFTER: dict[Kind, int] = {"timed_out": 5, "died": 20}
 """After so many in a row of one operation, its other cases are not run but get the same verdict:
@@ -69,7 +69,11 @@ class Isolated:
         answered = 0
         try:
             child.send(asked)
-            for index in asked:
+            failure = self._prepared(child)
+            if failure is not None:
+                while waiting:  # prepare() would be asked the same again
+                    yield waiting.popleft(), failure
+            for index in asked if failure is None else ():
                 outcome = self._receive(child, index)
                 if self._cancelled.is_set():
                     return
@@ -82,6 +86,17 @@ class Isolated:
         finally:
             if answered < len(asked):  # it failed, or the caller stopped listening
                 self._stop_child()
+
+    def _prepared(self, child: Child) -> Outcome | None:
+        """Waits for ``Backend.prepare``; returns what is to be said of every case if it fails."""
+        try:
+            ready = child.receive(self._limits.start_timeout, self._cancelled)
+        except TimeoutError:
+            seconds = self._limits.start_timeout
+            return Outcome("timed_out", text=f"prepare() did not return within {seconds:g} s")
+        except ChildDiedError:
+            return Outcome("died", text=f"in prepare(): {child.obituary()}")
+        return None if ready == READY else Outcome("died", text="the process answered out of turn")
 
     def _receive(self, child: Child, index: int) -> Outcome:
         try:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 Question = tuple[Case, dict[str, Array]]
 """A case and its input tensors; the expected answer stays with the judge."""
 
+READY = "ready"
+"""What a child process says once its backend knows what will be asked."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -24,7 +27,7 @@ class Limits:
 
     Attributes:
         timeout: seconds for one case; only a backend in its own process can be held to it.
-        start_timeout: seconds to import, construct and answer with versions.
+        start_timeout: seconds to import and construct, and again for ``Backend.prepare``.
         tier: "quick" or "full", handed to ``Backend.selects``.
     """
 

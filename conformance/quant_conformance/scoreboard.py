@@ -21,6 +21,10 @@ def print_scoreboard(runs: Sequence[Run], console: Console) -> None:
     console.print(_table(runs))
     for run in runs:
         _print_notes(run, console)
+    failed = next((result for run in runs for result in run.failures), None)
+    if failed is not None:
+        hint = f"See why: quant-conformance explain {failed.id} --backend …"
+        console.print(f"\n{escape(hint)}", soft_wrap=True, highlight=False)
 
 
 def _table(runs: Sequence[Run]) -> Table:
@@ -56,7 +60,7 @@ def _print_notes(run: Run, console: Console) -> None:
     if lines:
         versions = ", ".join(f"{name} {v}" for name, v in sorted(run.versions.items()))
         title = f"[bold]{escape(run.backend)}[/]" + (f" ({escape(versions)})" if versions else "")
-        console.print(title)
+        console.print(f"\n{title}", soft_wrap=True, highlight=False)
         for line in lines:
             console.print(f"  {line}", soft_wrap=True, highlight=False)
 

@@ -179,6 +179,32 @@ class LacksPackageLate(Powers):
         import no_such_package_anywhere  # noqa: F401
 
 
+class Prepares(Powers):
+    """Spoils what it is told, prints, and raises."""
+
+    name = "prepares"
+
+    def prepare(self, questions: Any) -> None:
+        for _, tensors in questions:
+            tensors["x"][:] = 0
+        os.write(1, b"prepared")
+        sys.exit("not ready")
+
+
+class HangsInPrepare(Powers):
+    name = "hangs-in-prepare"
+
+    def prepare(self, questions: Any) -> None:
+        time.sleep(3600)
+
+
+class DiesInPrepare(Powers):
+    name = "dies-in-prepare"
+
+    def prepare(self, questions: Any) -> None:
+        os._exit(4)
+
+
 class Picky(Powers):
     """Leaves out a case in the quick tier and gives a reason for another."""
 

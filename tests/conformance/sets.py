@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from quant_vectors import Case, VectorSet
+from quant_vectors import Case, SetWriter, VectorSet
 
 PER_TENSOR = {"type": "per_tensor"}
 INT8 = {"dtype": "int8", "qscheme": "symmetric", "qformulation": "zp", "granularity": PER_TENSOR}
@@ -62,6 +63,25 @@ def make_set(drafts: Iterable[Draft], flags: Mapping[str, Any] | None = None) ->
     return VectorSet(
         tuple(cases), {"version": "v1", "families": families}, flags or {}, "0" * 64, tensors
     )
+
+
+def write_set(drafts: Iterable[Draft], folder: Path) -> Path:
+    """Writes a set that ``--vectors`` can be given."""
+    drafts = list(drafts)
+    flags = {name for draft in drafts for name in draft.more.get("flags", ())}
+    text = {"bug": "a bug", "effect": "an effect", "link": "https://example.org"}
+    writer = SetWriter("v1", "test", "0", dict.fromkeys(sorted(flags), text))
+    for draft in drafts:
+        writer.add(
+            draft.id,
+            draft.operation,
+            inputs=draft.inputs,
+            expected=draft.expected,
+            alternatives=draft.alternatives,
+            **{"clauses": ("Q-1",), "flags": (), "comment": "made for a test", **draft.more},
+        )
+    writer.write(folder)
+    return folder
 
 
 def f32(*values: float) -> np.ndarray[Any, Any]:

@@ -125,6 +125,13 @@ def test_without_an_elementwise_input_the_first_element_is_shown() -> None:
     assert found.index == (1,)
 
 
+def test_a_scale_is_told_before_what_follows_from_it() -> None:
+    want = {"minval": f32(-1), "scale": f32(1)}
+    found = compare(want, {"minval": f32(-2), "scale": f32(2)}, PLAIN)
+    assert found is not None
+    assert found.output == "scale"
+
+
 @pytest.mark.parametrize(
     ("element", "fmt", "text"),
     [

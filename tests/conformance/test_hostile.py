@@ -12,7 +12,7 @@ from quant_conformance.questions import Limits
 from quant_conformance.runner import Plan, Run, Runner
 
 VECTORS = make_set(encodes(8))
-QUICK = Limits(timeout=1.0, start_timeout=30.0)
+QUICK = Limits(timeout=1.0, start_timeout=60.0)
 
 ANYWHERE = [
     ("Raises", "crashed", "RuntimeError: no such kernel"),
@@ -90,7 +90,7 @@ def test_standard_input_is_empty() -> None:
 def test_a_backend_that_always_hangs_is_given_up_per_operation() -> None:
     times = GIVE_UP_AFTER["timed_out"]
     vectors = make_set([*encodes(times + 3), *one_of_each()[1:2]])
-    plan = Plan(Limits(timeout=0.2, start_timeout=30.0))
+    plan = Plan(Limits(timeout=0.2, start_timeout=60.0))
     done = Runner(vectors, vectors.cases, plan).run(reference("HangsAlways"))
     assert done.summary == {"timed_out": times + 3, "wrong": 1}
     assert [r.detail for r in done.results[times - 1 : times + 1]] == [
@@ -101,15 +101,37 @@ def test_a_backend_that_always_hangs_is_given_up_per_operation() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text"),
+    ("name", "seconds", "text"),
     [
-        ("DiesInConstructor", "did not start: the process exited with code 9"),
-        ("RaisesInConstructor", "cannot be opened: SystemExit: no device"),
-        ("HangsInConstructor", "did not start within 1.5 s"),
+        ("DiesInConstructor", 60, "did not start: the process exited with code 9"),
+        ("RaisesInConstructor", 60, "cannot be opened: SystemExit: no device"),
+        ("HangsInConstructor", 1.5, "did not start within 1.5 s"),
     ],
 )
-def test_a_backend_that_cannot_be_opened_crashes_on_every_case(name: str, text: str) -> None:
-    done = run(name, limits=Limits(timeout=1.0, start_timeout=1.5))
+def test_a_backend_that_cannot_be_opened_crashes_on_every_case(
+    name: str, seconds: float, text: str
+) -> None:
+    done = run(name, limits=Limits(timeout=1.0, start_timeout=seconds))
     assert done.summary == {"crashed": 8}
     assert {r.detail for r in done.results} == {text}
     assert done.failed
+
+
+@pytest.mark.parametrize("isolate", [False, True])
+def test_a_prepare_that_fails_changes_nothing(isolate: bool) -> None:
+    assert run("Prepares", isolate=isolate).summary == {"exact": 8}
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds", "summary", "text"),
+    [
+        ("HangsInPrepare", 5, {"timed_out": 8}, "prepare() did not return within 5 s"),
+        ("DiesInPrepare", 60, {"crashed": 8}, "in prepare(): the process exited with code 4"),
+    ],
+)
+def test_a_prepare_that_never_comes_back_is_a_verdict_on_every_case(
+    name: str, seconds: float, summary: dict[str, int], text: str
+) -> None:
+    done = run(name, limits=Limits(timeout=1.0, start_timeout=seconds))
+    assert done.summary == summary
+    assert {r.detail for r in done.results} == {text}

@@ -1,0 +1,204 @@
+"""pytest plugin: ``pytest --quant-backend module:Class`` makes every case a test.
+
+A test's name is its case id; family, flags and clauses are its markers (``Q-2`` as ``Q_2``).
+Unsupported cases are skipped, expected failures are xfailed, and a failure shows what ``explain``
+shows. Without paths on the command line only the cases are collected. A stale expectation is not
+reported here, since a test does not know what else ran; ``quant-conformance run`` does that.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from quant_conformance.expectations import Expectations
+    from quant_conformance.questions import Executor, Question
+    from quant_vectors import Case, VectorSet
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds the options; without --quant-backend the plugin does nothing."""
+    group = parser.getgroup("quant-conformance", "quantization conformance")
+    add = group.addoption
+    add("--quant-backend", action="append", default=[], metavar="NAME|module:Class|file.py:Class")
+    add("--quant-tier", choices=("quick", "full"), default="quick", help="how much to run")
+    add("--quant-family", action="append", default=[], metavar="FAMILY", help="only this family")
+    add("--quant-case", action="append", default=[], metavar="GLOB", help="only these case ids")
+    add("--quant-vectors", metavar="DIR", type=Path, help="a vector set of your own")
+    add("--quant-expectations", metavar="TOML", type=Path, help="known failures of the backend")
+    add("--quant-timeout", type=float, default=10.0, metavar="SECONDS", help="limit per case")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Switches the plugin on if a backend is named."""
+    if config.getoption("--quant-backend"):
+        config.pluginmanager.register(Cases(config), "quant-conformance-cases")
+
+
+def marker(name: str) -> str:
+    """Makes an identifier of a family, flag or clause, as ``-m`` wants it: ``Q-2`` -> ``Q_2``."""
+    return re.sub(r"\W", "_", name)
+
+
+class Cases:
+    """Collects the cases of every named backend."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        from quant_conformance.errors import ConformanceError
+        from quant_conformance.loading import check_reference
+        from quant_conformance.selection import Selection, select_cases
+        from quant_vectors import VectorError, load
+
+        option = config.getoption
+        self._references: list[str] = list(dict.fromkeys(option("--quant-backend")))
+        try:
+            for reference in self._references:
+                check_reference(reference)
+            self.vectors = load(path=option("--quant-vectors"))
+            selection = Selection(
+                option("--quant-tier"),
+                families=option("--quant-family"),
+                patterns=option("--quant-case"),
+            )
+            self.cases = select_cases(self.vectors, selection)
+        except (ConformanceError, VectorError) as error:
+            raise pytest.UsageError(str(error)) from error
+        names = {marker(n) for c in self.cases for n in (c.family, *c.flags, *c.clauses)}
+        for name in sorted(names):
+            config.addinivalue_line("markers", f"{name}: conformance cases of this name")
+        self._only_cases = config.args_source is not pytest.Config.ArgsSource.ARGS
+        self._sessions: list[BackendSession] = []
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report(
+        self, collector: pytest.Collector
+    ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+        """Hangs one collector per backend under the session."""
+        report = yield
+        if isinstance(collector, pytest.Session):
+            own = [] if self._only_cases else report.result
+            report.result = [*own, *(self._collector(collector, r) for r in self._references)]
+        return report
+
+    def _collector(self, session: pytest.Session, reference: str) -> BackendCollector:
+        backend = BackendSession(session.config, reference, self.vectors, self.cases)
+        self._sessions.append(backend)
+        collector: BackendCollector = BackendCollector.from_parent(
+            session, name=backend.label, nodeid=backend.label
+        )
+        collector.backend = backend
+        return collector
+
+    def pytest_sessionfinish(self) -> None:
+        """Ends the backends' processes."""
+        for session in self._sessions:
+            session.close()
+
+
+class BackendSession:
+    """One backend, opened when its first case is run."""
+
+    def __init__(
+        self, config: pytest.Config, reference: str, vectors: VectorSet, cases: list[Case]
+    ) -> None:
+        self.label = Path(reference).name if ".py:" in reference else reference
+        self.vectors = vectors
+        self.cases = cases
+        self._config = config
+        self._reference = reference
+        self._executor: Executor | None = None
+        self._expectations: Expectations | None = None
+
+    def run(self, index: int) -> None:
+        """Runs a case: returns if it passes, else raises what pytest calls the outcome."""
+        from quant_conformance.explain import explain
+        from quant_conformance.judge import judge
+        from quant_conformance.verdicts import FAILURES, Verdict
+
+        executor = self._executor or self._open()
+        if executor.hello.problem is not None:
+            raise CaseFailedError(f"{executor.hello.problem}: {executor.hello.text}")
+        case = self.cases[index]
+        for _, outcome in executor.run([index]):
+            if outcome.kind == "left_out":
+                pytest.skip("left out of this tier")
+            if outcome.kind == "invalid":
+                raise CaseFailedError(f"{case.id} of the vectors is invalid: {outcome.text}")
+            result = judge(self.vectors, case, outcome)
+            if self._expectations is not None:
+                (result,), _ = self._expectations.apply([result], [], executor.hello.versions)
+            if result.verdict is Verdict.EXPECTED:
+                pytest.xfail(result.detail)
+            if result.verdict is Verdict.UNSUPPORTED:
+                pytest.skip(result.detail)
+            if result.verdict in FAILURES:
+                raise CaseFailedError(explain(self.vectors, case, outcome, result))
+
+    def _open(self) -> Executor:
+        from quant_conformance.expectations import builtin_expectations, load_expectations
+        from quant_conformance.in_process import open_executor
+        from quant_conformance.loading import is_builtin
+        from quant_conformance.questions import Limits
+
+        known: Path | None = self._config.getoption("--quant-expectations")
+        if known is not None:
+            self._expectations = load_expectations(known)
+        elif is_builtin(self._reference):
+            self._expectations = builtin_expectations(self._reference)
+        timeout: float = self._config.getoption("--quant-timeout")
+        tier: str = self._config.getoption("--quant-tier")
+        questions: list[Question] = [(case, self.vectors.inputs(case)) for case in self.cases]
+        limits = Limits(timeout=timeout, tier=tier)
+        self._executor = open_executor(self._reference, questions, limits)
+        return self._executor
+
+    def close(self) -> None:
+        """Ends the backend's process, if it has one."""
+        if self._executor is not None:
+            self._executor.__exit__(None, None, None)
+            self._executor = None
+
+
+class CaseFailedError(Exception):
+    """A case that failed; the text is the explanation."""
+
+
+class BackendCollector(pytest.Collector):
+    """The cases of one backend."""
+
+    backend: BackendSession
+
+    def collect(self) -> Iterator[CaseItem]:
+        """Yields a test per case."""
+        for index, case in enumerate(self.backend.cases):
+            item: CaseItem = CaseItem.from_parent(self, name=case.id)
+            item.backend, item.index = self.backend, index
+            for name in dict.fromkeys((case.family, *case.flags, *case.clauses)):
+                item.add_marker(marker(name))
+            yield item
+
+
+class CaseItem(pytest.Item):
+    """One case as a test."""
+
+    backend: BackendSession
+    index: int
+
+    def runtest(self) -> None:
+        """Asks the backend and judges its answer."""
+        self.backend.run(self.index)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """Shows the explanation in place of a traceback through this plugin."""
+        if isinstance(excinfo.value, CaseFailedError):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[str, None, str]:
+        """Names the backend where pytest would name a file."""
+        return self.backend.label, None, self.name
