@@ -73,8 +73,8 @@ def number(value: float | Fraction) -> Number:
             return Number(negative, Fraction(0), "nan")
         if math.isinf(value):
             return Number(negative, Fraction(0), "infinity")
-        return Number(negative, abs(Fraction(value)))
-    return Number(value < 0, abs(Fraction(value)))
+        return Number(negative, Fraction(abs(value)))
+    return Number(value < 0, Fraction(abs(value)))
 
 
 @dataclass(frozen=True)
