@@ -87,6 +87,8 @@ class OnnxBackend(Backend):
     def _linear(self, op: str, tensor: Array, spec: QuantizationSpec, qparams: QParams) -> Array:
         self.refuse(spec.dtype)
         layout = _expressible(tensor, spec, qparams, clamps=op != "dequantize")
+        if op == "fake_quantize" and not spec.format.has_nan and _has_nan(tensor, qparams):
+            raise NotImplementedError("the pair of operators goes through codes without NaN")
         inputs = {"scale": _shaped(qparams.scale, layout)}
         if spec.format.is_integer:
             if qparams.zero_point is None:
@@ -123,6 +125,11 @@ def _expressible(tensor: Array, spec: QuantizationSpec, qparams: QParams, clamps
     return layout
 
 
+def _has_nan(x: Array, qparams: QParams) -> bool:
+    """Tells whether fake-quantize has to give a NaN somewhere, or may (a scale without end)."""
+    return bool(np.isnan(x).any() or not np.isfinite(qparams.scale).all())
+
+
 def _shaped(values: Array, layout: Layout) -> Array:
     """Reshapes qparams to what the operators take: a scalar, a vector, or the tensor's rank."""
     if layout.kind == "tensor":
@@ -137,6 +144,9 @@ def _check_dynamic(x: Array, spec: QuantizationSpec) -> None:
         raise NotImplementedError("DynamicQuantizeLinear is for uint8, asymmetric, zero point")
     if not isinstance(spec.granularity, PerTensor) or x.dtype != np.float32:
         raise NotImplementedError("DynamicQuantizeLinear is for float32, per tensor")
-    span = max(float(np.max(x)), 0.0) - min(float(np.min(x)), 0.0)
+    with np.errstate(all="ignore"):
+        span = np.maximum(np.max(x), np.float32(0)) - np.minimum(np.min(x), np.float32(0))
+    if not np.isfinite(span):
+        raise NotImplementedError("DynamicQuantizeLinear is undefined for a range without end")
     if span / 255 < 2.0**-23:
         raise NotImplementedError("DynamicQuantizeLinear has no least scale")

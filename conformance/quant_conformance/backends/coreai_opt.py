@@ -186,9 +186,15 @@ def _theirs(value: Any) -> Any:
 
 
 def _tensors(qparams: QParams) -> tuple[Any, Any, Any]:
-    fields = (qparams.scale, qparams.zero_point, qparams.minval)
-    scale, zero_point, minval = (None if f is None else to_torch(f) for f in fields)
-    return scale, zero_point, minval
+    """Returns the three that the module takes; it wants both offsets, and uses one of them."""
+    zero_point, minval = qparams.zero_point, qparams.minval
+    if zero_point is None and minval is not None:
+        zero_point = np.zeros(minval.shape, np.int32)
+    if minval is None and zero_point is not None:
+        minval = np.zeros(zero_point.shape, np.float32)
+    given = (None if f is None else to_torch(f) for f in (qparams.scale, zero_point, minval))
+    first, second, third = given
+    return first, second, third
 
 
 def _as_qparams(answer: tuple[Any, Any, Any]) -> QParams:

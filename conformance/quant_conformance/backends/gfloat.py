@@ -58,11 +58,15 @@ class Gfloat(Backend):
             raise NotImplementedError("gfloat computes power-of-two scales only")
         if spec.float_range != (None, None):
             raise NotImplementedError("compute_scale_amax takes no fixed range")
+        if np.isinf(x).any():
+            raise NotImplementedError("gfloat documents 2**127 as its greatest scale")
         values, emax = x.astype(np.float32), self._infos[spec.dtype].emax
         blocks = scale_shape(x.shape, spec.granularity, cast(Target, target))
         scale = np.empty(blocks, np.float32)
         for index, part in blocks_of(x.shape, scale.shape):
             scale[index] = self._gfloat.compute_scale_amax(emax, values[part])
+        if (scale < 2.0**-126).any():
+            raise NotImplementedError("gfloat documents 2**-127 as its least scale")
         return QParams(scale)
 
     def dequantize(self, codes: Array, spec: QuantizationSpec, qparams: QParams) -> Array:
@@ -82,6 +86,8 @@ class Gfloat(Backend):
             raise NotImplementedError("gfloat saturates to the whole range of a format")
         if not spec.format.has_nan and np.isnan(x).any():
             raise NotImplementedError("gfloat refuses to round NaN to a format without NaN")
+        if np.isinf(qparams.scale).any():
+            raise NotImplementedError("gfloat refuses an infinite scale")
         values, out = x.astype(np.float32), np.empty(x.shape, np.float32)
         for index, part in blocks_of(x.shape, qparams.scale.shape):
             scale, block = qparams.scale[index], values[part]

@@ -126,6 +126,8 @@ class Torch(Backend):
         dtype = self._torch.int8 if spec.format.kind == "int" else self._torch.uint8
         limits = (int(spec.quant_min), int(spec.quant_max))
         if layout is not None and layout.kind == "block":
+            if x.isnan().any():
+                raise NotImplementedError("quantize_per_channel_group refuses NaN")
             codes = self._decomposed.quantize_per_channel_group(
                 x.float(), scale, zero_point, *limits, dtype, layout.size
             )
