@@ -48,7 +48,7 @@ def from_system(array: Array) -> Array:
     if name in SUB_BYTE_INTEGERS:
         return array.astype(SUB_BYTE_INTEGERS[name])
     if _is_bit_code(name):
-        return np.ascontiguousarray(array).view(np.uint8)
+        return np.array(array, order="C", copy=True).view(np.uint8)
     return np.array(array, copy=True)
 
 

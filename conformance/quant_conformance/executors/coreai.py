@@ -59,7 +59,7 @@ class CoreAIExecutor:
         check_feeds(feeds, self.inputs)
         if not self._loaded:
             self._load()
-        given = {name: np.ascontiguousarray(value) for name, value in feeds.items()}
+        given = {name: np.asarray(value, order="C") for name, value in feeds.items()}
         answers: dict[str, Array] = self._ask("run", given)
         return answers
 
