@@ -96,7 +96,7 @@ def test_wrong_use_says_what_is_there(tmp_path: Path) -> None:
     with CoreAIExecutor(tmp_path / "m.aimodel") as executor:
         with pytest.raises(ExecutorError, match=r"the model takes \['x'\]; missing: \['x'\]"):
             executor.run({"z": np.zeros(6, np.float32)})
-        with pytest.raises(ExecutorError, match="m.aimodel"):  # Core AI's own refusal
+        with pytest.raises(ExecutorError, match=r"m\.aimodel"):  # Core AI's own refusal
             executor.run({"x": np.zeros(6, ml_dtypes.bfloat16)})
         executor.run({"x": np.zeros(6, np.float32)})
 
