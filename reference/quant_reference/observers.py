@@ -62,7 +62,8 @@ class Observer:
                 clause="OBS-6",
             )
         if self.kind == "global_minmax":
-            return replace(self, lo=np.minimum(self.lo, lo), hi=np.maximum(self.hi, hi))
+            with np.errstate(invalid="ignore"):  # bfloat16 warns of a NaN, which is a result here
+                return replace(self, lo=np.minimum(self.lo, lo), hi=np.maximum(self.hi, hi))
         return replace(self, lo=self._average(lo, self.lo), hi=self._average(hi, self.hi))
 
     def qparams(self) -> QParams:

@@ -52,8 +52,9 @@ def value_range(x: Array, spec: QuantizationSpec, target: Target) -> tuple[Array
     inside = tuple(range(1, view.ndim, 2))
     zero = np.zeros((), values.dtype)
     # minimum and maximum propagate NaN; the sum turns the -0 they may return into +0.
-    lo = np.minimum(np.min(view, axis=inside), zero) + zero
-    hi = np.maximum(np.max(view, axis=inside), zero) + zero
+    with np.errstate(invalid="ignore"):  # NaN is a result here (RANGE-4)
+        lo = np.minimum(np.min(view, axis=inside), zero) + zero
+        hi = np.maximum(np.max(view, axis=inside), zero) + zero
     if lo_bound is not None:
         lo = _filled(blocks, lo_bound, values.dtype)
     if hi_bound is not None:
