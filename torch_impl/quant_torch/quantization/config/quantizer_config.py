@@ -212,10 +212,10 @@ def type_name(module_type: object) -> str:
     if isinstance(alias, type) and module_type.startswith("torch.nn."):
         return type_name(alias)
     if not _TYPE_NAME.fullmatch(module_type):
-        near = closest(module_type, [f"torch.nn.{n}" for n in nn.__dict__ if n[:1].isupper()])
+        near = closest(module_type, [name for name in nn.__dict__ if name[:1].isupper()])
         raise ValueError(
-            f"module type {module_type!r} must be fully qualified{near}, "
-            "for example 'torch.nn.modules.linear.Linear'"
+            f"module type {module_type!r}{near.replace(chr(39), chr(39) + 'torch.nn.', 1)} must be "
+            "fully qualified, for example 'torch.nn.modules.linear.Linear'"
         )
     return module_type
 

@@ -1,0 +1,89 @@
+"""What the quantizer needs from an execution mode."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from typing import Any
+
+from torch import nn
+
+from quant_torch._backends import ExportBackend
+from quant_torch.quantization.config import ExecutionMode, QuantizerConfig
+from quant_torch.quantization.spec.fake_quantize import FakeQuantizeImplBase
+
+
+class Engine(ABC):
+    """One execution mode at work on one model.
+
+    The quantizer keeps the order of calls, the switches and the schedule; an engine places the
+    fake-quantize modules. Every fake-quantize module it makes is a
+    :class:`FakeQuantizeImplBase` inside the prepared model, with ``qat_schedule`` set where a
+    config gives one.
+
+    Args:
+        model: The user's model.
+        config: A copy of the user's config.
+    """
+
+    def __init__(self, model: nn.Module, config: QuantizerConfig) -> None:
+        self.model = model
+        self.config = config
+
+    @abstractmethod
+    def prepare(
+        self, example_inputs: tuple[Any, ...], dynamic_shapes: Any, export_with_no_grad: bool
+    ) -> nn.Module:
+        """Place fake-quantize modules and initialise their qparams from the example inputs.
+
+        The result has every observer off and fake-quantization on.
+        """
+
+    def set_training(self, model: nn.Module, training: bool) -> None:
+        """Put a prepared model in training or in evaluation mode."""
+        model.train(training)
+
+    def freeze_batch_norm(self, model: nn.Module) -> None:
+        """Keep the statistics of every batch norm in a prepared model, also while training."""
+        raise NotImplementedError(f"{type(self).__name__} cannot freeze batch norm statistics")
+
+    def switches_changed(self, model: nn.Module, observing: bool, quantizing: bool) -> None:
+        """Learn that the switches of a whole model changed."""
+
+    def finalize(
+        self,
+        model: nn.Module,
+        backend: ExportBackend,
+        mmap_dir: str | os.PathLike[str] | None,
+    ) -> nn.Module:
+        """Replace fake-quantize modules by the operators and buffers of a backend."""
+        raise NotImplementedError(
+            f"finalize for {backend.value} is not available in this build; "
+            "the prepared model can be evaluated and trained as it is"
+        )
+
+
+def create_engine(model: nn.Module, config: QuantizerConfig) -> Engine:
+    """The engine of the config's execution mode; its module is imported only now.
+
+    Raises:
+        NotImplementedError: This build lacks the mode.
+    """
+    if config.execution_mode is ExecutionMode.EAGER:
+        from quant_torch.quantization._eager.engine import EagerEngine
+
+        return EagerEngine(model, config)
+    try:
+        from quant_torch.quantization._graph.engine import GraphEngine
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("quant_torch.quantization._graph"):
+            raise
+        raise NotImplementedError(
+            "graph mode is not available in this build; use execution_mode='eager'"
+        ) from None
+    return GraphEngine(model, config)
+
+
+def fake_quantizers(module: nn.Module) -> list[FakeQuantizeImplBase]:
+    """Every fake-quantize module inside a module, each once."""
+    return [m for m in module.modules() if isinstance(m, FakeQuantizeImplBase)]

@@ -1,0 +1,252 @@
+"""The quantizer: one object from a float model to a quantized one."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import nn
+
+from quant_torch._backends import ExportBackend
+from quant_torch.quantization._engine import create_engine, fake_quantizers
+from quant_torch.quantization.config import QuantizerConfig
+
+
+class Quantizer:
+    """Quantizes a model: prepare, then calibrate or train, then finalize.
+
+    Args:
+        model: The float model.
+        config: What is quantized and how; None for int8 weights and activations in graph mode.
+
+    Raises:
+        TypeError: Another type of model or config.
+    """
+
+    def __init__(self, model: nn.Module, config: QuantizerConfig | None = None) -> None:
+        if not isinstance(model, nn.Module):
+            raise TypeError(f"model must be an nn.Module, given {type(model).__name__}")
+        if config is not None and not isinstance(config, QuantizerConfig):
+            hint = (
+                "; read a dict with QuantizerConfig.from_dict" if isinstance(config, dict) else ""
+            )
+            raise TypeError(
+                f"config must be a QuantizerConfig, given {type(config).__name__}{hint}"
+            )
+        config = QuantizerConfig() if config is None else config.model_copy(deep=True)
+        self._config = config
+        self._model = model
+        self._engine = create_engine(model, config)
+        self._prepared: nn.Module | None = None
+        self._finalized = False
+        self._mode: str | None = None  # "calibration_mode" or "training_mode" while inside
+        self._trained: nn.Module | None = None
+        self._steps = 0
+
+    def prepare(
+        self,
+        example_inputs: tuple[Any, ...],
+        dynamic_shapes: Any = None,
+        export_with_no_grad: bool = True,
+    ) -> nn.Module:
+        """Insert fake-quantize modules and initialise their qparams from the example inputs.
+
+        Eager mode changes the model in place and returns it; graph mode returns a new
+        ``fx.GraphModule`` and leaves the model as it is. Afterwards observers are off and
+        fake-quantization is on.
+
+        Args:
+            example_inputs: Positional arguments of one forward pass; representative ones where
+                activations are quantized.
+            dynamic_shapes: Passed to ``torch.export`` in graph mode; not used in eager mode.
+            export_with_no_grad: Whether graph mode exports under ``torch.no_grad``.
+
+        Returns:
+            The prepared model.
+
+        Raises:
+            RuntimeError: The quantizer has prepared its model already.
+            TypeError: example_inputs is no tuple.
+        """
+        if self._prepared is not None:
+            raise RuntimeError(
+                "prepare() was called already; make a new Quantizer for another model or config"
+            )
+        if not isinstance(example_inputs, tuple):
+            raise TypeError(
+                "example_inputs must be a tuple of the forward arguments, given "
+                f"{type(example_inputs).__name__}; for one input write (x,)"
+            )
+        self._prepared = self._engine.prepare(example_inputs, dynamic_shapes, export_with_no_grad)
+        self._set_switches(self._prepared, observing=False, quantizing=True)
+        return self._prepared
+
+    @contextmanager
+    def calibration_mode(self, model: nn.Module | None = None) -> Iterator[None]:
+        """Observe ranges: observers on, fake-quantization off, so outputs are the float model's.
+
+        On leaving, also by an exception, observers are off and fake-quantization is on.
+
+        Args:
+            model: The prepared model or a copy of it; None for the quantizer's own.
+
+        Raises:
+            RuntimeError: Before prepare, after finalize, or inside another mode.
+        """
+        target = self._enter("calibration_mode", model)
+        try:
+            self._set_switches(target, observing=True, quantizing=False)
+            yield
+        finally:
+            self._mode = None
+            self._set_switches(target, observing=False, quantizing=True)
+
+    @contextmanager
+    def training_mode(self, model: nn.Module | None = None) -> Iterator[None]:
+        """Train with quantization simulated: train mode, observers and fake-quantization on.
+
+        A qat_schedule decides about the switches by the number of :meth:`step` calls so far, which
+        outlives the context. On leaving, also by an exception, the model is in evaluation mode
+        with observers off and fake-quantization on.
+
+        Args:
+            model: The prepared model or a copy of it; None for the quantizer's own.
+
+        Raises:
+            RuntimeError: Before prepare, after finalize, or inside another mode.
+        """
+        target = self._enter("training_mode", model)
+        try:
+            self._trained = target
+            self._engine.set_training(target, True)
+            self._set_switches(target, observing=True, quantizing=True)
+            self._apply_schedules(target)
+            yield
+        finally:
+            self._mode = None
+            self._trained = None
+            self._engine.set_training(target, False)
+            self._set_switches(target, observing=False, quantizing=True)
+
+    def step(self) -> None:
+        """Advance the QAT schedules by one step and switch accordingly.
+
+        Raises:
+            RuntimeError: Outside of training_mode.
+
+        Warns:
+            UserWarning: No module has a qat_schedule.
+        """
+        if self._trained is None:
+            raise RuntimeError("step() must be called inside training_mode()")
+        if not self._has_schedule(self._trained):
+            warnings.warn("step() does nothing: no config has a qat_schedule", stacklevel=2)
+        self._steps += 1
+        self._apply_schedules(self._trained)
+
+    def enable_observer(self, module: nn.Module | None = None) -> None:
+        """Switch observers on in the prepared model, or in one of its modules."""
+        self._switch(module, observing=True)
+
+    def disable_observer(self, module: nn.Module | None = None) -> None:
+        """Switch observers off in the prepared model, or in one of its modules."""
+        self._switch(module, observing=False)
+
+    def enable_fake_quant(self, module: nn.Module | None = None) -> None:
+        """Switch fake-quantization on in the prepared model, or in one of its modules."""
+        self._switch(module, quantizing=True)
+
+    def disable_fake_quant(self, module: nn.Module | None = None) -> None:
+        """Switch fake-quantization off in the prepared model, or in one of its modules."""
+        self._switch(module, quantizing=False)
+
+    def freeze_batch_norm(self, module: nn.Module | None = None) -> None:
+        """Keep batch norm statistics from now on, also in training_mode.
+
+        Args:
+            module: A module of the prepared model; None for the whole model.
+
+        Raises:
+            RuntimeError: Before prepare.
+        """
+        self._engine.freeze_batch_norm(self._required("freeze_batch_norm", module))
+
+    def finalize(
+        self,
+        model: nn.Module | None = None,
+        backend: ExportBackend | str = ExportBackend.CoreAI,
+        *,
+        mmap_dir: str | os.PathLike[str] | None = None,
+    ) -> nn.Module:
+        """Freeze the qparams and express the model in the operators of a backend.
+
+        Args:
+            model: The prepared model or a copy of it; None for the quantizer's own.
+            backend: The target.
+            mmap_dir: Directory for the large buffers; None keeps them in memory.
+
+        Returns:
+            The finalized model.
+
+        Raises:
+            RuntimeError: Before prepare, inside a mode, or a second time.
+            ValueError: Unknown backend, or something the backend cannot express.
+        """
+        target = self._required("finalize", model)
+        if self._mode is not None:
+            raise RuntimeError(f"finalize() cannot be called inside {self._mode}()")
+        finalized = self._engine.finalize(target, ExportBackend(backend), mmap_dir)
+        self._finalized = True
+        return finalized
+
+    def _required(self, what: str, model: nn.Module | None) -> nn.Module:
+        if self._prepared is None:
+            raise RuntimeError(f"{what}() needs a prepared model: call prepare() first")
+        if self._finalized:
+            raise RuntimeError(f"{what}() cannot follow finalize(); make a new Quantizer")
+        if model is not None and not isinstance(model, nn.Module):
+            raise TypeError(f"{what}() takes an nn.Module, given {type(model).__name__}")
+        return self._prepared if model is None else model
+
+    def _enter(self, mode: str, model: nn.Module | None) -> nn.Module:
+        target = self._required(mode, model)
+        if self._mode is not None:
+            raise RuntimeError(f"{mode}() cannot be entered inside {self._mode}()")
+        self._mode = mode
+        return target
+
+    def _switch(
+        self,
+        module: nn.Module | None,
+        observing: bool | None = None,
+        quantizing: bool | None = None,
+    ) -> None:
+        target = self._required("switching observers or fake-quantization", module)
+        if self._has_schedule(self._required("", None)):
+            raise RuntimeError(
+                "a qat_schedule decides about observers and fake-quantization: advance it with "
+                "step(), or leave qat_schedule out of the config to switch by hand"
+            )
+        self._set_switches(target, observing, quantizing)
+
+    def _set_switches(
+        self, model: nn.Module, observing: bool | None = None, quantizing: bool | None = None
+    ) -> None:
+        for module in fake_quantizers(model):
+            if observing is not None:
+                module.enable_observer(observing)
+            if quantizing is not None:
+                module.enable_fake_quant(quantizing)
+        self._engine.switches_changed(model, observing, quantizing)
+
+    def _apply_schedules(self, model: nn.Module) -> None:
+        for module in fake_quantizers(model):
+            if module.qat_schedule is not None:
+                module.enable_observer(module.qat_schedule.observes(self._steps))
+                module.enable_fake_quant(module.qat_schedule.quantizes(self._steps))
+
+    def _has_schedule(self, model: nn.Module) -> bool:
+        return any(module.qat_schedule is not None for module in fake_quantizers(model))
