@@ -104,7 +104,8 @@ def decode(codes: Array, format: str | Format) -> Float32:
     checked = code_array(codes, fmt, "DEC-1")
     if fmt.is_integer:
         return checked.astype(np.float32)
-    return np.ascontiguousarray(checked).view(_ML_DTYPES[fmt.name]).astype(np.float32)
+    # A view of the same width needs no contiguous array, and a scalar must stay one.
+    return checked.view(_ML_DTYPES[fmt.name]).astype(np.float32)
 
 
 def code_array(codes: object, fmt: Format, clause: str) -> Array:

@@ -195,3 +195,14 @@ def test_dec_1_codes_of_another_dtype_are_refused(name: str, dtype: type) -> Non
     other = np.uint8 if FORMATS[name].kind == "int" else np.int8
     with pytest.raises(InputError, match="DEC-1"):
         decode(np.zeros(2, other), name)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("shape", [(), (0, 3), (2, 1, 2)])
+def test_every_shape_stays_as_it_is(name: str, shape: tuple[int, ...]) -> None:
+    ones = np.ones(shape, np.float32)  # of which every format has one
+    codes = encode(ones, name)
+    assert (codes.shape, decode(codes, name).shape) == (shape, shape)
+    layouts = np.asfortranarray(codes), np.repeat(codes, 2, axis=0)[::2] if shape else codes
+    for layout in layouts:
+        np.testing.assert_array_equal(decode(layout, name), ones)
