@@ -112,7 +112,7 @@ def _ask(
 
 
 def describe(error: BaseException) -> str:
-    """Returns the type and the (shortened) text of an exception, even of one that cannot print."""
+    """Returns type and text of an exception as one line, even of one whose text fails."""
     try:
         text = str(error)
     except BaseException:  # a hostile __str__
@@ -122,6 +122,7 @@ def describe(error: BaseException) -> str:
 
 
 def _shortened(text: str) -> str:
+    text = " ".join(text.split())
     return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
 
 

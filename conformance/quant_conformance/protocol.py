@@ -21,7 +21,6 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata, util
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
@@ -181,8 +180,3 @@ def _findable(module: str) -> bool:
         return util.find_spec(module) is not None
     except ModuleNotFoundError:  # a parent package of a dotted name is missing
         return False
-
-
-def as_native(value: Array) -> Array:
-    """Returns ``value`` as a contiguous array of native byte order (a copy only if needed)."""
-    return np.ascontiguousarray(value, dtype=value.dtype.newbyteorder("="))

@@ -14,6 +14,7 @@ from quant_conformance.tables import COLUMNS, policy_lines, rows
 from quant_conformance.verdicts import RANK, CaseResult, Verdict
 
 FAILURES_SHOWN = 5
+_WIDEST = 300
 
 
 def print_scoreboard(runs: Sequence[Run], console: Console) -> None:
@@ -80,4 +81,5 @@ def _failure(result: CaseResult) -> str:
     clauses = ", ".join(result.clauses)
     style = "bold red" if RANK[result.verdict] == RANK[Verdict.WRONG] else "yellow"
     verdict = f"[{style}]{result.verdict.value}[/]"
-    return f"{verdict} {escape(result.id)} \\[{escape(clauses)}]\n    {escape(result.detail)}"
+    detail = result.detail if len(result.detail) <= _WIDEST else result.detail[:_WIDEST] + "…"
+    return f"{verdict} {escape(result.id)} \\[{escape(clauses)}]\n    {escape(detail)}"
