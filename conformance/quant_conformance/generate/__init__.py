@@ -7,7 +7,25 @@ from pathlib import Path
 from typing import Final
 
 from quant_conformance.generate.builder import Builder
-from quant_conformance.generate.families import decode, encode, pack
+from quant_conformance.generate.families import (
+    decode,
+    dequantize,
+    elementwise_cover,
+    encode,
+    fake_quantize,
+    gradient,
+    observe,
+    pack,
+    qparams,
+    qparams_e8m0,
+    qparams_search,
+    quantize_float,
+    quantize_rounding,
+    quantize_search,
+    quantize_special,
+    specs,
+    value_range,
+)
 from quant_conformance.generate.flags import FLAGS
 from quant_conformance.generate.streams import SEED
 from quant_vectors import SetWriter
@@ -15,7 +33,25 @@ from quant_vectors import SetWriter
 VERSION: Final = "v1"
 GENERATOR: Final = "1"
 
-_FAMILIES = (encode, decode, pack)
+_FAMILIES = (
+    encode,
+    decode,
+    pack,
+    value_range,
+    qparams,
+    qparams_search,
+    qparams_e8m0,
+    elementwise_cover,
+    quantize_rounding,
+    quantize_search,
+    quantize_special,
+    quantize_float,
+    dequantize,
+    fake_quantize,
+    gradient,
+    observe,
+    specs,
+)
 
 
 def build() -> SetWriter:

@@ -9,7 +9,9 @@ Row = dict[str, str]
 Pair = frozenset[tuple[str, str]]  # of two (factor, choice)
 
 
-def cover_pairs(rows: Sequence[Row], factors: Mapping[str, Sequence[str]]) -> list[Row]:
+def cover_pairs(
+    rows: Sequence[Row], factors: Mapping[str, Sequence[str]], *, complete: bool = True
+) -> list[Row]:
     """Give each row a choice of each factor so that all pairs of choices occur.
 
     A pair is a choice of a new factor with a choice of any other factor, old or new. Rows are
@@ -20,6 +22,8 @@ def cover_pairs(rows: Sequence[Row], factors: Mapping[str, Sequence[str]]) -> li
     Args:
         rows: The combinations that must be there, each with the same old factors.
         factors: New factor -> its choices.
+        complete: Add rows until every pair is there; without, each row is filled as well as it
+            goes.
 
     Returns:
         The rows with all factors.
@@ -29,20 +33,20 @@ def cover_pairs(rows: Sequence[Row], factors: Mapping[str, Sequence[str]]) -> li
     filled: list[Row] = []
 
     def fill(row: Row) -> None:
-        complete = dict(row)
+        whole = dict(row)
         for factor, choices in factors.items():
-            if factor not in complete:
-                complete[factor] = min(
+            if factor not in whole:
+                whole[factor] = min(
                     choices,
-                    key=lambda c: (-len(_pairs(complete, factor, c) - seen), used[factor, c]),
+                    key=lambda c: (-len(_pairs(whole, factor, c) - seen), used[factor, c]),
                 )
-            used[factor, complete[factor]] += 1
-        seen.update(frozenset(pair) for pair in combinations(complete.items(), 2))
-        filled.append(complete)
+            used[factor, whole[factor]] += 1
+        seen.update(frozenset(pair) for pair in combinations(whole.items(), 2))
+        filled.append(whole)
 
     for row in rows:
         fill(row)
-    for pair in required_pairs(rows, factors):
+    for pair in required_pairs(rows, factors) if complete else ():
         if pair not in seen:
             base = next((r for r in rows if pair & set(r.items())), rows[0])
             fill(base | dict(pair))

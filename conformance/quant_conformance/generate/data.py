@@ -79,7 +79,7 @@ def mixed(label: str, shape: Shape, spec: QuantizationSpec, params: QParams, dty
     return make(label, shape, spec, params, dtype)
 
 
-def at_codes(codes: Float64, spec: QuantizationSpec, params: QParams) -> Float64:
+def at_codes(codes: Array, spec: QuantizationSpec, params: QParams) -> Float64:
     """Return the real numbers that quantize to (fractional) integer codes.
 
     Args:

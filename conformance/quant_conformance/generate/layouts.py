@@ -135,6 +135,36 @@ def spec_kinds() -> dict[str, dict[str, Any]]:
     return kinds
 
 
+def layout_variants() -> list[tuple[str, Granularity, str, tuple[str, ...]]]:
+    """List every granularity of every layout: (name, granularity, clause, flags).
+
+    The name starts with the layout's name and a hyphen.
+    """
+    variants: list[tuple[str, Granularity, str, tuple[str, ...]]] = []
+    for name, layout in ALL_LAYOUTS.items():
+        flags: tuple[str, ...]
+        variants.append((f"{name}-tensor", PerTensor(), "GRAN-1", ("BlockShape",)))
+        for channel in layout.per_channel:
+            flags = ("BlockAxis", *_negative(channel))
+            variants.append((f"{name}-channel{channel}", PerChannel(channel), "GRAN-2", flags))
+        for axis, size in layout.per_block:
+            tuple_sized = isinstance(size, tuple)
+            text = "x".join(map(str, size)) if isinstance(size, tuple) else f"axis{axis}-{size}"
+            clause = "GRAN-5" if tuple_sized else granularity_clause(layout.target)
+            flags = ("InterleavedBlocks", "BlockShape", "BlockAxis", *_negative(axis))
+            variants.append((f"{name}-block-{text}", PerBlock(axis, size), clause, flags))
+    return variants
+
+
+def _negative(axis: int | None) -> tuple[str, ...]:
+    return ("NegativeAxis",) if axis is not None and axis < 0 else ()
+
+
+def granularity_clause(target: str) -> str:
+    """Return the clause that shapes int-sized blocks of a target."""
+    return "GRAN-3" if target == "weight" else "GRAN-4"
+
+
 SHORT = {"symmetric": "sym", "symmetric_with_clipping": "clip", "asymmetric": "asym"}
 
 
