@@ -77,7 +77,7 @@ class Backend:
         """
 
     def encode(self, x: Array, fmt: str) -> Array:
-        """Encodes float32 ``x`` into codes of the same shape: one rounding, ties to even."""
+        """Encodes ``x`` into codes of the same shape: one rounding, ties to even."""
         raise NotImplementedError
 
     def decode(self, codes: Array, fmt: str) -> Array:

@@ -31,6 +31,7 @@ class Run:
 
     Attributes:
         backend: its name.
+        reference: what it was loaded by.
         versions: package to version, as it states them.
         vectors: version and digest of the vector set.
         results: one per case that was run.
@@ -41,6 +42,7 @@ class Run:
     """
 
     backend: str
+    reference: str
     versions: Mapping[str, str]
     vectors: Mapping[str, str]
     results: tuple[CaseResult, ...]
@@ -77,7 +79,8 @@ class Plan:
     Attributes:
         limits: time limits and tier.
         isolate: run in child processes; None leaves it to the backend.
-        jobs: backends at a time; with more than one, each runs in its own process.
+        jobs: backends at a time; with more than one, each runs in its own process (so ``isolate``
+            False means one at a time).
         expectations: known failures that replace the shipped ones, or None.
         frozen: whether the vectors are the shipped set. In a set of one's own, an expectation
             that no case could match is not stale but about other vectors.
@@ -128,7 +131,7 @@ class Runner:
         for reference in references:
             check_reference(reference)
         jobs = min(self._plan.jobs, len(references))
-        if jobs <= 1:
+        if jobs <= 1 or self._plan.isolate is False:
             return _told_apart(references, [self.run(reference) for reference in references])
         with ThreadPoolExecutor(jobs) as pool:
             futures = [pool.submit(self.run, reference) for reference in references]
@@ -168,7 +171,7 @@ class Runner:
         judged, stale = expectations.apply(
             results, self._vectors.cases, hello.versions, frozen=plan.frozen
         )
-        return self._run(hello, judged, stale)
+        return self._run(reference, hello, judged, stale)
 
     def _judged(self, reference: str, executor: Executor) -> list[CaseResult]:
         results = []
@@ -187,12 +190,19 @@ class Runner:
         results = [result_of(case, verdict, hello.text) for case, _ in self._questions]
         for result in results:
             self._tell(reference, result)
-        return self._run(hello, results, [])
+        return self._run(reference, hello, results, [])
 
-    def _run(self, hello: Hello, results: Sequence[CaseResult], stale: Sequence[str]) -> Run:
+    def _run(
+        self,
+        reference: str,
+        hello: Hello,
+        results: Sequence[CaseResult],
+        stale: Sequence[str],
+    ) -> Run:
         vectors = {"version": self._vectors.version, "digest": self._vectors.digest}
         return Run(
             hello.name,
+            reference,
             hello.versions,
             vectors,
             tuple(results),

@@ -22,14 +22,16 @@ def print_scoreboard(runs: Sequence[Run], console: Console) -> None:
     console.print(_table(runs))
     for run in runs:
         _print_notes(run, console)
-    failed = next((result for run in runs for result in run.failures), None)
+    failed = next((run for run in runs if run.failures), None)
     if failed is not None:
-        hint = f"See why: quant-conformance explain {failed.id} --backend …"
+        case = failed.failures[0].id
+        hint = f"See why: quant-conformance explain {case} --backend {failed.reference}"
         console.print(f"\n{escape(hint)}", soft_wrap=True, highlight=False)
 
 
 def _table(runs: Sequence[Run]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    # Narrow enough for a terminal of 80 columns.
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 0))
     table.add_column("backend", no_wrap=True)
     table.add_column("family", no_wrap=True)
     for column in COLUMNS:

@@ -29,9 +29,9 @@ COLUMNS = (
     Column("policy", (Verdict.POLICY,), "cyan"),
     Column("wrong", (Verdict.WRONG,), "bold red"),
     Column("expected", (Verdict.EXPECTED,), "yellow"),
-    Column("unsupp.", (Verdict.UNSUPPORTED, Verdict.UNAVAILABLE), "dim"),
-    Column("crashed", (Verdict.CRASHED,), "bold red"),
-    Column("time out", (Verdict.TIMED_OUT,), "bold red"),
+    Column("unsup.", (Verdict.UNSUPPORTED, Verdict.UNAVAILABLE), "dim"),
+    Column("crash", (Verdict.CRASHED,), "bold red"),
+    Column("hung", (Verdict.TIMED_OUT,), "bold red"),
 )
 """The counts that the scoreboard shows."""
 
@@ -65,7 +65,7 @@ def rows(run: Run) -> list[Row]:
     found = [Row(f, _counts(results)) for f, results in families.items() if f not in lacking]
     if lacking and found:
         results = [result for f in lacking for result in families[f]]
-        label = lacking[0] if len(lacking) == 1 else f"{len(lacking)} other families"
+        label = lacking[0] if len(lacking) == 1 else f"{len(lacking)} others"
         found.append(Row(label, _counts(results)))
     return [*found, Row("all", _counts(run.results), total=True)]
 

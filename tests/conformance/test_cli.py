@@ -48,7 +48,7 @@ def test_exit_1_on_a_wrong_answer_that_is_shown(run: Callable[..., int], capsys:
     out = capsys.readouterr().out
     assert "wrong quantize/tie [Q-2]" in out
     assert "codes[1]: expected 2 (bits 0x02), got 3 (bits 0x03)" in out
-    assert "quant-conformance explain quantize/tie" in out
+    assert f"quant-conformance explain quantize/tie --backend {reference('OneBit')}\n" in out
 
 
 def test_exit_1_on_a_crash(run: Callable[..., int]) -> None:
@@ -64,6 +64,16 @@ def test_known_failures_may_be_given_and_stale_ones_fail(
     assert run(reference("OneBit"), more=more) == 0
     assert run("numpy-reference", more=more) == 1
     assert "stale expectation known.toml" in capsys.readouterr().out
+
+
+def test_a_terminal_gets_a_bar(
+    run: Callable[..., int], capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert run("numpy-reference") == 0
+    err = capsys.readouterr().err
+    assert "18/18" in err
+    assert "\x1b[" in err
 
 
 @pytest.mark.parametrize(
