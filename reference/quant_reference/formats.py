@@ -15,7 +15,7 @@ FormatKind = Literal["int", "uint", "float", "scale"]
 
 @dataclass(frozen=True)
 class Format:
-    """One element format: plain numbers, nothing computed.
+    """One format as plain numbers: integer (FMT-1), float (FMT-2) or scale (FMT-3).
 
     Attributes:
         name: Canonical name.

@@ -53,7 +53,7 @@ class Observer:
         """
         lo, hi = value_range(batch, self.spec, self.target)
         if self.lo is None or self.hi is None or self.kind in ("static", "dynamic"):
-            return replace(self, lo=lo, hi=hi)
+            return replace(self, lo=_fixed(lo), hi=_fixed(hi))
         if (lo.shape, lo.dtype) != (self.lo.shape, self.lo.dtype):
             raise InputError(
                 "range of this batch",
@@ -63,8 +63,10 @@ class Observer:
             )
         if self.kind == "global_minmax":
             with np.errstate(invalid="ignore"):  # bfloat16 warns of a NaN, which is a result here
-                return replace(self, lo=np.minimum(self.lo, lo), hi=np.maximum(self.hi, hi))
-        return replace(self, lo=self._average(lo, self.lo), hi=self._average(hi, self.hi))
+                lo, hi = np.minimum(self.lo, lo), np.maximum(self.hi, hi)
+        else:
+            lo, hi = self._average(lo, self.lo), self._average(hi, self.hi)
+        return replace(self, lo=_fixed(lo), hi=_fixed(hi))
 
     def qparams(self) -> QParams:
         """Qparams of the running range.
@@ -87,6 +89,13 @@ class Observer:
             taken = round_to(to_float32(new) * take, new.dtype)
             kept = round_to(to_float32(old) * keep, new.dtype)
             return (taken + kept).astype(new.dtype)
+
+
+def _fixed(bound: Array) -> Array:
+    """The same values as an array that nobody can write to: a state does not change."""
+    view = np.asarray(bound).view()
+    view.flags.writeable = False
+    return view
 
 
 def make_observer(
