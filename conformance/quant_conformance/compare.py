@@ -154,7 +154,8 @@ def _smallest(differs: NDArray[np.bool_], driver: Array | None) -> tuple[int, ..
     positions = np.argwhere(differs)
     if driver is None:
         return tuple(int(i) for i in positions[0])
-    size = np.abs(driver[differs].astype(np.float64))
+    with np.errstate(invalid="ignore"):  # a NaN of bfloat16 warns on its way to float64
+        size = np.abs(driver[differs].astype(np.float64))
     # inf after everything finite, NaN last; argmin takes the first of equals.
     rank = np.where(np.isnan(size), np.inf, np.minimum(size, np.finfo(np.float64).max))
     return tuple(int(i) for i in positions[int(np.argmin(rank))])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from quant_conformance.backends._layout import Layout, layout_of
@@ -9,6 +12,37 @@ from quant_conformance.coreai.requests import Request
 from quant_conformance.coreai.types import SUB_BYTE_INTEGERS
 from quant_conformance.protocol import Array
 from quant_reference import PerChannel, PerTensor, QParams, QuantizationSpec
+
+if TYPE_CHECKING:
+    from quant_vectors import Case
+
+
+@dataclass(frozen=True)
+class Manner:
+    """What a case leaves open about the program that answers it.
+
+    Two known traps of Core AI would otherwise fail every case that touches them, whatever it is
+    about; so only the cases that are about a trap walk into it.
+
+    Attributes:
+        target: "weight" or "activation".
+        raw_axis: hand on a negative axis as it is, and not counted from the front.
+        negative_zero: add -0, which changes nothing, where there is no offset, and not +0.
+    """
+
+    target: str = "activation"
+    raw_axis: bool = False
+    negative_zero: bool = True
+
+    @staticmethod
+    def of(case: Case) -> Manner:
+        """The manner of a case."""
+        return Manner(
+            target=case.target or "activation",
+            raw_axis="NegativeAxis" in case.flags,
+            negative_zero="NegativeZero" not in case.flags,
+        )
+
 
 _UNCAST = {"int8", "uint8", *SUB_BYTE_INTEGERS}
 _UNQUANTIZED = ("int2", "uint2")
@@ -29,22 +63,24 @@ def cast_request(x: Array, source: str, target: str) -> Request:
     )
 
 
-def quantize_request(x: Array, spec: QuantizationSpec, qparams: QParams) -> Request:
+def quantize_request(x: Array, spec: QuantizationSpec, qparams: QParams, manner: Manner) -> Request:
     """``coreai.quantize``: a scale for the tensor or one per index of an axis."""
-    return _activation_request("quantize", x, spec, qparams, result=spec.dtype)
+    return _activation_request("quantize", x, spec, qparams, manner, result=spec.dtype)
 
 
-def fake_quantize_request(x: Array, spec: QuantizationSpec, qparams: QParams) -> Request:
+def fake_quantize_request(
+    x: Array, spec: QuantizationSpec, qparams: QParams, manner: Manner
+) -> Request:
     """``coreai.quantize``, then ``coreai.dequantize``, then a cast to x's dtype."""
-    return _activation_request("fake_quantize", x, spec, qparams, result=x.dtype.name)
+    return _activation_request("fake_quantize", x, spec, qparams, manner, result=x.dtype.name)
 
 
 def dequantize_request(
-    codes: Array, spec: QuantizationSpec, qparams: QParams, target: str
+    codes: Array, spec: QuantizationSpec, qparams: QParams, manner: Manner
 ) -> Request:
     """``coreai.blockwise_shift_scale`` for weights and blocks, else ``coreai.dequantize``."""
     layout = layout_of(codes.shape, qparams.scale.shape, spec.granularity)
-    blockwise = target == "weight" or layout is None or layout.kind == "block"
+    blockwise = manner.target == "weight" or layout is None or layout.kind == "block"
     if not blockwise and spec.dtype in _UNQUANTIZED:
         raise NotImplementedError(f"coreai.dequantize has no {spec.dtype}")
     zero_point, offset = _offsets(spec, qparams)
@@ -54,7 +90,7 @@ def dequantize_request(
         scale, zero_point, offset = (
             _laid_out(array, layout) for array in (qparams.scale, zero_point, offset)
         )
-        axis = layout.axis if layout else 0
+        axis = _axis(layout, codes.ndim, manner)
     return Request(
         "shift_scale" if blockwise else "dequantize",
         *(codes, spec.dtype, "float32"),
@@ -64,10 +100,11 @@ def dequantize_request(
         zero_point=zero_point,
         offset=offset,
         axis=axis,
+        negative_zero=manner.negative_zero and not spec.format.is_integer,
     )
 
 
-def statistics_requests(x: Array, spec: QuantizationSpec) -> list[Request]:
+def statistics_requests(x: Array, spec: QuantizationSpec, manner: Manner) -> list[Request]:
     """The quantization statistics: a symmetric scale, or an asymmetric scale and zero point."""
     if spec.float_range != (None, None):
         raise NotImplementedError("the statistics take no fixed bounds")
@@ -81,7 +118,7 @@ def statistics_requests(x: Array, spec: QuantizationSpec) -> list[Request]:
     if isinstance(spec.granularity, PerTensor):
         x, axis, count = x.reshape(1, -1), 0, 1
     elif isinstance(spec.granularity, PerChannel) and spec.granularity.axis is not None:
-        axis = spec.granularity.axis
+        axis = spec.granularity.axis if manner.raw_axis else spec.granularity.axis % x.ndim
         count = x.shape[axis]
     else:
         raise NotImplementedError("the statistics are per tensor or along one axis")
@@ -106,7 +143,12 @@ def statistics_requests(x: Array, spec: QuantizationSpec) -> list[Request]:
 
 
 def _activation_request(
-    operation: str, x: Array, spec: QuantizationSpec, qparams: QParams, result: str
+    operation: str,
+    x: Array,
+    spec: QuantizationSpec,
+    qparams: QParams,
+    manner: Manner,
+    result: str,
 ) -> Request:
     _check_quantizable(spec.dtype)
     layout = layout_of(x.shape, qparams.scale.shape, spec.granularity)
@@ -125,8 +167,15 @@ def _activation_request(
         zero_point=_laid_out(zero_point, layout),
         offset=_laid_out(offset, layout),
         offset_type=x_type if exact else "float32",
-        axis=layout.axis,
+        axis=_axis(layout, x.ndim, manner),
+        negative_zero=manner.negative_zero and not spec.format.is_integer,
     )
+
+
+def _axis(layout: Layout | None, rank: int, manner: Manner) -> int:
+    if layout is None or layout.kind != "axis":
+        return 0
+    return layout.axis if manner.raw_axis else layout.axis % rank
 
 
 def _check_quantizable(fmt: str) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from quant_conformance.backends._coreai_requests import (
+    Manner,
     cast_request,
     dequantize_request,
     fake_quantize_request,
@@ -45,12 +46,12 @@ class CoreAIRuntime(Backend):
 
     def __init__(self) -> None:
         self._runtime = Runtime()
-        self._target = "activation"
+        self._manner = Manner()
         self._waiting: dict[tuple[object, ...], Request] = {}
         self._answers: dict[tuple[object, ...], Array | Exception] = {}
 
     def supports(self, case: Case) -> str | None:
-        self._target = case.target or "activation"
+        self._manner = Manner.of(case)
         return None
 
     def prepare(self, questions: Sequence[tuple[Case, Mapping[str, Array]]]) -> None:
@@ -103,7 +104,7 @@ class CoreAIRuntime(Backend):
             return []
         try:
             return builder(*arguments)
-        except NotImplementedError:  # the method itself will say so
+        except Exception:  # the method itself will say so, as the verdict on its case
             return []
 
     def _builders(self) -> dict[str, Callable[..., list[Request]]]:
@@ -124,22 +125,22 @@ class CoreAIRuntime(Backend):
         return [cast_request(codes, fmt, "float32")]
 
     def _quantize(self, x: Array, spec: QuantizationSpec, qparams: QParams) -> list[Request]:
-        return [quantize_request(x, spec, qparams)]
+        return [quantize_request(x, spec, qparams, self._manner)]
 
     def _dequantize(self, codes: Array, spec: QuantizationSpec, qparams: QParams) -> list[Request]:
-        return [dequantize_request(codes, spec, qparams, self._target)]
+        return [dequantize_request(codes, spec, qparams, self._manner)]
 
     def _fake_quantize(self, x: Array, spec: QuantizationSpec, qparams: QParams) -> list[Request]:
-        return [fake_quantize_request(x, spec, qparams)]
+        return [fake_quantize_request(x, spec, qparams, self._manner)]
 
     def _qparams(self, x: Array, spec: QuantizationSpec, target: str) -> list[Request]:
-        return statistics_requests(x, spec)
+        return statistics_requests(x, spec, self._manner)
 
     def _observe(
         self, batches: Sequence[Array], spec: QuantizationSpec, target: str, kind: str, _: float
     ) -> list[Request]:
         _dynamic_only(kind)
-        return statistics_requests(batches[-1], spec)
+        return statistics_requests(batches[-1], spec, self._manner)
 
     def _answer(self, request: Request) -> Array:
         if request.key not in self._answers:

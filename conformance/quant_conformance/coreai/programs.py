@@ -14,7 +14,7 @@ import coreai.authoring as authoring
 import numpy as np
 
 from quant_conformance.coreai.requests import Request
-from quant_conformance.coreai.types import SUB_BYTE_INTEGERS, Array, to_system
+from quant_conformance.coreai.types import ELEMENT_TYPES, SUB_BYTE_INTEGERS, Array, to_system
 
 
 def build_program(requests: Sequence[Request]) -> Any:
@@ -63,11 +63,14 @@ def _constant(array: Array, element: str) -> Any:
 
 def _quantize(x: Any, request: Request) -> Any:
     widened = _cast_from(x, request.x_type, request.offset_type)
-    return authoring.quantize(widened, *_qparams(request, request.offset_type), _axis(request))
+    scale, zero_point, offset = _qparams(request, request.offset_type)
+    if request.negative_zero:
+        zero_point = _negative_zero(request.zero_point, request.code_type)
+    return authoring.quantize(widened, scale, zero_point, offset, _axis(request))
 
 
 def _dequantize(x: Any, request: Request) -> Any:
-    return authoring.dequantize(x, *_qparams(request, "float32"), _axis(request))
+    return authoring.dequantize(x, *_dequantizing(request), _axis(request))
 
 
 def _fake_quantize(x: Any, request: Request) -> Any:
@@ -76,7 +79,7 @@ def _fake_quantize(x: Any, request: Request) -> Any:
 
 
 def _shift_scale(x: Any, request: Request) -> Any:
-    return authoring.blockwise_shift_scale(x, *_qparams(request, "float32"))
+    return authoring.blockwise_shift_scale(x, *_dequantizing(request))
 
 
 def _cast(x: Any, request: Request) -> Any:
@@ -105,6 +108,21 @@ def _qparams(request: Request, offset_type: str) -> tuple[Any, Any, Any]:
         _constant(request.zero_point, request.code_type),
         _constant(request.offset, offset_type),
     )
+
+
+def _dequantizing(request: Request) -> tuple[Any, Any, Any]:
+    scale, zero_point, offset = _qparams(request, "float32")
+    if request.negative_zero:
+        offset = _negative_zero(request.offset, "float32")
+    return scale, zero_point, offset
+
+
+def _negative_zero(like: Array, element: str) -> Any:
+    zeros = np.full(like.shape, -0.0, np.float32)
+    # As in _constant: nothing narrower than a byte may enter as a constant.
+    if element == "float4_e2m1fn":
+        return authoring.cast(zeros, authoring.float4_e2m1fn)
+    return zeros.astype(ELEMENT_TYPES[element])
 
 
 def _axis(request: Request) -> Array:

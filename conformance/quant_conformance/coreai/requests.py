@@ -30,6 +30,8 @@ class Request:
         offset: second offset: minval, or zero.
         offset_type: element type of the second offset in ``quantize``, to which x is cast first.
         axis: axis along which a 1-D scale lies.
+        negative_zero: add -0 where there is no offset, and not +0 as exporters do; nothing else
+            than -0 itself tells the two apart.
     """
 
     operation: str
@@ -44,6 +46,7 @@ class Request:
     offset: Array = field(default_factory=_zero)
     offset_type: str = "float32"
     axis: int = 0
+    negative_zero: bool = False
 
     @property
     def result_shape(self) -> tuple[int, ...]:
@@ -57,6 +60,6 @@ class Request:
         return (
             self.operation,
             *(self.x_type, self.result_type, self.shape, self.code_type, self.scale_type),
-            *(self.offset_type, self.axis),
+            *(self.offset_type, self.axis, self.negative_zero),
             *((array.shape, array.dtype.str, array.tobytes()) for array in arrays),
         )
