@@ -29,6 +29,8 @@ class Engine(ABC):
     def __init__(self, model: nn.Module, config: QuantizerConfig) -> None:
         self.model = model
         self.config = config
+        self.observing = False
+        self.quantizing = True
 
     @abstractmethod
     def prepare(
@@ -47,8 +49,12 @@ class Engine(ABC):
         """Keep the statistics of every batch norm in a prepared model, also while training."""
         raise NotImplementedError(f"{type(self).__name__} cannot freeze batch norm statistics")
 
-    def switches_changed(self, model: nn.Module, observing: bool, quantizing: bool) -> None:
-        """Learn that the switches of a whole model changed."""
+    def switches_changed(
+        self, model: nn.Module, observing: bool | None, quantizing: bool | None
+    ) -> None:
+        """Learn that the switches of a model were set; None leaves one as it was."""
+        self.observing = self.observing if observing is None else observing
+        self.quantizing = self.quantizing if quantizing is None else quantizing
 
     def finalize(
         self,

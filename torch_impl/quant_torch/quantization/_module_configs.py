@@ -1,4 +1,4 @@
-"""Which config governs which module: name before type before global, a later entry before others."""
+"""Which config governs which module: name before type before global, later before earlier."""
 
 from __future__ import annotations
 
@@ -21,10 +21,13 @@ class ModuleSettings:
     Attributes:
         config: The config of the operations inside; None leaves them alone.
         boundary: The config whose module_* specs treat this very module as a whole, or None.
+        rank: Place of the entry among all entries, the more specific the higher; 0 is the global
+            config.
     """
 
     config: ModuleQuantizerConfig | None
     boundary: ModuleQuantizerConfig | None = None
+    rank: int = 0
 
 
 def resolve_module_configs(model: nn.Module, config: QuantizerConfig) -> dict[str, ModuleSettings]:
@@ -46,24 +49,25 @@ def resolve_module_configs(model: nn.Module, config: QuantizerConfig) -> dict[st
     """
     modules = list(model.named_modules(remove_duplicate=False))
     settings = {id(module): ModuleSettings(config.global_config) for _, module in modules}
-    for module, entry in _matches(modules, config):
-        for inner in module.modules():
-            settings[id(inner)] = ModuleSettings(entry)
-        if entry is not None and entry.treats_module_as_whole():
-            settings[id(module)] = ModuleSettings(entry, entry)
+    for rank, matched in enumerate(_matches(modules, config), 1):
+        for module, entry in matched:
+            for inner in module.modules():
+                settings[id(inner)] = ModuleSettings(entry, rank=rank)
+            if entry is not None and entry.treats_module_as_whole():
+                settings[id(module)] = ModuleSettings(entry, entry, rank)
     return {name: settings[id(module)] for name, module in modules}
 
 
 def _matches(
     modules: list[tuple[str, nn.Module]], config: QuantizerConfig
-) -> Iterator[tuple[nn.Module, ModuleQuantizerConfig | None]]:
+) -> Iterator[list[tuple[nn.Module, ModuleQuantizerConfig | None]]]:
     types = [type_name(type(module)) for _, module in modules]
     names = [name for name, _ in modules]
     for wanted, entry in config.module_type_configs.items():
-        yield from _matching(modules, types, wanted.__eq__, "module type", wanted, entry)
+        yield _matching(modules, types, wanted.__eq__, "module type", wanted, entry)
     for pattern, entry in config.module_name_configs.items():
         matches = re.compile(pattern).fullmatch
-        yield from _matching(modules, names, matches, "module name", pattern, entry)
+        yield _matching(modules, names, matches, "module name", pattern, entry)
 
 
 def _matching(
@@ -73,12 +77,11 @@ def _matching(
     what: str,
     given: str,
     entry: ModuleQuantizerConfig | None,
-) -> Iterator[tuple[nn.Module, ModuleQuantizerConfig | None]]:
+) -> list[tuple[nn.Module, ModuleQuantizerConfig | None]]:
     hits = [m for (_, m), label in zip(modules, labels, strict=True) if matches(label)]
     if not hits:
         warnings.warn(
             f"no module matches the {what} {given!r}{closest(given, set(labels), 3)}",
             stacklevel=2,
         )
-    for module in {id(m): m for m in hits}.values():
-        yield module, entry
+    return [(module, entry) for module in {id(m): m for m in hits}.values()]

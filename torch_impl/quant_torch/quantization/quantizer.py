@@ -30,12 +30,9 @@ class Quantizer:
         if not isinstance(model, nn.Module):
             raise TypeError(f"model must be an nn.Module, given {type(model).__name__}")
         if config is not None and not isinstance(config, QuantizerConfig):
-            hint = (
-                "; read a dict with QuantizerConfig.from_dict" if isinstance(config, dict) else ""
-            )
-            raise TypeError(
-                f"config must be a QuantizerConfig, given {type(config).__name__}{hint}"
-            )
+            hint = "; QuantizerConfig.from_dict reads a dict" if isinstance(config, dict) else ""
+            given = type(config).__name__
+            raise TypeError(f"config must be a QuantizerConfig, given {given}{hint}")
         config = QuantizerConfig() if config is None else config.model_copy(deep=True)
         self._config = config
         self._model = model

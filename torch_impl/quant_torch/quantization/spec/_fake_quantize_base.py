@@ -107,6 +107,11 @@ class FakeQuantizeImplBase(KeyedClasses, nn.Module, ABC):
         """Whether qparams are recomputed for every tensor; its observer never rests."""
         return isinstance(self.qparams_calculator, StatelessQParamsCalculatorBase)
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether there are no qparams yet."""
+        return not self.is_stateless and getattr(self.qparams_calculator, "scale", None) is None
+
     def enable_observer(self, enabled: bool = True) -> None:
         """Switch the observer on or off."""
         self.observer_enabled = bool(enabled)
@@ -126,6 +131,20 @@ class FakeQuantizeImplBase(KeyedClasses, nn.Module, ABC):
     def get_block_size(self, tensor_shape: torch.Size) -> tuple[int, ...]:
         """Extents of one block in a tensor of this shape."""
         return self.granularity.get_block_size(tensor_shape, self.quantization_target)
+
+    def check_shape(self, shape: torch.Size) -> None:
+        """Refuse a tensor shape that the granularity does not fit.
+
+        Raises:
+            BlockSizeMismatchError: A block does not divide its axis (GRAN-6).
+            GranularityError: Another misfit; the message names the tensor.
+        """
+        try:
+            self.get_block_size(shape)
+        except BlockSizeMismatchError:
+            raise
+        except GranularityError as error:
+            raise self._named(error) from None
 
     def calculate_qparams(self) -> QParams:
         """(scale, zero_point, minval) as they stand; the latter two None for float formats."""

@@ -1,0 +1,1 @@
+"""Eager mode: quantization through ``__torch_function__``, without graph capture."""

@@ -1,0 +1,101 @@
+"""Where in the user's code an operation is called: what tells two calls of ``add`` apart."""
+
+from __future__ import annotations
+
+import functools
+import linecache
+import sys
+from collections.abc import Callable
+from types import CodeType, FrameType, FunctionType
+from typing import Any, NamedTuple
+
+from torch import nn
+
+SiteKey = tuple[Any, ...]
+
+
+class SourceFrame(NamedTuple):
+    """One level of the calls that led to an operation.
+
+    Attributes:
+        filename: Source file.
+        lineno: Line number in it, from 1.
+        function_name: Name of the function.
+        code_context: The source line, stripped.
+    """
+
+    filename: str
+    lineno: int
+    function_name: str
+    code_context: str
+
+
+# Keys hold ids of code objects, because hashing the objects themselves is slow; they are kept
+# alive here so that no other code object gets the same id.
+_KEPT: dict[int, CodeType] = {}
+
+_PLUMBING = frozenset({nn.Module._call_impl.__code__, nn.Module._wrapped_call_impl.__code__})
+
+
+def site_key(op_name: str, depth: int, end: CodeType) -> SiteKey:
+    """Identify a call by its operation and the instructions that led to it inside its module.
+
+    Source lines would not do: one line may hold several calls. Code objects and instruction
+    offsets are the same in every run of a forward, whatever branches it takes.
+
+    Args:
+        op_name: Name of the operation.
+        depth: Frames between this function and the caller of the operation.
+        end: Code of the function that runs a module's forward, where the walk outwards ends.
+    """
+    key: list[Any] = [op_name]
+    frame: FrameType | None = sys._getframe(depth)
+    while frame is not None and frame.f_code is not end:
+        code = frame.f_code
+        if id(code) not in _KEPT:
+            _KEPT[id(code)] = code
+        key += (id(code), frame.f_lasti)
+        frame = frame.f_back
+    return tuple(key)
+
+
+def source_frames(depth: int, end: CodeType) -> tuple[SourceFrame, ...]:
+    """The user's calls that led to an operation, outermost first.
+
+    Args:
+        depth: Frames between this function and the caller of the operation.
+        end: Code of the function that runs the whole model, where the walk outwards ends.
+    """
+    frames: list[SourceFrame] = []
+    frame: FrameType | None = sys._getframe(depth)
+    while frame is not None and frame.f_code is not end:
+        code, module = frame.f_code, frame.f_globals.get("__name__", "")
+        if code not in _PLUMBING and not module.startswith(("quant_torch.", "torch.overrides")):
+            line = linecache.getline(code.co_filename, frame.f_lineno).strip()
+            frames.append(SourceFrame(code.co_filename, frame.f_lineno, code.co_name, line))
+        frame = frame.f_back
+    return tuple(reversed(frames))
+
+
+@functools.cache
+def looked_into(function: FunctionType) -> Callable[..., Any]:
+    """A copy of a torch function that does not offer itself to ``__torch_function__``.
+
+    Functions such as ``multi_head_attention_forward`` hand themselves over as a whole before they
+    call linear and matmul. The copy runs the same code and reaches those calls.
+    """
+    own = {
+        **function.__globals__,
+        "has_torch_function": _never,
+        "has_torch_function_unary": _never,
+        "has_torch_function_variadic": _never,
+    }
+    copy = FunctionType(
+        function.__code__, own, function.__name__, function.__defaults__, function.__closure__
+    )
+    copy.__kwdefaults__ = function.__kwdefaults__
+    return copy
+
+
+def _never(*args: object) -> bool:
+    return False

@@ -1,0 +1,264 @@
+"""Where eager mode puts fake-quantize modules, and what spec each gets."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from quant_torch.quantization._eager._call_sites import SiteKey
+from quant_torch.quantization._eager._scopes import ModuleScope
+from quant_torch.quantization._eager._sites import Path, Site
+from quant_torch.quantization._eager._tracing import TensorInput, Trace, tensor_arguments
+from quant_torch.quantization._eager.supported_ops_registry import (
+    SupportedOp,
+    TorchFunction,
+    supported_functions,
+    weight_kinds,
+)
+from quant_torch.quantization.config import (
+    ModuleQuantizerConfig,
+    OpQuantizerConfig,
+    QATSchedule,
+)
+from quant_torch.quantization.config._fields import names as is_named
+from quant_torch.quantization.config._fields import spec_for
+from quant_torch.quantization.spec import QuantizationComponentFactory, QuantizationSpec
+from quant_torch.quantization.spec.fake_quantize import FakeQuantizeImplBase
+from quant_torch.quantization.spec.granularity import Target, default_axis
+
+
+@dataclass
+class PlannedSite:
+    """What will be quantized at one call site.
+
+    Attributes:
+        scope: Of the module.
+        function: The torch function called there.
+        name: Name of the operation in its module.
+        op: What is known about the function, or None.
+        inputs: (argument name, spec) of quantized arguments by path.
+        outputs: Spec of quantized outputs by index.
+    """
+
+    scope: ModuleScope
+    function: TorchFunction
+    name: str
+    op: SupportedOp | None = None
+    inputs: dict[Path, tuple[str, QuantizationSpec]] = field(default_factory=dict)
+    outputs: dict[int, QuantizationSpec] = field(default_factory=dict)
+
+    def build(self) -> Site | None:
+        """Make the fake-quantize modules and add them to the module; None if there are none."""
+        if not (self.inputs or self.outputs):
+            return None
+        site = Site(self.name)
+        for path, (argument, spec) in self.inputs.items():
+            target: Target = "activation"
+            if is_state_argument(self.op, argument):
+                target, spec = "weight", with_default_axis(spec, weight_kinds(self.op))
+            attribute = f"{self.name}_quantize_{argument}"
+            site.add_input(path, self._module(spec, target, attribute, f"input {argument}"))
+        for index, spec in self.outputs.items():
+            attribute = f"{self.name}_quantize_output_{index}"
+            site.outputs[index] = self._module(spec, "activation", attribute, f"output {index}")
+        return site
+
+    def _module(
+        self, spec: QuantizationSpec, target: Target, attribute: str, what: str
+    ) -> FakeQuantizeImplBase:
+        tensor_name = f"{self.scope.full_name(self.name)} {what}"
+        module = new_fake_quantize(spec, target, tensor_name, _schedule(self.scope))
+        home, attribute = _home(self.scope, attribute)
+        if hasattr(home, attribute):
+            raise ValueError(
+                f"{type(home).__name__} has an attribute {attribute!r} already, where the "
+                f"fake-quantize module of {tensor_name} belongs"
+            )
+        home.add_module(attribute, module)
+        return module
+
+
+def planned_sites(trace: Trace) -> dict[tuple[str, SiteKey, int], PlannedSite]:
+    """Everything to quantize at the call sites of a recorded run.
+
+    Args:
+        trace: The run.
+
+    Returns:
+        One entry per call site and visit, also where nothing is quantized.
+    """
+    overridden = _module_output_specs(trace)
+    plan: dict[tuple[str, SiteKey, int], PlannedSite] = {}
+    for call in trace.calls:
+        place = (call.scope.name, call.key, call.visit)
+        site = plan.setdefault(place, PlannedSite(call.scope, call.function, call.name, call.op))
+        config = op_config(call.scope, call.full_name, call.types, call.op)
+        for tensor in call.inputs:
+            spec = _module_input_spec(tensor, _input_spec(config, call.op, tensor))
+            if spec is not None and not tensor.owners and tensor.tensor.is_floating_point():
+                site.inputs.setdefault(tensor.path, (tensor.name, spec))
+        for index, output in call.outputs.items():
+            spec = None if config is None else spec_for(config.op_output_spec, index)
+            spec = overridden.get((id(call), index), (spec,))[0]
+            if spec is not None and output.is_floating_point():
+                site.outputs.setdefault(index, spec)
+    return plan
+
+
+def new_site(
+    scope: ModuleScope,
+    function: TorchFunction,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    attach: bool,
+) -> Site | None:
+    """The site of a call that is reached for the first time, or None if nothing is quantized.
+
+    Args:
+        scope: Of the running module.
+        function: The torch function called.
+        args: Its positional arguments.
+        kwargs: Its keyword arguments.
+        attach: Whether to make the modules; without it the site only says that there would be
+            some.
+    """
+    op = supported_functions().get(function)
+    base = getattr(function, "__name__", "function")
+    count = scope.op_counts.get(base, 0)
+    name = f"{base}_{count}" if count else base
+    config = op_config(scope, scope.full_name(name), (base, *([op.key] if op else [])), op)
+    if config is None:
+        return None
+    state = {id(t) for m in [scope.module] for t in (*m.parameters(), *m.buffers())}
+    planned = PlannedSite(scope, function, name, op)
+    for index, (argument, path, tensor) in enumerate(tensor_arguments(op, args, kwargs)):
+        if is_state_argument(op, argument) or id(tensor) in state:
+            continue  # a parametrization takes care of it, or nothing can any more
+        spec = spec_for(config.op_input_spec, index, argument)
+        if spec is not None and tensor.is_floating_point():
+            planned.inputs[path] = (argument, spec)
+    output = spec_for(config.op_output_spec, 0)
+    if output is not None:
+        planned.outputs[0] = output
+    if not (planned.inputs or planned.outputs):
+        return None
+    if not attach:
+        return Site(name)
+    scope.new_op_name(base)
+    site = planned.build()
+    for module in site.modules() if site is not None else ():
+        module.enable_observer(True)
+        module.enable_fake_quant(scope.state.quantizing)
+        module.train(scope.module.training)
+    return site
+
+
+def op_config(
+    scope: ModuleScope, full_name: str, types: tuple[str, ...], op: SupportedOp | None
+) -> OpQuantizerConfig | None:
+    """The config of an operation; None if it is not quantized.
+
+    An operation that is off by default needs a config that names it: its type, or its very name.
+    """
+    config = scope.settings.config
+    if config is None or op is None:
+        return None
+    if not op.by_default and not _is_named(config, full_name, types):
+        return None
+    return config.op_config(full_name, types)
+
+
+def _is_named(config: ModuleQuantizerConfig, full_name: str, types: tuple[str, ...]) -> bool:
+    if any(op_type in config.op_type_config for op_type in types):
+        return True
+    # A pattern such as ".*" means the operations that are on; an exact name means this one.
+    exact = {full_name, re.escape(full_name)}
+    return any(pattern in exact for pattern in config.op_name_config)
+
+
+def _input_spec(
+    config: OpQuantizerConfig | None, op: SupportedOp | None, tensor: TensorInput
+) -> QuantizationSpec | None:
+    if config is None:
+        return None
+    # A weight that forward computes (masked, normalised, transposed) is still a weight.
+    if is_state_argument(op, tensor.name):
+        return spec_for(config.op_state_spec, tensor.name)
+    return spec_for(config.op_input_spec, tensor.index, tensor.name)
+
+
+def is_state_argument(op: SupportedOp | None, argument: str) -> bool:
+    """Whether an argument of an operation is a weight or bias and no activation."""
+    return op is not None and argument in ("weight", "bias") and argument in op.arguments
+
+
+def _module_input_spec(
+    tensor: TensorInput, spec: QuantizationSpec | None
+) -> QuantizationSpec | None:
+    """The spec of an argument, with module_input_spec of the innermost module that names it."""
+    for running, keys in tensor.readers:
+        boundary = running.scope.settings.boundary
+        if boundary is not None and is_named(boundary.module_input_spec, *keys):
+            return spec_for(boundary.module_input_spec, *keys)
+    return spec
+
+
+def _module_output_specs(
+    trace: Trace,
+) -> dict[tuple[int, int], tuple[QuantizationSpec | None]]:
+    """Specs that module_output_spec gives to the operations that produce module outputs."""
+    specs: dict[tuple[int, int], tuple[QuantizationSpec | None]] = {}
+    for running in reversed(trace.module_calls):  # inner calls start later
+        boundary = running.scope.settings.boundary
+        if boundary is None:
+            continue
+        for index, (call, output) in running.outputs.items():
+            if is_named(boundary.module_output_spec, index):
+                spec = spec_for(boundary.module_output_spec, index)
+                specs.setdefault((id(call), output), (spec,))
+    return specs
+
+
+def new_fake_quantize(
+    spec: QuantizationSpec,
+    target: Target,
+    tensor_name: str,
+    schedule: QATSchedule | None,
+) -> FakeQuantizeImplBase:
+    """A fake-quantize module that knows its tensor's name and its schedule."""
+    module = QuantizationComponentFactory.create_fake_quantizer(spec, target, tensor_name)
+    module.qat_schedule = schedule
+    return module
+
+
+def with_default_axis(spec: QuantizationSpec, module_kinds: list[str]) -> QuantizationSpec:
+    """The spec with the axis of its granularity filled in from the module kind (GRAN-7).
+
+    Raises:
+        GranularityError: The kind has no default axis.
+    """
+    granularity = spec.granularity
+    if not granularity.needs_axis:
+        return spec
+    axis = default_axis(module_kinds, granularity)
+    return spec.model_copy(update={"granularity": granularity.with_axis(axis)})
+
+
+def _schedule(scope: ModuleScope) -> QATSchedule | None:
+    return None if scope.settings.config is None else scope.settings.config.qat_schedule
+
+
+def _home(scope: ModuleScope, attribute: str) -> tuple[nn.Module, str]:
+    """The module that holds a site's fake-quantize module, and the attribute's name there.
+
+    A Sequential calls every child it has, so its own sites live in one of its children.
+    """
+    module = scope.module
+    if isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict):
+        for inner in module.modules():
+            if not isinstance(inner, nn.Sequential | nn.ModuleList | nn.ModuleDict):
+                return inner, f"container_{attribute}"
+    return module, attribute

@@ -1,0 +1,234 @@
+"""Module calls at run time: which module is running, and which of its call sites is passed."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from quant_torch.quantization._eager._call_sites import SiteKey, looked_into, site_key
+from quant_torch.quantization._eager._sites import Site
+from quant_torch.quantization._eager.supported_ops_registry import COMPOSITES, TorchFunction
+from quant_torch.quantization._module_configs import ModuleSettings
+
+if TYPE_CHECKING:
+    from quant_torch.quantization._eager._tracing import Trace
+
+_running = threading.local()
+
+
+class PreparedState:
+    """What the scopes of one prepared model share.
+
+    Attributes:
+        functions: Name of every function at which something may be quantized.
+        trace: Where calls are recorded while tracing, else None.
+        observing: Whether observers are on: a site that is reached for the first time is then
+            quantized too.
+        quantizing: Whether fake-quantization is on, for such sites.
+        passed_by: Sites that were reached too late to be quantized; each is warned about once.
+    """
+
+    def __init__(self) -> None:
+        self.functions: dict[TorchFunction, str] = {}
+        self.trace: Trace | None = None
+        self.observing = False
+        self.quantizing = True
+        self.passed_by: set[tuple[str, SiteKey, int]] = set()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> PreparedState:
+        copy = PreparedState()
+        memo[id(self)] = copy
+        copy.functions = dict(self.functions)  # functions are shared, as functions always are
+        copy.observing, copy.quantizing = self.observing, self.quantizing
+        copy.passed_by = set(self.passed_by)
+        return copy
+
+
+class CallFrame:
+    """One running module call; counts how often each call site was passed."""
+
+    __slots__ = ("scope", "visits")
+
+    def __init__(self, scope: ModuleScope) -> None:
+        self.scope = scope
+        self.visits: dict[SiteKey, int] = {}
+
+    def next_visit(self, key: SiteKey) -> int:
+        """How often the site was passed before, in this call."""
+        visit = self.visits.get(key, 0)
+        self.visits[key] = visit + 1
+        return visit
+
+
+class ModuleScope:
+    """Stands in for the forward of one module: knows when it runs, and its call sites.
+
+    Not hooks: those are skipped when a run is interrupted, and the mode would stay on.
+
+    Attributes:
+        name: Name of the module in the model; the empty string for the model itself.
+        module: The module.
+        settings: What the config says about the module.
+        state: Shared by the scopes of one model.
+        sites: Per site key, the sites of the first, second, … visit within one module call; None
+            where nothing is quantized.
+        op_counts: How many sites each operation name has.
+    """
+
+    def __init__(
+        self, name: str, module: nn.Module, settings: ModuleSettings, state: PreparedState
+    ) -> None:
+        self.name = name
+        self.module = module
+        self.settings = settings
+        self.state = state
+        self.sites: dict[SiteKey, list[Site | None]] = {}
+        self.op_counts: dict[str, int] = {}
+        self._own_forward = module.__dict__.get("forward")
+
+    def attach(self) -> None:
+        """Take the place of the module's forward."""
+        self.module.forward = self
+
+    def detach(self) -> None:
+        """Give the module its forward back."""
+        del self.module.__dict__["forward"]
+        if self._own_forward is not None:
+            self.module.forward = self._own_forward
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        forward = self._own_forward
+        if forward is not None:
+            return inspect.signature(forward)
+        signature = inspect.signature(type(self.module).forward)
+        return signature.replace(parameters=list(signature.parameters.values())[1:])
+
+    def full_name(self, op_name: str) -> str:
+        """Name of an operation in the model: ``"block.add_1"``."""
+        return f"{self.name}.{op_name}" if self.name else op_name
+
+    def new_op_name(self, function_name: str) -> str:
+        """Name for a new site: ``"add"``, then ``"add_1"``, and so on."""
+        count = self.op_counts.get(function_name, 0)
+        self.op_counts[function_name] = count + 1
+        return f"{function_name}_{count}" if count else function_name
+
+    def put(self, key: SiteKey, visit: int, site: Site | None) -> None:
+        """Set what happens at the given visit of a call site."""
+        visits = self.sites.setdefault(key, [])
+        visits.extend([None] * (visit + 1 - len(visits)))
+        visits[visit] = site
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the module's forward with its call sites quantized."""
+        mode: SiteMode | None = getattr(_running, "mode", None)
+        if mode is not None and mode.state is self.state:
+            return self._run(mode, args, kwargs)
+        inner = SiteMode(self.state)
+        _running.mode = inner
+        try:
+            with inner:
+                return self._run(inner, args, kwargs)
+        finally:
+            _running.mode = mode
+
+    def _run(self, mode: SiteMode, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        frame = CallFrame(self)
+        trace = self.state.trace
+        mode.frames.append(frame)
+        try:
+            if trace is not None:
+                trace.module_entered(self, args, kwargs)
+            if self._own_forward is None:
+                output = type(self.module).forward(self.module, *args, **kwargs)
+            else:
+                output = self._own_forward(*args, **kwargs)
+            if trace is not None:
+                trace.module_left(output)
+            return output
+        finally:
+            mode.frames.pop()
+
+
+_RUN = ModuleScope._run.__code__
+
+
+class SiteMode(TorchFunctionMode):
+    """Sees every torch function while a prepared model runs."""
+
+    def __init__(self, state: PreparedState) -> None:
+        super().__init__()
+        self.state = state
+        self.frames: list[CallFrame] = []
+
+    def __torch_function__(
+        self,
+        func: TorchFunction,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Run one torch function, quantized where the running module has a site for it."""
+        kwargs = kwargs or {}
+        if func in COMPOSITES:
+            with self:
+                return looked_into(func)(*args, **kwargs)
+        state = self.state
+        op_name = state.functions.get(func)
+        if state.trace is not None:
+            op_name = op_name or getattr(func, "__name__", "function")
+        elif op_name is None:
+            return func(*args, **kwargs)
+        frame = self.frames[-1]
+        key = site_key(op_name, 2, _RUN)
+        visit = frame.next_visit(key)
+        if state.trace is not None:
+            result = func(*args, **kwargs)
+            state.trace.called(frame.scope, func, key, visit, args, kwargs, result)
+            return result
+        sites = frame.scope.sites.get(key)
+        if sites is not None and visit < len(sites):
+            site = sites[visit]
+        else:
+            site = self._reached_first(frame.scope, func, key, visit, args, kwargs)
+        return func(*args, **kwargs) if site is None else site.run(func, args, kwargs)
+
+    def _reached_first(
+        self,
+        scope: ModuleScope,
+        func: TorchFunction,
+        key: SiteKey,
+        visit: int,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Site | None:
+        """The site of a call that the example inputs did not lead to."""
+        from quant_torch.quantization._eager._placement import new_site
+
+        place = (scope.name, key, visit)
+        if not self.state.observing and place in self.state.passed_by:
+            return None
+        site = new_site(scope, func, args, kwargs, attach=self.state.observing)
+        if self.state.observing:
+            scope.put(key, visit, site)
+            return site
+        self.state.passed_by.add(place)
+        if site is not None:
+            warnings.warn(
+                f"{scope.full_name(site.name)} was not reached by the example inputs and is not "
+                "quantized; calibrate with inputs that lead there",
+                stacklevel=2,
+            )
+        return None
+
+
+def scopes_of(model: nn.Module) -> list[ModuleScope]:
+    """The scopes of a prepared model, or of one of its modules."""
+    forwards = (module.__dict__.get("forward") for module in model.modules())
+    return [forward for forward in forwards if isinstance(forward, ModuleScope)]

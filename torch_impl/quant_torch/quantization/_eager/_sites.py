@@ -1,0 +1,115 @@
+"""What happens at one call site: arguments and outputs of an operation are fake-quantized."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from quant_torch.quantization._eager.supported_ops_registry import TorchFunction
+from quant_torch.quantization.spec.fake_quantize import FakeQuantizeImplBase
+
+Path = tuple[str | int, ...]
+
+
+class Site:
+    """One call site of a module: what happens to the operation's inputs and outputs.
+
+    Attributes:
+        name: Name of the operation inside its module, such as ``"add_1"``.
+        positional: (position, module) of quantized positional arguments.
+        nested: (path, module) of quantized arguments that are keywords or inside a sequence.
+        outputs: Module of each quantized output by index.
+    """
+
+    __slots__ = ("name", "nested", "outputs", "positional")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.positional: list[tuple[int, FakeQuantizeImplBase]] = []
+        self.nested: list[tuple[Path, FakeQuantizeImplBase]] = []
+        self.outputs: dict[int, FakeQuantizeImplBase] = {}
+
+    def add_input(self, path: Path, module: FakeQuantizeImplBase) -> None:
+        """Quantize the argument at a path such as ``("args", 0)`` or ``("kwargs", "other")``."""
+        if len(path) == 2 and path[0] == "args":
+            self.positional.append((int(path[1]), module))
+        else:
+            self.nested.append((path, module))
+
+    def modules(self) -> list[FakeQuantizeImplBase]:
+        """Every fake-quantize module of the site."""
+        inputs = (module for _, module in (*self.positional, *self.nested))
+        return [*inputs, *self.outputs.values()]
+
+    def drop_disabled(self) -> None:
+        """Forget the modules whose tensors turned out not to fit their blocks."""
+        self.positional = [(at, module) for at, module in self.positional if not module.disabled]
+        self.nested = [(at, module) for at, module in self.nested if not module.disabled]
+        self.outputs = {i: module for i, module in self.outputs.items() if not module.disabled}
+
+    def run(self, function: TorchFunction, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call the operation with its arguments and outputs fake-quantized."""
+        if "out" in kwargs:  # the result belongs to the caller, who asked for its exact content
+            return function(*args, **kwargs)
+        target = args[0] if args and _writes_in_place(function, kwargs) else None
+        if self.positional:
+            changed = list(args)
+            for position, module in self.positional:
+                if position < len(changed) and isinstance(changed[position], torch.Tensor):
+                    changed[position] = module(changed[position])
+            args = tuple(changed)
+        if self.nested:
+            args, kwargs = _with_nested(self.nested, args, kwargs)
+        result = function(*args, **kwargs)
+        if self.outputs:
+            result = self._quantize_outputs(result)
+        if target is None or result is target:
+            return result
+        # The operation wrote to a quantized copy; who holds the original must see the result.
+        target.copy_(result)
+        return target
+
+    def _quantize_outputs(self, result: Any) -> Any:
+        if isinstance(result, torch.Tensor):
+            module = self.outputs.get(0)
+            return result if module is None else module(result)
+        if not isinstance(result, tuple | list):
+            return result
+        changed = [
+            self.outputs[i](value)
+            if i in self.outputs and isinstance(value, torch.Tensor)
+            else value
+            for i, value in enumerate(result)
+        ]
+        if isinstance(result, tuple) and hasattr(result, "_fields"):
+            return type(result)(*changed)
+        return type(result)(changed)
+
+
+def _writes_in_place(function: TorchFunction, kwargs: dict[str, Any]) -> bool:
+    name: str = getattr(function, "__name__", "")
+    return (name.endswith("_") and not name.endswith("__")) or kwargs.get("inplace") is True
+
+
+def _with_nested(
+    nested: list[tuple[Path, FakeQuantizeImplBase]], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    tree: dict[str | int, Any] = {"args": args, "kwargs": kwargs}
+    for path, module in nested:
+        tree = _replaced(tree, path, module)
+    return tree["args"], tree["kwargs"]
+
+
+def _replaced(tree: Any, path: Path, module: FakeQuantizeImplBase) -> Any:
+    """The tree with the tensor at a path fake-quantized; unchanged where the path ends early."""
+    if not path:
+        return module(tree) if isinstance(tree, torch.Tensor) else tree
+    step = path[0]
+    if isinstance(tree, dict) and step in tree:
+        return {**tree, step: _replaced(tree[step], path[1:], module)}
+    if isinstance(tree, tuple | list) and isinstance(step, int) and step < len(tree):
+        changed = list(tree)
+        changed[step] = _replaced(tree[step], path[1:], module)
+        return changed if isinstance(tree, list) else tuple(changed)
+    return tree

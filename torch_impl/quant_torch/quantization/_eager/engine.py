@@ -1,0 +1,190 @@
+"""Eager mode's engine: trace the example inputs, place fake-quantize modules, initialise them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+from torch.utils import _pytree as pytree
+
+from quant_torch.quantization._eager._config_warnings import warn_about_unmatched_ops
+from quant_torch.quantization._eager._placement import planned_sites
+from quant_torch.quantization._eager._scopes import ModuleScope, PreparedState, scopes_of
+from quant_torch.quantization._eager._tracing import Trace
+from quant_torch.quantization._eager._weights import planned_states
+from quant_torch.quantization._eager.supported_ops_registry import supported_functions
+from quant_torch.quantization._engine import Engine, fake_quantizers
+from quant_torch.quantization._module_configs import ModuleSettings, resolve_module_configs
+from quant_torch.quantization.spec.fake_quantize import FakeQuantizeImplBase
+
+
+class EagerEngine(Engine):
+    """Quantizes a module in place.
+
+    Weights become parametrizations. Activations are quantized at the call sites of torch
+    functions, which a ``TorchFunctionMode`` sees while the model runs; which site is which is told
+    by the instructions that lead to the call, so that branches and loops do not confuse them.
+    """
+
+    def prepare(
+        self, example_inputs: tuple[Any, ...], dynamic_shapes: Any, export_with_no_grad: bool
+    ) -> nn.Module:
+        """Prepare the model in place; on an error it is left as it was.
+
+        Args:
+            example_inputs: Positional arguments of one forward pass.
+            dynamic_shapes: Not used in this mode.
+            export_with_no_grad: Not used in this mode.
+        """
+        model = self.model
+        if scopes_of(model):
+            raise RuntimeError("the model is prepared already; give Quantizer a float model")
+        settings = resolve_module_configs(model, self.config)
+        try:
+            with _undisturbed(model):
+                # Cached, a tensor that parametrizations compute is one object for the whole trace.
+                with parametrize.cached():
+                    trace = trace_model(model, settings, example_inputs)
+                    warn_about_unmatched_ops(self.config, trace)
+                    self._place(model, trace)
+                _initialise(model, example_inputs)
+        except BaseException:
+            undo(model)
+            raise
+        return model
+
+    def _place(self, model: nn.Module, trace: Trace) -> None:
+        scopes = {id(scope.module): scope for scope in scopes_of(model)}
+        states = [(state, state.build()) for state in planned_states(model, trace, scopes)]
+        functions = scopes[id(model)].state.functions
+        for function, op in supported_functions().items():
+            if op.by_default:
+                functions[function] = getattr(function, "__name__", op.key)
+        for (_, key, visit), planned in planned_sites(trace).items():
+            site = planned.build()
+            planned.scope.put(key, visit, site)
+            if site is not None:
+                functions[planned.function] = getattr(planned.function, "__name__", "function")
+        for state, module in states:
+            if module is not None:
+                state.attach(module)
+
+    def freeze_batch_norm(self, model: nn.Module) -> None:
+        """Keep every batch norm in evaluation mode, whatever mode the model is put in."""
+        for module in model.modules():
+            if isinstance(module, nn.modules.batchnorm._NormBase):
+                module.eval()
+                if _stay_in_evaluation not in module._forward_pre_hooks.values():
+                    module.register_forward_pre_hook(_stay_in_evaluation)
+
+    def switches_changed(
+        self, model: nn.Module, observing: bool | None, quantizing: bool | None
+    ) -> None:
+        """Tell the model whether call sites that are reached from now on get quantized."""
+        super().switches_changed(model, observing, quantizing)
+        for scope in scopes_of(model):
+            scope.state.observing, scope.state.quantizing = self.observing, self.quantizing
+
+
+def trace_model(
+    model: nn.Module,
+    settings: dict[str, ModuleSettings],
+    example_inputs: tuple[Any, ...],
+    with_frames: bool = False,
+) -> Trace:
+    """Give every module a scope and record one run.
+
+    Args:
+        model: The float model.
+        settings: Of every module, by name.
+        example_inputs: Positional arguments of forward.
+        with_frames: Whether to record source lines.
+    """
+    state = PreparedState()
+    for name, module in model.named_modules():
+        ModuleScope(name, module, settings[name], state).attach()
+    trace = Trace(model, with_frames)
+    trace.run(model, state, _copied(example_inputs))
+    return trace
+
+
+def undo(model: nn.Module) -> None:
+    """Take scopes, fake-quantize modules and parametrizations out of a model again."""
+    for scope in scopes_of(model):
+        scope.detach()
+    for module in list(model.modules()):
+        if parametrize.is_parametrized(module):
+            for name, steps in list(module.parametrizations.items()):
+                ours = [i for i, step in enumerate(steps) if isinstance(step, FakeQuantizeImplBase)]
+                if len(ours) == len(steps):
+                    parametrize.remove_parametrizations(module, name, leave_parametrized=False)
+                else:  # the user's own parametrizations stay
+                    for i in reversed(ours):
+                        del steps[i]
+        for name, child in list(module.named_children()):
+            if isinstance(child, FakeQuantizeImplBase):
+                delattr(module, name)
+
+
+def _initialise(model: nn.Module, example_inputs: tuple[Any, ...]) -> None:
+    """Observe the example inputs on the float model, then drop what does not fit its blocks."""
+    for module in fake_quantizers(model):
+        module.enable_observer()
+        module.disable_fake_quant()
+    with torch.no_grad():
+        model(*_copied(example_inputs))
+        _observe_unread_weights(model)
+    for scope in scopes_of(model):
+        for visits in scope.sites.values():
+            for site in visits:
+                if site is not None:
+                    site.drop_disabled()
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, FakeQuantizeImplBase) and child.disabled:
+                delattr(module, name)
+
+
+def _observe_unread_weights(model: nn.Module) -> None:
+    """Give qparams to the weights of modules that the example inputs did not lead to."""
+    for module in model.modules():
+        if parametrize.is_parametrized(module):
+            for name, steps in module.parametrizations.items():
+                fresh = [s for s in steps if isinstance(s, FakeQuantizeImplBase) and s.is_fresh]
+                if fresh:
+                    getattr(module, name)
+
+
+def _copied(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Inputs that a model may write to."""
+    copied: tuple[Any, ...] = pytree.tree_map_only(
+        torch.Tensor, lambda tensor: tensor.detach().clone(), inputs
+    )
+    return copied
+
+
+@contextmanager
+def _undisturbed(model: nn.Module) -> Iterator[None]:
+    """Run the model in evaluation mode; modes, buffers and the random state are restored."""
+    modes = [(module, module.training) for module in model.modules()]
+    buffers = [(buffer, buffer.clone(), buffer._version) for buffer in model.buffers()]
+    devices = sorted({t.device.index or 0 for t in model.parameters() if t.is_cuda})
+    model.eval()
+    try:
+        with torch.random.fork_rng(devices=devices):
+            yield
+    finally:
+        with torch.no_grad():
+            for buffer, before, version in buffers:
+                if buffer._version != version:
+                    buffer.copy_(before)
+        for module, training in modes:
+            module.training = training
+
+
+def _stay_in_evaluation(module: nn.Module, args: tuple[Any, ...]) -> None:
+    module.training = False
