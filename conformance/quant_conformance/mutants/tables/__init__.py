@@ -1,0 +1,1 @@
+"""The mutants as data, a module for each part of SPEC.md."""

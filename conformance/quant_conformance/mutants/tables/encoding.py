@@ -1,0 +1,295 @@
+"""Mutants that round to float formats wrongly (SPEC.md, FMT, ENC, Q-5)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from quant_conformance.mutants import wrong
+from quant_conformance.mutants.model import Step, known, patched
+from quant_conformance.mutants.pipeline import Pipeline
+from quant_conformance.mutants.tables.families import CODES, FLOATS
+from quant_conformance.protocol import Array
+from quant_reference import Format
+
+E2M1_TIES = {0.25: 1, 0.75: 1, 1.25: 3, 1.75: 3, 2.5: 5, 3.5: 5, 5.0: 7}
+"""The magnitude of each tie of float4_e2m1fn -> the odd code beside it."""
+
+
+def _tie_to_odd(tie: float) -> Step:
+    def encode_element(p: Pipeline, values: Array, form: Format) -> Array:
+        codes = Pipeline.encode_element(p, values, form)
+        hit = (np.abs(values) == tie) & (form.bits == 4)
+        return np.where(hit, codes & 8 | E2M1_TIES[tie], codes).astype(np.uint8)
+
+    return encode_element
+
+
+def _through(dtype: Any) -> Step:
+    convert = wrong.through(dtype)
+    return lambda p, values, form: Pipeline.encode_element(p, convert(values), form)
+
+
+def _of_16_bit(dtype: Any) -> Step:
+    """Flush subnormals of one 16-bit dtype of x."""
+
+    def widen(p: Pipeline, x: Array) -> Array:
+        return Pipeline.widen(p, wrong.flushed(x) if x.dtype == dtype else x)
+
+    return widen
+
+
+def _replace_code(p: Pipeline, values: Array, form: Format, code: int, by: int) -> Array:
+    codes = Pipeline.encode_element(p, values, form)
+    return np.where(codes == code, by, codes).astype(np.uint8)
+
+
+_UP = patched(round_element=lambda p, steps, form: wrong.ties_up(steps))
+_DOWN = patched(round_element=lambda p, steps, form: wrong.ties_down(steps))
+_FP8 = Pipeline()
+
+ENCODING = (
+    known(
+        "code-ties-away",
+        "rounds ties between float codes away from zero",
+        "ENC-1 Q-5",
+        FLOATS,
+        pitfall="ties",
+        round_element=lambda p, steps, form: wrong.ties_away(steps),
+    ),
+    known(
+        "code-ties-to-zero",
+        "rounds ties between float codes toward zero",
+        "ENC-1 Q-5",
+        FLOATS,
+        round_element=lambda p, steps, form: wrong.ties_to_zero(wrong.ties_down(steps)),
+    ),
+    known(
+        "code-ties-up",
+        "rounds ties between float codes up",
+        "ENC-1 Q-5",
+        FLOATS,
+        encode_element=lambda p, v, form: np.where(
+            v > 0,
+            _UP.encode_element(v, form),
+            _DOWN.encode_element(v, form),
+        ),
+    ),
+    known(
+        "code-ties-to-odd",
+        "rounds ties between float codes to the odd code",
+        "ENC-1 Q-5",
+        FLOATS,
+        round_element=lambda p, steps, form: wrong.ties_to_odd(steps),
+    ),
+    known(
+        "code-truncation",
+        "truncates to float codes",
+        "ENC-1 Q-5",
+        FLOATS,
+        round_element=lambda p, steps, form: np.trunc(steps),
+    ),
+    known(
+        "code-ceil",
+        "rounds away from zero to float codes",
+        "ENC-1 Q-5",
+        FLOATS,
+        round_element=lambda p, steps, form: np.ceil(steps),
+    ),
+    known(
+        "code-subnormal-ties-away",
+        "rounds ties between subnormal codes away from zero",
+        "ENC-1 ENC-2",
+        FLOATS,
+        pitfall="ties",
+        round_element=lambda p, steps, form: np.where(
+            steps < 1 << form.mantissa_bits, wrong.ties_away(steps), np.rint(steps)
+        ),
+    ),
+    known(
+        "code-carry-lost",
+        "does not carry into the exponent where the fraction rounds up to 2",
+        "ENC-1",
+        FLOATS,
+        round_element=lambda p, steps, form: np.minimum(
+            np.rint(steps), (2 << form.mantissa_bits) - 1
+        ),
+    ),
+    known(
+        "code-tail-ties-away",
+        "rounds ties between float codes away in the last n % 8 elements",
+        "ENC-1",
+        FLOATS,
+        pitfall="tail",
+        where=wrong.tail(8),
+        round_element=lambda p, steps, form: wrong.ties_away(steps),
+    ),
+    known(
+        "code-tail-truncation",
+        "truncates to float codes in the last n % 16 elements",
+        "ENC-1",
+        FLOATS,
+        pitfall="tail",
+        where=wrong.tail(16),
+        round_element=lambda p, steps, form: np.trunc(steps),
+    ),
+    known(
+        "code-truncation-of-float16",
+        "truncates to float codes if x is float16",
+        "ENC-1",
+        CODES,
+        pitfall="truncation",
+        where=wrong.of_dtype(wrong.FLOAT16),
+        round_element=lambda p, steps, form: np.trunc(steps),
+    ),
+    known(
+        "code-ties-away-of-bfloat16",
+        "rounds ties between float codes away if x is bfloat16",
+        "ENC-1",
+        CODES,
+        where=wrong.of_dtype(wrong.BFLOAT16),
+        round_element=lambda p, steps, form: wrong.ties_away(steps),
+    ),
+    known(
+        "code-ties-away-of-negatives",
+        "rounds ties between float codes away where x is negative",
+        "ENC-1",
+        FLOATS,
+        where=wrong.negative,
+        round_element=lambda p, steps, form: wrong.ties_away(steps),
+    ),
+    *(
+        known(
+            f"e2m1-tie-{tie:g}-to-odd",
+            f"rounds ±{tie:g} to the odd float4 code",
+            "ENC-1 Q-5",
+            FLOATS,
+            pitfall="e2m1-ties",
+            encode_element=_tie_to_odd(tie),
+        )
+        for tie in E2M1_TIES
+    ),
+    known(
+        "code-through-float16",
+        "rounds to a float code by way of float16",
+        "ENC-1",
+        FLOATS,
+        pitfall="double-rounding",
+        encode_element=_through(np.float16),
+    ),
+    known(
+        "code-through-bfloat16",
+        "rounds to a float code by way of bfloat16",
+        "ENC-1",
+        FLOATS,
+        pitfall="double-rounding",
+        encode_element=_through(wrong.BFLOAT16),
+    ),
+    known(
+        "float4-through-float8",
+        "rounds to float4 by way of float8_e4m3fn",
+        "ENC-1",
+        FLOATS,
+        pitfall="double-rounding",
+        encode_element=lambda p, v, form: (
+            Pipeline.encode_element(
+                p, _FP8.decode(_FP8.encode(v, "float8_e4m3fn"), "float8_e4m3fn"), form
+            )
+            if form.bits == 4
+            else Pipeline.encode_element(p, v, form)
+        ),
+    ),
+    known(
+        "code-tiny-never-zero",
+        "rounds whatever is not zero to at least the least subnormal code",
+        "ENC-2",
+        FLOATS,
+        round_element=lambda p, steps, form: np.where(
+            (steps > 0) & (steps < 0.5), 1, np.rint(steps)
+        ),
+    ),
+    known(
+        "code-least-tie-up",
+        "rounds half the least subnormal up instead of to zero",
+        "ENC-2",
+        FLOATS,
+        round_element=lambda p, steps, form: np.where(steps == 0.5, 1, np.rint(steps)),
+    ),
+    known(
+        "code-subnormals-flushed",
+        "flushes subnormal codes to zero",
+        "ENC-2 Q-5",
+        FLOATS,
+        pitfall="subnormals",
+        magnitude_code=lambda p, code, form: np.where(code < 1 << form.mantissa_bits, 0, code),
+    ),
+    known(
+        "code-subnormals-shifted",
+        "encodes subnormals as if their exponent were -bias",
+        "ENC-2 FMT-2",
+        FLOATS,
+        pitfall="subnormals",
+        least_exponent=lambda p, form: -form.bias,
+    ),
+    known(
+        "float16-subnormals-flushed",
+        "reads float16 subnormals of x as zero",
+        "ENC-2 Q-1",
+        CODES,
+        pitfall="subnormals",
+        widen=_of_16_bit(wrong.FLOAT16),
+    ),
+    known(
+        "bfloat16-subnormals-flushed",
+        "reads bfloat16 subnormals of x as zero",
+        "Q-1",
+        CODES,
+        pitfall="subnormals",
+        widen=_of_16_bit(wrong.BFLOAT16),
+    ),
+    known(
+        "float32-subnormals-flushed",
+        "reads float32 subnormals of x as zero",
+        "Q-1",
+        CODES,
+        pitfall="subnormals",
+        widen=_of_16_bit(np.dtype(np.float32)),
+    ),
+    known(
+        "negative-zero-lost",
+        "encodes -0, and what rounds to it, as +0",
+        "ENC-3 Q-5",
+        FLOATS,
+        pitfall="negative-zero",
+        encode_element=lambda p, v, form: _replace_code(p, v, form, 1 << (form.bits - 1), 0),
+    ),
+    known(
+        "negative-zero-of-x-lost",
+        "encodes -0 as +0, but small negative values as -0",
+        "ENC-3 Q-5",
+        FLOATS,
+        pitfall="negative-zero",
+        sign_bit=lambda p, v: (np.signbit(v) & (v != 0)).astype(np.int32),
+    ),
+    known(
+        "negative-zero-as-nan",
+        "encodes a negative zero result as a NaN code",
+        "ENC-3 Q-5",
+        FLOATS,
+        pitfall="negative-zero",
+        encode_element=lambda p, v, form: _replace_code(p, v, form, 128, 255),
+    ),
+    known(
+        "negative-tiny-lost",
+        "encodes small negative values as +0, but -0 as -0",
+        "ENC-3 Q-5",
+        FLOATS,
+        pitfall="negative-zero",
+        encode_element=lambda p, v, form: np.where(
+            v < 0,
+            _replace_code(p, v, form, 1 << (form.bits - 1), 0),
+            Pipeline.encode_element(p, v, form),
+        ).astype(np.uint8),
+    ),
+)

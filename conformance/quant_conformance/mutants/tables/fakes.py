@@ -1,0 +1,162 @@
+"""Mutants of fake_quantize (SPEC.md, FQ-1 to FQ-4)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from quant_conformance.mutants import wrong
+from quant_conformance.mutants.model import known, patched
+from quant_conformance.mutants.pipeline import Pipeline
+from quant_conformance.mutants.tables.families import FAKE
+from quant_conformance.mutants.wrong import F32
+from quant_conformance.protocol import Array
+from quant_reference import QuantizationSpec
+
+
+def _in_dtype(dtype: np.dtype[Any]) -> Pipeline:
+    to = wrong.through(dtype)
+    return patched(
+        scale_used=lambda p, s: to(s),
+        multiply=lambda p, codes, s: to(codes * s),
+    )
+
+
+_IN_DTYPE = {
+    dtype.name: _in_dtype(dtype) for dtype in (np.dtype(F32), wrong.FLOAT16, wrong.BFLOAT16)
+}
+
+
+def _keep_sign(p: Any, values: Array, x: Array, spec: QuantizationSpec) -> Array:
+    zero = (values == 0) & (spec.qformulation == "zp")
+    return np.where(zero & spec.format.is_integer, np.copysign(values, p.widen(x)), values)
+
+
+FAKES = (
+    known(
+        "clamp-without-rounding",
+        "clamps to the range of values and does not round",
+        "FQ-1",
+        FAKE,
+        round_code=lambda p, v: v,
+        encode_element=lambda p, v, form: v,
+        decode_codes=lambda p, codes, form: codes,
+    ),
+    known(
+        "fused-half-step",
+        "computes floor((x + scale / 2) / scale) in fake_quantize",
+        "FQ-1 Q-2",
+        FAKE,
+        pitfall="fusion",
+        zero_point_codes=lambda p, x, spec, s, z: np.floor((p.widen(x) + s * F32(0.5)) / s) + z,
+    ),
+    known(
+        "fused-remainder",
+        "computes x - fmod(x, scale) in fake_quantize, which truncates",
+        "FQ-1 Q-2",
+        FAKE,
+        pitfall="fusion",
+        zero_point_codes=lambda p, x, spec, s, z: (
+            p.quotient(p.widen(x) - np.fmod(p.widen(x), s), s) + z
+        ),
+    ),
+    known(
+        "fake-quantize-in-dtype-of-x",
+        "computes scale and product in the dtype of x",
+        "FQ-1 FQ-3",
+        FAKE,
+        pitfall="double-rounding",
+        fake_quantize=lambda p, x, *rest: _IN_DTYPE[x.dtype.name].fake_quantize(x, *rest),
+    ),
+    known(
+        "fake-nan-as-zero",
+        "gives what the zero point stands for where x is NaN",
+        "FQ-2",
+        FAKE,
+        pitfall="nan",
+        faked_nan=lambda p, values, spec: F32(0),
+    ),
+    known(
+        "fake-nan-of-float4-as-zero",
+        "gives 0 where x is NaN in float4_e2m1fn, which has no NaN",
+        "FQ-2",
+        FAKE,
+        pitfall="nan",
+        faked_nan=lambda p, values, spec: np.where(
+            spec.dtype == "float4_e2m1fn", F32(0), F32(np.nan)
+        ),
+    ),
+    known(
+        "fake-nan-clamped",
+        "clamps NaN to quant_min as fmax and fmin do",
+        "FQ-2",
+        FAKE,
+        pitfall="nan",
+        clamp=lambda p, v, low, high: np.fmin(np.fmax(v, F32(low)), F32(high)),
+        clamp_float=lambda p, v, low, high: np.fmin(np.fmax(v, F32(low)), F32(high)),
+    ),
+    known(
+        "float32-result",
+        "returns float32 whatever the dtype of x",
+        "FQ-3",
+        FAKE,
+        cast_back=lambda p, values, dtype: values,
+    ),
+    known(
+        "cast-back-truncates",
+        "rounds toward zero on the way back to float16 or bfloat16",
+        "FQ-3",
+        FAKE,
+        pitfall="truncation",
+        cast_back=lambda p, values, dtype: wrong.toward_zero(values, dtype),
+    ),
+    known(
+        "cast-back-saturates",
+        "saturates at 65504 on the way back to float16",
+        "FQ-3",
+        FAKE,
+        pitfall="saturation",
+        cast_back=lambda p, values, dtype: (
+            np.clip(values, F32(-65504), F32(65504)).astype(dtype)
+            if dtype == np.float16
+            else values.astype(dtype)
+        ),
+    ),
+    known(
+        "cast-back-through-float16",
+        "rounds to float16 on the way back to bfloat16",
+        "FQ-3",
+        FAKE,
+        pitfall="double-rounding",
+        cast_back=lambda p, values, dtype: (
+            values.astype(dtype) if dtype == F32 else values.astype(np.float16).astype(dtype)
+        ),
+    ),
+    known(
+        "cast-back-flushes",
+        "flushes float16 subnormals on the way back",
+        "FQ-3",
+        FAKE,
+        pitfall="subnormals",
+        cast_back=lambda p, values, dtype: (
+            wrong.flushed(values.astype(dtype)) if dtype == np.float16 else values.astype(dtype)
+        ),
+    ),
+    known(
+        "integer-negative-zero",
+        "keeps the sign of x where an integer format gives zero",
+        "FQ-4",
+        FAKE,
+        pitfall="negative-zero",
+        faked=_keep_sign,
+    ),
+    known(
+        "fake-negative-zero-lost",
+        "gives +0 for every zero, also in float formats",
+        "FQ-4 ENC-3",
+        FAKE,
+        pitfall="negative-zero",
+        faked=lambda p, values, x, spec: values + F32(0),
+    ),
+)

@@ -1,0 +1,142 @@
+"""Mutants that apply qparams to the wrong elements, and default axes (SPEC.md, Q-8, GRAN-7)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from quant_conformance.mutants.model import Step, known
+from quant_conformance.mutants.pipeline import Pipeline
+from quant_conformance.mutants.tables.families import APPLIED
+from quant_conformance.protocol import Array
+from quant_reference import (
+    MODULE_KINDS,
+    Granularity,
+    PerBlock,
+)
+
+Shape = tuple[int, ...]
+
+
+def _interleaved(p: Pipeline, parameter: Array, shape: Shape) -> Array:
+    repeats = [n // c if n else 0 for n, c in zip(shape, parameter.shape, strict=True)]
+    return np.tile(parameter, repeats).astype(np.float32)
+
+
+def _transposed(p: Pipeline, parameter: Array, shape: Shape) -> Array:
+    """The right shape, filled in the wrong order."""
+    return Pipeline.spread(p, parameter.T.reshape(parameter.shape), shape)
+
+
+def _swapped_square(p: Pipeline, parameter: Array, shape: Shape) -> Array:
+    """Scales applied along the other one of two equally long axes."""
+    if len(shape) >= 2 and shape[0] == shape[1]:
+        parameter = np.swapaxes(parameter, 0, 1)
+    return Pipeline.spread(p, parameter, shape)
+
+
+def _last_as_before(p: Pipeline, parameter: Array, shape: Shape) -> Array:
+    changed = parameter.copy().reshape(-1)
+    changed[-1:] = changed[-2:-1] if changed.size > 1 else changed[-1:]
+    return Pipeline.spread(p, changed.reshape(parameter.shape), shape)
+
+
+def _shifted(p: Pipeline, parameter: Array, shape: Shape) -> Array:
+    """Blocks that start one element late along their axis."""
+    return np.roll(Pipeline.spread(p, parameter, shape), 1, axis=-1) if shape else parameter
+
+
+def _default(change: Callable[[str, bool, int], int]) -> Step:
+    """Another default axis: ``change(module kind, is per block, right axis)``."""
+
+    def default_axis(p: Pipeline, module_kind: str, granularity: Granularity) -> int:
+        right = Pipeline.default_axis(p, module_kind, granularity)
+        return change(module_kind, isinstance(granularity, PerBlock), right)
+
+    return default_axis
+
+
+def _any_kind(p: Pipeline, module_kind: str, granularity: Granularity) -> int:
+    kind = module_kind if module_kind in MODULE_KINDS else "Linear"
+    return Pipeline.default_axis(p, kind, granularity)
+
+
+LAYOUTS = (
+    known(
+        "scales-interleaved",
+        "applies the qparams of blocks to every n-th element",
+        "Q-8 GRAN-3",
+        APPLIED,
+        pitfall="blocks",
+        spread=_interleaved,
+    ),
+    known(
+        "scales-transposed",
+        "reads qparams in Fortran order",
+        "Q-8 GRAN-5",
+        APPLIED,
+        pitfall="blocks",
+        spread=_transposed,
+    ),
+    known(
+        "scales-along-other-axis",
+        "applies qparams along the other axis of a square tensor",
+        "Q-8 GRAN-2",
+        APPLIED,
+        pitfall="blocks",
+        spread=_swapped_square,
+    ),
+    known(
+        "scales-of-first-block",
+        "applies the qparams of the first block to all",
+        "Q-8 GRAN-2",
+        APPLIED,
+        spread=lambda p, parameter, shape: np.full(
+            shape, parameter.reshape(-1)[0] if parameter.size else 1, np.float32
+        ),
+    ),
+    known(
+        "last-scale-missing",
+        "applies the qparams of the last block but one to the last",
+        "Q-8",
+        APPLIED,
+        spread=_last_as_before,
+    ),
+    known(
+        "blocks-shifted",
+        "starts blocks one element late",
+        "Q-8",
+        APPLIED,
+        spread=_shifted,
+    ),
+    *(
+        known(
+            f"default-axis-{kind}-{form}",
+            f"swaps the default axis of {kind}, {form.replace('-', ' ')}",
+            "GRAN-7",
+            ("default_axis",),
+            default_axis=_default(
+                lambda of, blocked, right, kind=kind, block=form == "per-block": (  # type: ignore[misc]
+                    1 - right if (of, blocked) == (kind, block) else right
+                )
+            ),
+        )
+        for kind in MODULE_KINDS
+        for form in ("per-channel", "per-block")
+    ),
+    known(
+        "default-axis-zero",
+        "takes 0 for every default axis",
+        "GRAN-7",
+        ("default_axis",),
+        default_axis=_default(lambda of, blocked, right: 0),
+    ),
+    known(
+        "default-axis-of-any-module",
+        "treats unknown modules as Linear",
+        "GRAN-7",
+        ("default_axis",),
+        default_axis=_any_kind,
+    ),
+)

@@ -1,0 +1,166 @@
+"""Mutants that place the offset wrongly: zero point and minval (SPEC.md, Q-3, Q-4)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from quant_conformance.mutants import wrong
+from quant_conformance.mutants.model import known
+from quant_conformance.mutants.tables.families import CODES, CODES_AND_GRADIENT
+from quant_conformance.mutants.wrong import F32
+from quant_conformance.protocol import Array
+from quant_reference import QuantizationSpec
+
+
+def _clamp_then_offset(p: Any, x: Array, spec: QuantizationSpec, scale: Array, zero: Array) -> Any:
+    low, high = spec.quant_min, spec.quant_max
+    return np.clip(p.round_code(p.quotient(x, scale)), F32(low), F32(high)) + zero
+
+
+def _int32_sum(p: Any, x: Array, spec: QuantizationSpec, scale: Array, zero: Array) -> Array:
+    rounded = p.round_code(p.quotient(x, scale))
+    saturated = np.clip(np.nan_to_num(rounded), -(2.0**31), 2.0**31 - 1).astype(np.int64)
+    total = (saturated + zero.astype(np.int64)).astype(np.int32)
+    return np.where(np.isnan(rounded), rounded, total.astype(F32))
+
+
+OFFSETS = (
+    known(
+        "zero-point-before-rounding",
+        "adds the zero point before rounding",
+        "Q-3",
+        CODES_AND_GRADIENT,
+        pitfall="zero-point",
+        zero_point_codes=lambda p, x, spec, s, z: p.round_code(p.quotient(x, s) + z),
+    ),
+    known(
+        "zero-point-fused",
+        "computes rint(fma(x, 1/scale, zero_point))",
+        "Q-1 Q-3",
+        CODES,
+        pitfall="zero-point",
+        zero_point_codes=lambda p, x, spec, s, z: p.round_code(
+            wrong.fma(p.widen(x), F32(1) / s, z)
+        ),
+    ),
+    known(
+        "zero-point-after-clamp",
+        "clamps before it adds the zero point, then clamps again",
+        "Q-3",
+        CODES_AND_GRADIENT,
+        pitfall="zero-point",
+        zero_point_codes=_clamp_then_offset,
+    ),
+    known(
+        "zero-point-ignored",
+        "does not add the zero point",
+        "Q-3",
+        CODES_AND_GRADIENT,
+        pitfall="zero-point",
+        zero_point_codes=lambda p, x, spec, s, z: p.round_code(p.quotient(x, s)),
+    ),
+    known(
+        "zero-point-subtracted",
+        "subtracts the zero point instead of adding it",
+        "Q-3",
+        CODES_AND_GRADIENT,
+        pitfall="zero-point",
+        zero_point_codes=lambda p, x, spec, s, z: p.round_code(p.quotient(x, s)) - z,
+    ),
+    known(
+        "zero-point-added-off-by-one",
+        "adds one less than the zero point of unsigned formats: 127 for 128",
+        "Q-3",
+        CODES_AND_GRADIENT,
+        pitfall="zero-point",
+        zero_point_codes=lambda p, x, spec, s, z: (
+            p.round_code(p.quotient(x, s)) + (z - 1 if spec.format.kind == "uint" else z)
+        ),
+    ),
+    known(
+        "zero-point-read-as-int8",
+        "reads zero points above 127 as negative",
+        "Q-3 Q-8",
+        CODES_AND_GRADIENT,
+        pitfall="zero-point",
+        zero_point_codes=lambda p, x, spec, s, z: (
+            p.round_code(p.quotient(x, s)) + np.where(z > 127, z - 256, z)
+        ),
+    ),
+    known(
+        "zero-point-read-as-uint8",
+        "reads negative zero points as 256 more",
+        "Q-3 Q-8",
+        CODES_AND_GRADIENT,
+        pitfall="zero-point",
+        zero_point_codes=lambda p, x, spec, s, z: (
+            p.round_code(p.quotient(x, s)) + np.where(z < 0, z + 256, z)
+        ),
+    ),
+    known(
+        "zero-point-sum-wraps",
+        "converts to int32 with saturation, then adds the zero point, which wraps",
+        "Q-3 Q-7",
+        CODES,
+        pitfall="cast-before-clamp",
+        zero_point_codes=_int32_sum,
+    ),
+    known(
+        "minval-in-dtype-of-x",
+        "subtracts minval in the dtype of x",
+        "Q-4",
+        CODES,
+        pitfall="double-rounding",
+        above_minval=lambda p, x, m: p.narrow(p.widen(x) - m, x.dtype),
+    ),
+    known(
+        "minval-after-division",
+        "computes x/scale - minval/scale",
+        "Q-4",
+        CODES_AND_GRADIENT,
+        minval_codes=lambda p, x, spec, s, m: (
+            p.round_code(p.quotient(x, s) - m / s) + F32(spec.quant_min)
+        ),
+    ),
+    known(
+        "minval-as-zero-point",
+        "computes a zero point from minval: rint(x/scale) - rint(minval/scale)",
+        "Q-4",
+        CODES,
+        minval_codes=lambda p, x, spec, s, m: (
+            p.round_code(p.quotient(x, s)) - p.round_code(m / s) + F32(spec.quant_min)
+        ),
+    ),
+    known(
+        "minval-ignored",
+        "does not subtract minval",
+        "Q-4",
+        CODES_AND_GRADIENT,
+        above_minval=lambda p, x, m: p.widen(x),
+    ),
+    known(
+        "minval-without-quant-min",
+        "does not add quant_min under minval",
+        "Q-4",
+        CODES_AND_GRADIENT,
+        minval_codes=lambda p, x, spec, s, m: p.round_code(p.divide(p.above_minval(x, m), s)),
+    ),
+    known(
+        "minval-in-float64",
+        "subtracts and divides in float64",
+        "Q-4",
+        CODES,
+        above_minval=lambda p, x, m: wrong.float64(p.widen(x)) - wrong.float64(m),
+    ),
+    known(
+        "minval-quant-min-before-rounding",
+        "adds quant_min before rounding",
+        "Q-4",
+        CODES,
+        minval_codes=lambda p, x, spec, s, m: p.round_code(
+            p.divide(p.above_minval(x, m), s) + F32(spec.quant_min)
+        ),
+    ),
+)

@@ -1,0 +1,137 @@
+"""Mutants of what becomes of the incoming gradient (SPEC.md, GRAD-1, GRAD-2, GRAD-4)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from quant_conformance.mutants import wrong
+from quant_conformance.mutants.model import known
+from quant_conformance.mutants.pipeline import Pipeline
+from quant_conformance.mutants.tables.families import GRADIENT
+from quant_conformance.mutants.wrong import F32
+from quant_conformance.protocol import Array
+from quant_reference import QuantizationSpec
+
+
+def _scaled(p: Any, x: Array, grad: Array, spec: QuantizationSpec, qparams: Any) -> Array:
+    right = Pipeline.gradient(p, x, grad, spec, qparams)
+    scale = p.spread(np.asarray(qparams.scale), x.shape)
+    return np.asarray((p.widen(right) / scale).astype(x.dtype))
+
+
+PASSING = (
+    known(
+        "gradient-by-mask",
+        "multiplies by a mask, so that infinities outside become NaN",
+        "GRAD-2",
+        GRADIENT,
+        masked=lambda p, grad, inside: grad * inside.astype(grad.dtype),
+    ),
+    known(
+        "gradient-leaks",
+        "passes a hundredth of the gradient outside the range",
+        "GRAD-2",
+        GRADIENT,
+        masked=lambda p, grad, inside: np.where(
+            inside, grad, (p.widen(grad) * F32(0.01)).astype(grad.dtype)
+        ),
+    ),
+    known(
+        "gradient-by-scale",
+        "divides the gradient by the scale",
+        "GRAD-1",
+        GRADIENT,
+        gradient=_scaled,
+    ),
+    known(
+        "gradient-of-one",
+        "passes 1 inside the range",
+        "GRAD-1",
+        GRADIENT,
+        masked=lambda p, grad, inside: inside.astype(grad.dtype),
+    ),
+    known(
+        "gradient-through-float16",
+        "rounds the gradient to float16",
+        "GRAD-1",
+        GRADIENT,
+        pitfall="double-rounding",
+        masked=lambda p, grad, inside: Pipeline.masked(
+            p, wrong.through(np.float16)(grad).astype(grad.dtype), inside
+        ),
+    ),
+    known(
+        "gradient-through-bfloat16",
+        "rounds the gradient to bfloat16",
+        "GRAD-1",
+        GRADIENT,
+        pitfall="double-rounding",
+        masked=lambda p, grad, inside: Pipeline.masked(
+            p, wrong.through(wrong.BFLOAT16)(grad).astype(grad.dtype), inside
+        ),
+    ),
+    known(
+        "gradient-in-float32",
+        "returns the gradient in float32",
+        "GRAD-1",
+        GRADIENT,
+        masked=lambda p, grad, inside: p.widen(Pipeline.masked(p, grad, inside)),
+    ),
+    known(
+        "gradient-subnormals-flushed",
+        "flushes subnormal gradients",
+        "GRAD-1",
+        GRADIENT,
+        pitfall="subnormals",
+        masked=lambda p, grad, inside: Pipeline.masked(p, wrong.flushed(grad), inside),
+    ),
+    known(
+        "gradient-negative-zero-lost",
+        "makes +0 of an incoming -0",
+        "GRAD-1",
+        GRADIENT,
+        pitfall="negative-zero",
+        masked=lambda p, grad, inside: Pipeline.masked(p, grad + np.zeros((), grad.dtype), inside),
+    ),
+    known(
+        "gradient-nan-dropped",
+        "makes 0 of an incoming NaN",
+        "GRAD-4",
+        GRADIENT,
+        pitfall="nan",
+        masked=lambda p, grad, inside: Pipeline.masked(
+            p, np.where(np.isnan(grad), np.zeros((), grad.dtype), grad), inside
+        ),
+    ),
+    known(
+        "gradient-infinity-clamped",
+        "clamps incoming infinities to 65504",
+        "GRAD-1",
+        GRADIENT,
+        masked=lambda p, grad, inside: Pipeline.masked(
+            p,
+            np.where(np.isinf(grad), np.copysign(np.asarray(65504).astype(grad.dtype), grad), grad),
+            inside,
+        ),
+    ),
+    known(
+        "gradient-nan-of-nan",
+        "gives NaN where x is NaN",
+        "GRAD-4",
+        GRADIENT,
+        pitfall="nan",
+        gradient=lambda p, x, grad, spec, qparams: np.where(
+            np.isnan(x), x, Pipeline.gradient(p, x, grad, spec, qparams)
+        ),
+    ),
+    known(
+        "gradient-of-other-shape-accepted",
+        "broadcasts a gradient of another shape, and casts one of another dtype",
+        "GRAD-1",
+        GRADIENT,
+        check_grad=lambda p, x, grad: None,
+        masked=lambda p, grad, inside: Pipeline.masked(p, np.resize(grad, inside.shape), inside),
+    ),
+)
