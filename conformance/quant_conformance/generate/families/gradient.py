@@ -11,7 +11,7 @@ from quant_conformance.generate.builder import Builder
 from quant_conformance.generate.data import at_codes
 from quant_conformance.generate.families.elementwise import ask, params_of, zero_points
 from quant_conformance.generate.families.quantize_float import float_kinds
-from quant_conformance.generate.families.quantize_rounding import QUICK_TAILS, integer_kinds
+from quant_conformance.generate.families.quantize_rounding import integer_kinds
 from quant_conformance.generate.floats import DTYPES, around, cast, f32
 from quant_conformance.generate.layouts import make_spec
 from quant_conformance.generate.policies import unclamped
@@ -32,7 +32,6 @@ def build(builder: Builder) -> None:
         _zero_sign(builder, kind, index)
     for kind in ("int8-sym-zp", "uint8-asym-zp", "int4-asym-minval", "float8_e4m3fn-scale32"):
         _shapes(builder, kind)
-        _tails(builder, kind)
 
 
 def _params(spec: QuantizationSpec, index: int, scale: float = 0.25, rank: int = 1) -> QParams:
@@ -223,25 +222,5 @@ def _shapes(builder: Builder, kind: str) -> None:
             x,
             "EmptyAndScalar",
             f"a tensor of shape {shape}",
-            grad=grad,
-        )
-
-
-def _tails(builder: Builder, kind: str) -> None:
-    spec = make_spec(kind)
-    params = params_of(spec, 0.25)
-    values = np.concatenate([at_ends(spec, params), at_middle(spec, params)])
-    for length in sorted(QUICK_TAILS)[::2]:
-        x = cast(values[(np.arange(length) * 3 + length) % values.size], "float32")
-        grad = np.arange(1, length + 1, dtype=np.float32)
-        ask(
-            builder,
-            f"tail/{kind}-length{length}",
-            "gradient",
-            spec,
-            params,
-            x,
-            "TailElements ClippedGradient",
-            f"{length} numbers, inside and outside in turn",
             grad=grad,
         )

@@ -23,6 +23,8 @@ Array = NDArray[Any]
 
 Dtypes = tuple[str, ...]
 
+MAIN = ("int8", "uint8", "int4", "float8_e4m3fn", "float8_e5m2")
+
 _EPS = 2.0**-23
 _INF, _NAN = float("inf"), float("nan")
 
@@ -38,10 +40,9 @@ def build(builder: Builder) -> None:
         brief = members.get("qformulation") == "minval"
         dtypes = (DTYPES[index % 3],) if brief else DTYPES
         _data(builder, kind, dtypes)
-        _least_scale(builder, kind, dtypes)
+        _least_scale(builder, kind, dtypes if members["dtype"] in MAIN else dtypes[:1])
         _not_finite(builder, kind, dtypes)
-        _fixed(builder, kind, index, 1 if brief else 3)
-        if not brief:
+        if not brief and members["dtype"] in MAIN:
             _small(builder, kind)
 
 
@@ -267,21 +268,4 @@ def _small(builder: Builder, kind: str) -> None:
             f"{clauses(spec)} {clause}",
             flags,
             f"a tensor: {name}",
-        )
-
-
-def _fixed(builder: Builder, kind: str, start: int, count: int) -> None:
-    x = reals(f"qparams/fixed/{kind}", (6,), exponents=(-1, 1))
-    bounds = ((-2.7, None), (None, 6.0), (-1.1, 2.3), (0.0, 6.1))
-    for index in range(start, start + count):
-        pair, dtype = bounds[index % 4], DTYPES[index % 3]
-        spec = make_spec(kind, float_range=pair)
-        add(
-            builder,
-            f"fixed/{kind}-{index % 4}-{dtype}",
-            cast(x, dtype),
-            spec,
-            clauses(spec) + " RANGE-2",
-            "FixedRange QParamsDtype",
-            f"float_range {pair}; with both bounds everything is float32",
         )

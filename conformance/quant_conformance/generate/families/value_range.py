@@ -256,9 +256,9 @@ def _refused(builder: Builder) -> None:
         "block-axis-missing": PerBlock(None, 2),
     }
     for name, granularity in misfits.items():
-        for operation in ("value_range", "qparams"):
+        for family, operation in (("range", "value_range"), ("qparams", "qparams")):
             builder.add_result(
-                f"range/misfit/{name}-{operation}",
+                f"{family}/misfit/{name}",
                 operation,
                 "refused",
                 clauses=("GRAN-6",),
