@@ -6,6 +6,8 @@ BACKENDS: dict[str, str] = {
     "numpy-reference": "quant_conformance.backends.numpy_reference:NumpyReference",
     "ml-dtypes": "quant_conformance.backends.ml_dtypes:MlDtypes",
     "torch": "quant_conformance.backends.torch:Torch",
+    "quant-torch": "quant_conformance.backends.quant_torch:QuantTorch",
+    "quant-torch-eager": "quant_conformance.backends.quant_torch:QuantTorchEager",
     "torchao": "quant_conformance.backends.torchao:Torchao",
     "onnxruntime": "quant_conformance.backends.onnxruntime:OnnxRuntime",
     "onnx-reference": "quant_conformance.backends.onnx_reference:OnnxReference",

@@ -160,10 +160,15 @@ def _observe_unread_weights(model: nn.Module) -> None:
 
 
 def _copied(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Inputs that a model may write to."""
-    copied: tuple[Any, ...] = pytree.tree_map_only(
-        torch.Tensor, lambda tensor: tensor.detach().clone(), inputs
-    )
+    """Inputs that a model may write to; a tensor given twice stays one tensor."""
+    copies: dict[int, torch.Tensor] = {}
+
+    def copy(tensor: torch.Tensor) -> torch.Tensor:
+        if id(tensor) not in copies:
+            copies[id(tensor)] = tensor.detach().clone()
+        return copies[id(tensor)]
+
+    copied: tuple[Any, ...] = pytree.tree_map_only(torch.Tensor, copy, inputs)
     return copied
 
 

@@ -124,6 +124,10 @@ class QParamsCalculatorBase(KeyedClasses, nn.Module, ABC):
     def forward(self, tensor: torch.Tensor) -> QParams:
         """Observe a tensor and give (scale, zero_point, minval)."""
 
+    def admit(self, tensor: torch.Tensor) -> torch.Tensor:
+        """What a fake-quantize module hands to the calculator in place of a tensor."""
+        return tensor
+
     def get_qparams(self) -> QParams:
         """The qparams as they stand; nothing is observed.
 

@@ -187,7 +187,8 @@ class FakeQuantizeImplBase(KeyedClasses, nn.Module, ABC):
     def _observe(self, tensor: torch.Tensor) -> QParams:
         # Qparams get no gradient, and must stay usable after a calibration in inference mode.
         with torch.inference_mode(False), torch.no_grad():
-            return QParams(*self.qparams_calculator(tensor.detach()))
+            calculator = self.qparams_calculator
+            return QParams(*calculator(calculator.admit(tensor.detach())))
 
     def fake_quantize(
         self,

@@ -13,6 +13,7 @@ from quant_torch.quantization.spec._calculator_base import (
     StatelessQParamsCalculatorBase,
 )
 from quant_torch.quantization.spec._qparams import QParams
+from quant_torch.quantization.spec.granularity import PerTensorGranularity
 
 __all__ = [
     "DefaultQParamsCalculator",
@@ -49,26 +50,42 @@ class RunningRangeMixin:
         """Update the running range with a new one, then give its qparams (OBS-2, OBS-3, OBS-5).
 
         Raises:
-            InputError: The new range has another number of blocks than those before (OBS-6).
+            InputError: The new range has another shape or dtype than those before (OBS-6).
         """
         running_min, running_max = self.running_min, self.running_max
         if running_min is not None and running_max is not None:
-            if min_val.numel() != running_min.numel():
+            if (min_val.shape, min_val.dtype) != (running_min.shape, running_min.dtype):
                 raise InputError(
                     "range of this batch",
-                    given=f"{tuple(min_val.shape)} blocks",
-                    allowed=f"{tuple(running_min.shape)}, as in the batches before",
+                    given=f"{min_val.dtype}{tuple(min_val.shape)}",
+                    allowed=f"{running_min.dtype}{tuple(running_min.shape)}, as in the batches "
+                    "before",
                     clause="OBS-6",
                 )
             if None in self.float_range:
-                shape = running_min.shape
-                min_val, max_val = self.update_running_range(
-                    min_val.reshape(shape), max_val.reshape(shape)
-                )
+                min_val, max_val = self.update_running_range(min_val, max_val)
             else:  # both bounds are given, so nothing ever changes (RANGE-2)
                 min_val, max_val = running_min, running_max
         self._keep(running_min=min_val, running_max=max_val)
         return super().compute_qparams(tensor, min_val, max_val)
+
+    def admit(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Bring a tensor to the dtype and, per tensor, the rank of those before.
+
+        A module of a model may be called with inputs of several ranks, and in other dtypes under
+        autocast; the state then goes on in the wider dtype.
+        """
+        running = self.running_min
+        if running is None or None not in self.float_range:
+            return tensor
+        if tensor.dtype != running.dtype:
+            wide = torch.promote_types(tensor.dtype, running.dtype)
+            tensor = tensor.to(wide)
+            self._keep(running_min=running.to(wide), running_max=self.running_max.to(wide))
+        per_tensor = isinstance(self.granularity, PerTensorGranularity)
+        if per_tensor and tensor.dim() != running.dim() > 0:
+            tensor = tensor.reshape(*(1,) * (running.dim() - 1), -1)
+        return tensor
 
     def update_running_range(
         self, min_val: torch.Tensor, max_val: torch.Tensor
