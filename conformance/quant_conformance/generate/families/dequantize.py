@@ -108,6 +108,7 @@ def _zero_points(builder: Builder, kind: str) -> None:
             every,
             "WiderIntermediate ZeroPointWidth",
             "differs if computed as q*scale - zero_point*scale",
+            target="weight",
         )
 
 
@@ -161,6 +162,7 @@ def _minval(builder: Builder, kind: str) -> None:
             codes,
             "MinvalFormula WiderIntermediate",
             "a product and a sum, each rounded; no fused multiply-add",
+            target="weight",
         )
     ask(
         builder,
