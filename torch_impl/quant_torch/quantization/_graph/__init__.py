@@ -1,0 +1,1 @@
+"""Graph mode: quantizers placed on the graph that ``torch.export`` captures."""

@@ -1,0 +1,150 @@
+"""From a module to a graph: ``torch.export``, and a graph module that behaves like a module.
+
+What ``torch.export`` gives refuses ``train()`` and ``eval()`` and other batch sizes. The graph
+module made here has the parameters of the model itself, under their own names, and no such limits.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.utils import _pytree as pytree
+
+import quant_torch
+from quant_torch.quantization._graph.boundaries import record_boundaries, take_out_marks
+from quant_torch.quantization._graph.constants import check_constant_inputs
+from quant_torch.quantization._graph.functionalize import functionalize
+from quant_torch.quantization._graph.train_mode import switchable_dropout
+
+
+class GraphCaptureError(RuntimeError):
+    """A model that ``torch.export`` cannot capture."""
+
+
+def capture(
+    model: nn.Module,
+    example_inputs: tuple[Any, ...],
+    dynamic_shapes: Any = None,
+    no_grad: bool = True,
+    whole_modules: Collection[str] = (),
+) -> fx.GraphModule:
+    """Capture a model as a graph of ATen operations, in evaluation mode.
+
+    Args:
+        model: The model; its parameters are shared, its training flags are as before.
+        example_inputs: Positional arguments of one forward pass. A mapping in the last place is
+            an ordinary argument.
+        dynamic_shapes: Passed to ``torch.export``.
+        no_grad: Whether to export under ``torch.no_grad``.
+        whole_modules: Names of the modules whose inputs and outputs are to be recorded; see
+            :mod:`boundaries`.
+
+    Returns:
+        A graph without in-place operations on intermediate values, whose dropouts follow
+        ``train()`` and ``eval()``.
+
+    Raises:
+        GraphCaptureError: The model cannot be exported; names the operation where that is known.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(_evaluating(model))
+        stack.enter_context(record_boundaries(model, whole_modules))
+        if no_grad:
+            stack.enter_context(torch.no_grad())
+        try:
+            program = torch.export.export(
+                model, _without_aliases(example_inputs), dynamic_shapes=dynamic_shapes, strict=False
+            )
+        except Exception as error:
+            raise GraphCaptureError(_explain(error)) from error
+    exported = program.module(check_guards=False)
+    graph = exported.graph
+    take_out_marks(graph)
+    functionalize(graph)
+    graph.eliminate_dead_code()
+    module = _plain_module(exported)
+    check_constant_inputs(module)
+    switchable_dropout(module)
+    module.recompile()
+    return module
+
+
+def _plain_module(exported: fx.GraphModule) -> fx.GraphModule:
+    """A graph module of the same graph and tensors, without the hooks of an exported one."""
+    module = fx.GraphModule(exported, exported.graph, type(exported).__name__)
+    held = {*dict(module.named_parameters()), *dict(module.named_buffers())}
+    tensors = [
+        *exported.named_parameters(remove_duplicate=False),
+        *exported.named_buffers(remove_duplicate=False),
+    ]
+    for name, tensor in tensors:
+        if name not in held:
+            _hold(module, name, tensor, name not in exported.state_dict())
+    return module.eval()
+
+
+def _hold(module: nn.Module, name: str, tensor: torch.Tensor, transient: bool) -> None:
+    *path, last = name.split(".")
+    owner = module
+    for step in path:
+        if not hasattr(owner, step):
+            owner.add_module(step, nn.Module())
+        owner = getattr(owner, step)
+    if isinstance(tensor, nn.Parameter):
+        owner.register_parameter(last, tensor)
+    else:
+        owner.register_buffer(last, tensor, persistent=not transient)
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside, the former mode of every module afterwards."""
+    training = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, was_training in training:
+            module.training = was_training
+
+
+def _without_aliases(example_inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    # Export takes two arguments that are one tensor for one input, and drops the other.
+    seen: set[int] = set()
+
+    def distinct(value: Any) -> Any:
+        if not isinstance(value, torch.Tensor):
+            return value
+        if id(value) in seen:
+            return value.detach().clone().requires_grad_(value.requires_grad)
+        seen.add(id(value))
+        return value
+
+    return pytree.tree_map(distinct, example_inputs)
+
+
+def _explain(error: Exception) -> str:
+    """What failed, at which line of the user's model, and what to do."""
+    lines = (line.strip() for line in str(error).splitlines())
+    reason = next((line for line in lines if line), "no reason given")
+    return (
+        f"torch.export cannot capture this model: {type(error).__name__}: {reason}"
+        f"{_users_line(error)}\n"
+        "Graph mode needs a model that torch.export accepts. Eager mode does not capture a graph "
+        "and takes control flow that depends on data: QuantizerConfig(execution_mode='eager')."
+    )
+
+
+def _users_line(error: BaseException) -> str:
+    """The innermost line outside of torch and of this package that led to an error."""
+    inside = tuple(os.path.dirname(package.__file__) for package in (torch, quant_torch))
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if not frame.filename.startswith(inside):
+            return f"\n  {frame.filename}:{frame.lineno}, in {frame.name}: {frame.line}"
+    return ""

@@ -1,0 +1,114 @@
+"""Operations whose outputs lie in a known range, and what that does to a spec (PLACE-8)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import fx
+
+from quant_torch.quantization._graph.ops import op_type
+from quant_torch.quantization._graph.patterns import POOLS, SHAPE_ONLY
+from quant_torch.quantization._graph.train_mode import DROPOUTS
+from quant_torch.quantization.spec.qparams_calculator import StatelessQParamsCalculatorBase
+from quant_torch.quantization.spec.qscheme import QuantizationScheme
+from quant_torch.quantization.spec.spec import QuantizationSpec
+
+
+@dataclass(frozen=True)
+class KnownRange:
+    """A range that holds whatever the data.
+
+    Attributes:
+        low: Lower bound, at most 0, or None.
+        high: Upper bound, at least 0, or None.
+    """
+
+    low: float | None
+    high: float | None
+
+    @property
+    def scheme(self) -> QuantizationScheme:
+        """Symmetric where the bounds are."""
+        mirrored = self.low is not None and self.high is not None and self.low == -self.high
+        return QuantizationScheme.SYMMETRIC if mirrored else QuantizationScheme.ASYMMETRIC
+
+
+_OUTPUTS = {
+    "relu": KnownRange(0.0, None),
+    "relu6": KnownRange(0.0, 6.0),
+    "sigmoid": KnownRange(0.0, 1.0),
+    "hardsigmoid": KnownRange(0.0, 1.0),
+    "tanh": KnownRange(-1.0, 1.0),
+}
+# What these give lies within the range of what they get, zero included.
+_INSIDE = SHAPE_ONLY | POOLS | {"mean", "flatten", "cat"}
+
+
+def known_range(node: fx.Node, known: dict[fx.Node, KnownRange | None]) -> KnownRange | None:
+    """The known range of a node's value, or None.
+
+    Args:
+        node: A node of the graph; the nodes before it must have been asked before.
+        known: What was found so far; extended.
+    """
+    if node not in known:
+        known[node] = _range_of(node, known)
+    return known[node]
+
+
+def _range_of(node: fx.Node, known: dict[fx.Node, KnownRange | None]) -> KnownRange | None:
+    kind = op_type(node)
+    if kind in _OUTPUTS:
+        return _OUTPUTS[kind]
+    if kind == "hardtanh":
+        return _hardtanh(node)
+    if kind in DROPOUTS:
+        # In training a dropout scales up what it keeps: only a bound of 0 stays.
+        inner = hull(known.get(source) for source in node.all_input_nodes)
+        return None if inner is None else _bounds_of_zero(inner)
+    if kind in _INSIDE:
+        return hull(known.get(source) for source in node.all_input_nodes)
+    return None
+
+
+def _hardtanh(node: fx.Node) -> KnownRange | None:
+    arguments = dict(zip(("min_val", "max_val"), node.args[1:], strict=False)) | dict(node.kwargs)
+    low, high = arguments.get("min_val", -1.0), arguments.get("max_val", 1.0)
+    if not isinstance(low, int | float) or not isinstance(high, int | float):
+        return None
+    widened = KnownRange(min(float(low), 0.0), max(float(high), 0.0))
+    return None if widened.low == widened.high else widened
+
+
+def _bounds_of_zero(inner: KnownRange) -> KnownRange | None:
+    low = 0.0 if inner.low == 0.0 else None
+    high = 0.0 if inner.high == 0.0 else None
+    return None if low is None and high is None else KnownRange(low, high)
+
+
+def hull(ranges: Iterable[KnownRange | None]) -> KnownRange | None:
+    """The least range that holds several; None where one of them, or every bound, is unknown."""
+    found = list(ranges)
+    if not found or any(r is None for r in found):
+        return None
+    lows = [r.low for r in found if r is not None]
+    highs = [r.high for r in found if r is not None]
+    low = None if None in lows else min(low for low in lows if low is not None)
+    high = None if None in highs else max(high for high in highs if high is not None)
+    return None if low is None and high is None else KnownRange(low, high)
+
+
+def pinned(spec: QuantizationSpec, known: KnownRange | None) -> QuantizationSpec:
+    """A spec for values of a known range: its scheme, and its bounds unless the user gave some.
+
+    Float formats stay as they are; a dynamic spec takes the scheme only.
+    """
+    if known is None or not spec.format.is_integer:
+        return spec
+    changes: dict[str, Any] = {"qscheme": known.scheme}
+    dynamic = issubclass(spec.qparam_calculator_cls, StatelessQParamsCalculatorBase)
+    if not dynamic and spec.float_range == (None, None):
+        changes["float_range"] = (known.low, known.high)
+    return spec.model_copy(update=changes)

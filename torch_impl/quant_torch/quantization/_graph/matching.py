@@ -1,0 +1,85 @@
+"""Finds the patterns in a graph: which operations form one region."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from torch import fx
+
+from quant_torch.quantization._graph import folding
+from quant_torch.quantization._graph.functionalize import MUTATED
+from quant_torch.quantization._graph.ops import is_float, op_type
+from quant_torch.quantization._graph.patterns import BATCH_NORM, Pattern, patterns
+
+
+@dataclass(frozen=True)
+class Region:
+    """Operations that run as one, with quantizers at the ends (PLACE-1).
+
+    Attributes:
+        pattern: What was matched.
+        nodes: The operations in order; the first one's config counts.
+    """
+
+    pattern: Pattern
+    nodes: tuple[fx.Node, ...]
+
+    @property
+    def anchor(self) -> fx.Node:
+        """The operation whose name, type and module decide about the config."""
+        return self.nodes[0]
+
+    @property
+    def output(self) -> fx.Node:
+        """The operation whose result leaves the region."""
+        return self.nodes[-1]
+
+
+def find_regions(graph: fx.Graph, kept_apart: frozenset[fx.Node] = frozenset()) -> list[Region]:
+    """Match every pattern; an operation belongs to one region, longer patterns go first.
+
+    Args:
+        graph: The captured graph.
+        kept_apart: Operations whose own result a config wants quantized, so that no batch norm
+            can be folded into them.
+
+    Returns:
+        Regions in the order of their first operations.
+    """
+    by_first: dict[str, list[Pattern]] = defaultdict(list)
+    for pattern in patterns():
+        for name in pattern.chain[0]:
+            by_first[name].append(pattern)
+    found: list[tuple[int, int, Region]] = []
+    for place, node in enumerate(graph.nodes):
+        if node.op != "call_function" or not is_float(node):
+            continue
+        for pattern in by_first.get(op_type(node), ()):
+            nodes = _chain_from(node, pattern, kept_apart)
+            if nodes is not None:
+                found.append((-len(nodes), place, Region(pattern, nodes)))
+    taken: set[fx.Node] = set()
+    regions: list[tuple[int, Region]] = []
+    for _, place, region in sorted(found, key=lambda f: f[:2]):
+        if taken.isdisjoint(region.nodes):
+            taken.update(region.nodes)
+            regions.append((place, region))
+    return [region for _, region in sorted(regions, key=lambda r: r[0])]
+
+
+def _chain_from(
+    first: fx.Node, pattern: Pattern, kept_apart: frozenset[fx.Node]
+) -> tuple[fx.Node, ...] | None:
+    nodes = [first]
+    for wanted in pattern.chain[1:]:
+        last = nodes[-1]
+        if len(last.users) != 1 or last.meta.get(MUTATED):
+            return None
+        follower = next(iter(last.users))
+        if op_type(follower) not in wanted or not is_float(follower):
+            return None
+        if wanted == BATCH_NORM and (last in kept_apart or not folding.can_fold(last, follower)):
+            return None
+        nodes.append(follower)
+    return tuple(nodes)
