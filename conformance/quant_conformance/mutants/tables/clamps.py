@@ -9,7 +9,7 @@ import numpy as np
 from quant_conformance.mutants import wrong
 from quant_conformance.mutants.model import Step, known
 from quant_conformance.mutants.pipeline import Pipeline
-from quant_conformance.mutants.tables.families import CODES, CODES_AND_GRADIENT
+from quant_conformance.mutants.tables.families import CAST, CODES, CODES_AND_GRADIENT
 from quant_conformance.mutants.wrong import F32
 from quant_conformance.protocol import Array
 from quant_reference import QuantizationSpec
@@ -57,6 +57,15 @@ CLAMPS = (
         CODES,
         pitfall="int2",
         clamp=_clamp(lambda low, high: (-128, 127) if low < 0 else (0, 255)),
+    ),
+    known(
+        "clamp-unsigned-as-signed",
+        "clamps unsigned codes at the least signed one: -2 in uint2 is stored as 254",
+        "Q-3 FMT-1 ENC-7",
+        ("encode", "quantize"),
+        pitfall="saturation",
+        clamp=_clamp(lambda low, high: (-(high + 1) / 2 if low == 0 else low, high)),
+        cast_code=lambda p, v, form: v.astype(np.int16).astype(form.code_dtype),
     ),
     known(
         "clamp-int2-as-int4",
@@ -122,8 +131,8 @@ CLAMPS = (
     known(
         "int8-cast-before-clamp",
         "casts to int8 or uint8 before clamping, which keeps the low bits",
-        "Q-7",
-        CODES,
+        "Q-7 ENC-7",
+        CAST,
         pitfall="cast-before-clamp",
         clamp=lambda p, v, low, high: wrong.cast_first(64, "int8" if low < 0 else "uint8")(
             p, v, low, high
@@ -132,24 +141,24 @@ CLAMPS = (
     known(
         "int16-cast-before-clamp",
         "casts to int16 before clamping, which keeps the low bits",
-        "Q-7",
-        CODES,
+        "Q-7 ENC-7",
+        CAST,
         pitfall="cast-before-clamp",
         clamp=wrong.cast_first(64, "int16"),
     ),
     known(
         "int32-cast-before-clamp",
         "casts to int32 before clamping: 3e9 becomes the least integer",
-        "Q-7",
-        CODES,
+        "Q-7 ENC-7",
+        CAST,
         pitfall="cast-before-clamp",
         clamp=wrong.cast_first(32),
     ),
     known(
         "int64-cast-before-clamp",
         "casts to int64 before clamping: infinity becomes the least integer",
-        "Q-7",
-        CODES,
+        "Q-7 ENC-7",
+        CAST,
         pitfall="cast-before-clamp",
         clamp=wrong.cast_first(64),
     ),

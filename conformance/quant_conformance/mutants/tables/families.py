@@ -13,6 +13,7 @@ GRADIENT = ("gradient",)
 
 CODES = ("quantize", "fake_quantize")
 CODES_AND_GRADIENT = (*CODES, "gradient")
+CAST = ("encode", *CODES)
 INTEGERS = ("encode", *CODES_AND_GRADIENT)
 FLOATS = ("encode", *CODES)
 DECODED = ("decode", "dequantize")

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 
 from quant_conformance.mutants import wrong
-from quant_conformance.mutants.model import known
+from quant_conformance.mutants.model import Step, known
 from quant_conformance.mutants.tables.families import CODES, CODES_AND_GRADIENT
 from quant_conformance.mutants.wrong import F32
 from quant_conformance.protocol import Array
 from quant_reference import QuantizationSpec
+
+INT32_MIN = -(2.0**31)
 
 
 def _clamp_then_offset(p: Any, x: Array, spec: QuantizationSpec, scale: Array, zero: Array) -> Any:
@@ -19,11 +21,17 @@ def _clamp_then_offset(p: Any, x: Array, spec: QuantizationSpec, scale: Array, z
     return np.clip(p.round_code(p.quotient(x, scale)), F32(low), F32(high)) + zero
 
 
-def _int32_sum(p: Any, x: Array, spec: QuantizationSpec, scale: Array, zero: Array) -> Array:
-    rounded = p.round_code(p.quotient(x, scale))
-    saturated = np.clip(np.nan_to_num(rounded), -(2.0**31), 2.0**31 - 1).astype(np.int64)
-    total = (saturated + zero.astype(np.int64)).astype(np.int32)
-    return np.where(np.isnan(rounded), rounded, total.astype(F32))
+def _int32_sum(beyond: tuple[float, float]) -> Step:
+    """Add the zero point in int32; numbers below and above int32 have become ``beyond``."""
+
+    def zero_point_codes(p: Any, x: Array, spec: Any, scale: Array, zero: Array) -> Array:
+        rounded = wrong.float64(p.round_code(p.quotient(x, scale)))  # float32 has no 2^31 - 1
+        fits = np.where(rounded >= 2.0**31, beyond[1], rounded)
+        fits = np.nan_to_num(np.where(rounded < -(2.0**31), beyond[0], fits)).astype(np.int64)
+        total = (fits + zero.astype(np.int64)).astype(np.int32).astype(F32)
+        return np.where(np.isnan(rounded), F32(np.nan), total)
+
+    return zero_point_codes
 
 
 OFFSETS = (
@@ -44,6 +52,14 @@ OFFSETS = (
         zero_point_codes=lambda p, x, spec, s, z: p.round_code(
             wrong.fma(p.widen(x), F32(1) / s, z)
         ),
+    ),
+    known(
+        "zero-point-by-reciprocal-before-rounding",
+        "computes rint(x * (1/scale) + zero_point)",
+        "Q-1 Q-3",
+        CODES_AND_GRADIENT,
+        pitfall="zero-point",
+        zero_point_codes=lambda p, x, spec, s, z: p.round_code(p.widen(x) * (F32(1) / s) + z),
     ),
     known(
         "zero-point-after-clamp",
@@ -100,12 +116,20 @@ OFFSETS = (
         ),
     ),
     known(
+        "int32-cast-before-zero-point",
+        "casts to int32, so that 3e9 becomes the least integer, then adds the zero point, wrapping",
+        "Q-3 Q-7",
+        CODES,
+        pitfall="cast-before-clamp",
+        zero_point_codes=_int32_sum((INT32_MIN, INT32_MIN)),
+    ),
+    known(
         "zero-point-sum-wraps",
         "converts to int32 with saturation, then adds the zero point, which wraps",
         "Q-3 Q-7",
         CODES,
         pitfall="cast-before-clamp",
-        zero_point_codes=_int32_sum,
+        zero_point_codes=_int32_sum((INT32_MIN, 2.0**31 - 1)),
     ),
     known(
         "minval-in-dtype-of-x",

@@ -88,6 +88,16 @@ OVERFLOW = (
         nan_code=lambda p, sign, form: sign | ((2**form.exponent_bits - 1) << form.mantissa_bits),
     ),
     known(
+        "float4-nan-as-other-zero",
+        "encodes NaN as a float4 zero of the other sign",
+        "ENC-4",
+        ("encode", "quantize"),
+        pitfall="nan",
+        nan_code=lambda p, sign, form: (
+            Pipeline.nan_code(p, sign, form) if form.bits == 8 else sign ^ 8
+        ),
+    ),
+    known(
         "nan-lost-in-clamp",
         "clamps as minps and maxps do, which return a number beside NaN",
         "ENC-4 Q-5",
