@@ -28,6 +28,7 @@ from quant_conformance.generate.families import (
     quantize_rounding,
     quantize_search,
     quantize_special,
+    refused,
     specs,
     value_range,
 )
@@ -61,6 +62,7 @@ _FAMILIES = (
     observe,
     observe_data,
     specs,
+    refused,
 )
 
 

@@ -289,6 +289,11 @@ _OBSERVERS = {
         "The mistake shows much later, as a wrong number.",
         "",
     ),
+    "IllegalInput": Flag(
+        "Arguments that have no right answer are answered instead of refused.",
+        "Garbage that looks like a result.",
+        "",
+    ),
     "LegalSpec": Flag(
         "A spec that is legal is refused.",
         "A configuration that works elsewhere cannot be used.",

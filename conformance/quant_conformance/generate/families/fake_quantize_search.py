@@ -111,6 +111,18 @@ def _scales(builder: Builder, kind: str) -> None:
             f"a scale of {scale:g}",
             clauses="Q-8",
         )
+    bits16 = (np.arange(-9, 10) * 2.0**-133).astype(np.float32)
+    ask(
+        builder,
+        f"scale/{kind}-bfloat16-subnormal",
+        "fake_quantize",
+        spec,
+        params_of(spec, np.float32(2.0**-127), None, 1, np.float32(-(2.0**-130))),
+        cast(bits16 * np.float32(16), "bfloat16"),
+        "Subnormals",
+        "subnormal bfloat16 numbers",
+        clauses="Q-8 FQ-3",
+    )
 
 
 def _shapes(builder: Builder, kind: str) -> None:

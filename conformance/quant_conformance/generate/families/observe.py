@@ -38,7 +38,6 @@ def build(builder: Builder) -> None:
     _coverage(builder)
     for dtype in DTYPES:
         _constants(builder, dtype)
-    _refused(builder)
 
 
 def spec_of(kind: str, spec_kind: str, granularity: Granularity, **more: Any) -> QuantizationSpec:
@@ -159,27 +158,3 @@ def _constants(builder: Builder, dtype: str) -> None:
         "0.01 of 3.25 and 0.99 of 1, in the dtype of the batches",
         constant=0.01,
     )
-
-
-def _refused(builder: Builder) -> None:
-    one = np.ones((2, 3), np.float32)
-    misfits: dict[str, list[Array]] = {
-        "no-batch": [],
-        "other-blocks": [one, np.ones((3, 3), np.float32)],
-        "other-dtype": [one, one.astype(np.float16)],
-        "other-rank": [one, np.ones((2, 3, 1), np.float32)],
-    }
-    for kind in ("moving_average", "global_minmax"):
-        for name, batches in misfits.items():
-            builder.add_result(
-                f"observe/refused/{kind}-{name}",
-                "observe",
-                "refused",
-                clauses=("OBS-6",),
-                flags=("BlockShape",),
-                comment=f"batches that do not agree: {name}",
-                spec=spec_of(kind, "int8-sym-zp", PerChannel(0)),
-                target="activation",
-                arguments={"kind": kind},
-                inputs={f"batch_{i}": b for i, b in enumerate(batches)},
-            )

@@ -121,16 +121,16 @@ def _neighbours(builder: Builder, fmt: Format, order: str) -> None:
             "SignExtension NibbleOrder",
             "codes whose bits would show in their neighbours",
         )
-    matrix = np.resize(every, (3, 8)).astype(fmt.code_dtype)
-    builder.add(
-        f"pack/{fmt.name}/{order}/matrix-pack",
-        "pack",
-        clauses=("PACK-1",),
-        flags=("NibbleOrder", "InterleavedBlocks"),
-        comment="a matrix is packed in C order",
-        arguments={"format": fmt.name, "order": order},
-        inputs={"codes": matrix},
-    )
+    for shape in ((3, 8), (3, 5)):
+        builder.add(
+            f"pack/{fmt.name}/{order}/matrix{shape[1]}-pack",
+            "pack",
+            clauses=("PACK-1",),
+            flags=("NibbleOrder", "InterleavedBlocks"),
+            comment="a matrix is packed in C order, one row straight behind the other",
+            arguments={"format": fmt.name, "order": order},
+            inputs={"codes": np.resize(every, shape).astype(fmt.code_dtype)},
+        )
 
 
 def _rest(builder: Builder, fmt: Format, order: str) -> None:

@@ -101,9 +101,8 @@ def _nan(builder: Builder, kind: str, index: int) -> None:
             policy="nan_to_integer",
         )
     if "asym" in kind:
-        x = np.concatenate(
-            [np.ones(15, np.float32), from_bits(0x7FC00000), np.ones(17, np.float32)]
-        )
+        x = np.ones(35, np.float32)
+        x[[0, 9, 15, 31, 32, 34]] = from_bits(0x7FC00000)
         ask(
             builder,
             f"nan/{kind}-wide",
@@ -112,7 +111,7 @@ def _nan(builder: Builder, kind: str, index: int) -> None:
             params_of(spec, 0.25, point),
             x,
             "NaNToInteger",
-            "one NaN in a vector of numbers",
+            "NaNs in the body and in the tail of a vector",
             clauses="Q-6",
             policy="nan_to_integer",
         )

@@ -148,6 +148,7 @@ _REFUSED: dict[str, dict[str, dict[str, Any]]] = {
         "range-bool-lo": {"float_range": [False, 1.0]},
         "range-lo-only-positive": {"float_range": [0.5, None]},
         "range-hi-only-negative": {"float_range": [None, -0.5]},
+        "range-beyond-floats": {"float_range": [-1.0, 10**400]},
         "range-mapping": {"float_range": {"lo": -1.0, "hi": 1.0}},
     },
     "SPEC-5": {

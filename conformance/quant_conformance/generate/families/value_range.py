@@ -11,7 +11,7 @@ from quant_conformance.generate.builder import Builder
 from quant_conformance.generate.floats import DTYPES, FLOAT32_MAX, FLOAT32_TINY, cast, f32
 from quant_conformance.generate.layouts import ALL_LAYOUTS, layout_variants
 from quant_conformance.generate.streams import reals
-from quant_reference import Granularity, PerBlock, PerChannel, PerTensor, QuantizationSpec
+from quant_reference import PerChannel, QuantizationSpec
 
 Array = NDArray[Any]
 
@@ -27,7 +27,6 @@ def build(builder: Builder) -> None:
         _shapes_of_data(builder, dtype)
         _fixed(builder, dtype)
         _not_finite(builder, dtype)
-    _refused(builder)
 
 
 def _add(
@@ -145,6 +144,9 @@ def _fixed(builder: Builder, dtype: str) -> None:
         "both-inexact": (-0.1, 1.0 / 3.0),
         "both-zero-lo": (0.0, 6.0),
         "both-zero-hi": (-6.0, 0.0),
+        # Straight from float64 these would round up in bfloat16 and in float16.
+        "hi-twice-bfloat16": (None, 1.0 + 2.0**-8 + 2.0**-30),
+        "hi-twice-float16": (None, 1.0 + 2.0**-11 + 2.0**-30),
         "both-subnormal": (-(2.0**-140), 2.0**-139),
         "both-beyond-float16": (-70000.0, 100000.0),
         "lo-beyond-float16": (-70000.0, None),
@@ -238,45 +240,4 @@ def _not_finite(builder: Builder, dtype: str) -> None:
             "RANGE-2 RANGE-4",
             "NaNInRange FixedRange",
             "a fixed bound is fixed; the other one turns NaN",
-        )
-
-
-def _refused(builder: Builder) -> None:
-    x = np.ones((4, 6), np.float32)
-    misfits: dict[str, Granularity] = {
-        "indivisible": PerBlock(1, 4),
-        "indivisible-tuple": PerBlock(None, (3, 2)),
-        "too-large": PerBlock(0, 8),
-        "axis-too-large": PerChannel(2),
-        "axis-too-small": PerChannel(-3),
-        "block-axis-too-large": PerBlock(2, 2),
-        "tuple-too-short": PerBlock(None, (2,)),
-        "tuple-too-long": PerBlock(None, (2, 2, 1)),
-        "axis-missing": PerChannel(None),
-        "block-axis-missing": PerBlock(None, 2),
-    }
-    for name, granularity in misfits.items():
-        for family, operation in (("range", "value_range"), ("qparams", "qparams")):
-            builder.add_result(
-                f"{family}/misfit/{name}",
-                operation,
-                "refused",
-                clauses=("GRAN-6",),
-                flags=("BlockShape",),
-                comment="a granularity that does not fit the tensor",
-                spec=QuantizationSpec(granularity=granularity),
-                target="weight",
-                inputs={"x": x},
-            )
-    for name, shape in (("vector", (0,)), ("matrix", (0, 3))):
-        builder.add_result(
-            f"range/no-elements/{name}",
-            "value_range",
-            "refused",
-            clauses=("RANGE-5",),
-            flags=("EmptyAndScalar",),
-            comment="a tensor without elements has no range",
-            spec=QuantizationSpec(granularity=PerTensor()),
-            target="activation",
-            inputs={"x": np.zeros(shape, np.float32)},
         )
