@@ -11,9 +11,10 @@ import numpy as np
 from quant_conformance.bits import show
 from quant_conformance.clauses import spec_clauses
 from quant_conformance.compare import Rules, differing, in_order, rules_for
+from quant_conformance.diagnosis import diagnose, mismatch_of, sentence
 from quant_conformance.invoke import Outcome
 from quant_conformance.protocol import Array
-from quant_conformance.verdicts import CaseResult
+from quant_conformance.verdicts import CaseResult, Verdict
 from quant_vectors import Case, VectorSet
 
 ELEMENTS_SHOWN = 8
@@ -31,6 +32,9 @@ def explain(vectors: VectorSet, case: Case, outcome: Outcome, result: CaseResult
     lines = [f"{case.id}: {_verdict(result)}", f"  {case.comment}", ""]
     lines += _question(vectors, case)
     lines += ["", *_answer(vectors, case, outcome, result.choice)]
+    if result.verdict is Verdict.WRONG:
+        found = diagnose(mismatch_of(vectors, case, vectors.inputs(case), outcome))
+        lines += [f"diagnosis  {sentence(explanation)}" for explanation in found]
     for clause_id in case.clauses:
         clause = spec_clauses().get(clause_id)
         if clause is not None:

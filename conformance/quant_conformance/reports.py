@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from xml.etree import ElementTree as Xml
 
 from quant_conformance.runner import Run
-from quant_conformance.tables import COLUMNS, policy_lines, rows
+from quant_conformance.tables import COLUMNS, diagnosis_lines, policy_lines, rows
 from quant_conformance.verdicts import CaseResult, Verdict
 
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -88,6 +88,7 @@ def _markdown_run(run: Run, limit: int) -> list[str]:
     if run.problem is not None:
         return [*lines, f"{run.problem}: {_inline(run.text)}"]
     lines += [f"- policy {line}" for line in policy_lines(run)]
+    lines += [f"- {_inline(line)}" for line in diagnosis_lines(run)]
     lines += [f"- stale expectation: {_inline(line)}" for line in run.stale]
     shown = run.failures[:limit]
     lines += [f"- **{r.verdict.value}** `{r.id}` — {_inline(r.detail)}" for r in shown]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ def run_document(run: Run) -> Document:
         "policies": run.policies,
         "declared_policies": dict(sorted(run.declared.items())),
         "stale": list(run.stale),
+        "diagnosis": [asdict(explanation) for explanation in run.diagnosis],
         "cases": [_case(result) for result in run.results],
     }
     if run.problem is not None:

@@ -8,6 +8,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from threading import Lock
 
+from quant_conformance.diagnosis import Explanation, Mismatch, diagnose, mismatch_of
 from quant_conformance.errors import UsageError
 from quant_conformance.expectations import Expectations, builtin_expectations
 from quant_conformance.in_process import open_executor
@@ -39,6 +40,7 @@ class Run:
         declared: policies that the backend documents.
         problem: why no case could be asked, or None.
         text: the problem for people.
+        diagnosis: known bugs that give the same wrong answers, expected ones included.
     """
 
     backend: str
@@ -50,6 +52,7 @@ class Run:
     declared: Mapping[str, str] = field(default_factory=dict)
     problem: Problem | None = None
     text: str = ""
+    diagnosis: tuple[Explanation, ...] = ()
 
     @property
     def summary(self) -> dict[str, int]:
@@ -167,23 +170,29 @@ class Runner:
                 raise UsageError(hello.text)
             if hello.problem is not None:
                 return self._unasked(reference, hello, hello.problem)
-            results = self._judged(reference, executor)
+            results, mismatches = self._judged(reference, executor)
         judged, stale = expectations.apply(
             results, self._vectors.cases, hello.versions, frozen=plan.frozen
         )
-        return self._run(reference, hello, judged, stale)
+        run = self._run(reference, hello, judged, stale)
+        return replace(run, diagnosis=tuple(diagnose(mismatches)))
 
-    def _judged(self, reference: str, executor: Executor) -> list[CaseResult]:
-        results = []
+    def _judged(
+        self, reference: str, executor: Executor
+    ) -> tuple[list[CaseResult], list[Mismatch]]:
+        results: list[CaseResult] = []
+        mismatches: list[Mismatch] = []
         for index, outcome in executor.run(range(len(self._questions))):
-            case = self._questions[index][0]
+            case, tensors = self._questions[index]
             if outcome.kind == "invalid":
                 raise UsageError(f"case {case.id} of the vectors is invalid: {outcome.text}")
             result = None if outcome.kind == "left_out" else judge(self._vectors, case, outcome)
             if result is not None:
                 results.append(result)
+                if result.verdict is Verdict.WRONG:
+                    mismatches += mismatch_of(self._vectors, case, tensors, outcome)
             self._tell(reference, result)
-        return results
+        return results, mismatches
 
     def _unasked(self, reference: str, hello: Hello, problem: Problem) -> Run:
         verdict = Verdict.UNAVAILABLE if problem == "unavailable" else Verdict.CRASHED

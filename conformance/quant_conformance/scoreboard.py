@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from quant_conformance.runner import Run
-from quant_conformance.tables import COLUMNS, policy_lines, rows
+from quant_conformance.tables import COLUMNS, diagnosis_lines, policy_lines, rows
 from quant_conformance.verdicts import RANK, CaseResult, Verdict
 
 FAILURES_SHOWN = 5
@@ -55,6 +55,7 @@ def _print_notes(run: Run, console: Console) -> None:
         lines.append(f"[yellow]{run.problem}[/]: {escape(run.text)}")
     else:
         lines += [f"policy {escape(line)}" for line in policy_lines(run)]
+        lines += [escape(line) for line in diagnosis_lines(run)]
         lines += [f"[bold red]stale expectation[/] {escape(line)}" for line in run.stale]
         shown = first_failures(run.failures, FAILURES_SHOWN)
         lines += [_failure(result) for result in shown]

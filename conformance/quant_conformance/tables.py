@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from quant_conformance.diagnosis import sentence
 from quant_conformance.runner import Run
 from quant_conformance.verdicts import CaseResult, Verdict, count_verdicts
 
@@ -81,6 +82,11 @@ def policy_lines(run: Run) -> list[str]:
             line += f"; it documents {declared}"
         lines.append(line)
     return lines
+
+
+def diagnosis_lines(run: Run) -> list[str]:
+    """Writes which known bugs explain the wrong answers, a line each."""
+    return [sentence(explanation) for explanation in run.diagnosis]
 
 
 def _lacking(results: Sequence[CaseResult]) -> bool:

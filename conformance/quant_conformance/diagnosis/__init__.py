@@ -7,6 +7,6 @@ beside the backend's wrong ones.
 from __future__ import annotations
 
 from quant_conformance.diagnosis.diagnose import Explanation, diagnose, sentence
-from quant_conformance.diagnosis.evidence import Mismatch
+from quant_conformance.diagnosis.evidence import Mismatch, mismatch_of
 
-__all__ = ["Explanation", "Mismatch", "diagnose", "sentence"]
+__all__ = ["Explanation", "Mismatch", "diagnose", "mismatch_of", "sentence"]

@@ -11,12 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant_conformance.compare import differing, rules_for
+from quant_conformance.invoke import Outcome
 from quant_conformance.mutants import Pipeline
 from quant_conformance.mutants.hunt import Question, ask, prepare
 from quant_conformance.protocol import Array
-from quant_vectors import Case
+from quant_vectors import Case, VectorSet
 
 Mask = NDArray[np.bool_]
+
+MAX_BYTES = 1 << 20
+"""No right answer comes near this size; a bigger one is not kept."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,17 @@ class Mismatch:
             ]
             or [np.zeros(0, np.bool_)]
         )
+
+
+def mismatch_of(
+    vectors: VectorSet, case: Case, inputs: Mapping[str, Array], outcome: Outcome
+) -> list[Mismatch]:
+    """Makes a mismatch of a wrong answer; none of no answer, or of one too big to be kept."""
+    size = sum(a.nbytes for a in outcome.outputs.values() if isinstance(a, np.ndarray))
+    if outcome.kind != "answer" or size > MAX_BYTES:
+        return []
+    expected: Mapping[str, Any] = vectors.expected(case) or {"result": case.result}
+    return [Mismatch(case, inputs, expected, outcome.outputs)]
 
 
 def _unlike(name: str, other: Any, got: Any, nan_code_format: str | None) -> Mask:
