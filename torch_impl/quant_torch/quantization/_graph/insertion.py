@@ -23,7 +23,7 @@ def insert_activations(module: fx.GraphModule, groups: Sequence[Group]) -> None:
     for group in groups:
         first = group.sites[0].tensor
         quantizer = QuantizationComponentFactory.create_fake_quantizer(
-            group.spec, "activation", first.name
+            group.spec, "activation", str(first.target) if first.op == "placeholder" else first.name
         )
         quantizer.qat_schedule = group.schedule
         target = add_module(module, f"fake_quantize_{first.name}", quantizer)

@@ -101,7 +101,7 @@ def hull(ranges: Iterable[KnownRange | None]) -> KnownRange | None:
 
 
 def pinned(spec: QuantizationSpec, known: KnownRange | None) -> QuantizationSpec:
-    """A spec for values of a known range: its scheme, and its bounds unless the user gave some.
+    """A spec for values of a known range (PLACE-8): its scheme, and its bounds unless given.
 
     Float formats stay as they are; a dynamic spec takes the scheme only.
     """

@@ -37,7 +37,7 @@ class Region:
 
 
 def find_regions(graph: fx.Graph, kept_apart: frozenset[fx.Node] = frozenset()) -> list[Region]:
-    """Match every pattern; an operation belongs to one region, longer patterns go first.
+    """Match every pattern; longer ones go first, and no two regions overlap (PLACE-1, PLACE-2).
 
     Args:
         graph: The captured graph.

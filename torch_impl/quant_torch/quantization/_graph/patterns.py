@@ -86,7 +86,8 @@ BUILT_IN: tuple[Pattern, ...] = (
 )
 """The fusion boundaries of PLACE-2 and the value-preserving operations of PLACE-6."""
 
-_ADDED: dict[str, Pattern] = {}
+ADDED: dict[str, tuple[Pattern, ...]] = {}
+"""What users added, by key."""
 
 
 def register_pattern(
@@ -114,36 +115,38 @@ def register_pattern(
     places = tuple(_types_at(place) for place in chain)
     if not places or not all(places):
         raise ValueError(f"pattern {name!r} needs at least one operation at every place")
-    return add_pattern(Pattern(name, places, "value_preserving" if value_preserving else "compute"))
-
-
-def add_pattern(pattern: Pattern) -> Pattern:
-    """Add a pattern; see :func:`register_pattern`.
-
-    Raises:
-        ValueError: The name is taken.
-    """
-    if pattern.name in _ADDED or any(pattern.name == known.name for known in BUILT_IN):
-        raise ValueError(
-            f"pattern {pattern.name!r} is registered already; choose another name, or take the "
-            "old one out with unregister_pattern"
-        )
-    _ADDED[pattern.name] = pattern
+    pattern = Pattern(name, places, "value_preserving" if value_preserving else "compute")
+    add_patterns(name, (pattern,))
     return pattern
 
 
-def unregister_pattern(name: str) -> None:
-    """Take out a pattern that was added.
+def add_patterns(name: str, added: tuple[Pattern, ...]) -> None:
+    """Add patterns under one key.
 
     Raises:
-        KeyError: No added pattern has this name.
+        ValueError: The key is taken.
     """
-    del _ADDED[name]
+    if name in ADDED or any(name == known.name for known in BUILT_IN):
+        raise ValueError(
+            f"pattern {name!r} is registered already; choose another name, or take the old one "
+            "out with unregister_pattern"
+        )
+    ADDED[name] = added
+
+
+def unregister_pattern(name: str) -> None:
+    """Take out what was added under a key.
+
+    Raises:
+        KeyError: Nothing was added under this key.
+    """
+    del ADDED[name]
 
 
 def patterns() -> tuple[Pattern, ...]:
     """Every pattern, longer ones first; among equally long ones, added ones first."""
-    return tuple(sorted((*_ADDED.values(), *BUILT_IN), key=lambda p: -len(p.chain)))
+    added = (pattern for several in ADDED.values() for pattern in several)
+    return tuple(sorted((*added, *BUILT_IN), key=lambda p: -len(p.chain)))
 
 
 def _types_at(place: Operation | Iterable[Operation]) -> frozenset[str]:

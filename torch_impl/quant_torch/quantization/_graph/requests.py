@@ -132,6 +132,7 @@ def _ask_region(
 
 
 def _ask_boundaries(node: fx.Node, config: GraphConfig, place: int, requests: Requests) -> None:
+    """Let module boundaries replace what operations ask for, None included (PLACE-10)."""
     for crossing in node.meta.get(ENTERS, ()):
         boundary = config.of_module(crossing.module).boundary
         keys = (crossing.index, crossing.name)
