@@ -126,7 +126,7 @@ class QuantTorch(Backend):
         options = spec.to_dict() | {"qparam_calculator_cls": "static"}
         return self._parts.QuantizationSpec(**options)
 
-    def _calculator(self, spec: Any, target: str) -> Any:
+    def _calculator(self, spec: Any, target: Any) -> Any:
         return self._factory.create_qparams_calculator(spec, target)
 
     def _module(self, spec: QuantizationSpec, qparams: QParams, shape: tuple[int, ...]) -> Any:
@@ -138,7 +138,7 @@ class QuantTorch(Backend):
         module.load_state_dict(state)
         return module
 
-    def _target(self, spec: QuantizationSpec, qparams: QParams, shape: tuple[int, ...]) -> str:
+    def _target(self, spec: QuantizationSpec, qparams: QParams, shape: tuple[int, ...]) -> Any:
         """The target for which the granularity has the blocks that the qparams are for."""
         granularity = self._given(spec).granularity
         blocks = qparams.scale.shape
@@ -154,7 +154,7 @@ class QuantTorch(Backend):
         }  # fmt: skip
         config = self._quantization.QuantizerConfig(
             global_config=self._quantization.ModuleQuantizerConfig(**(off | specs)),
-            execution_mode="eager",
+            execution_mode=self._quantization.ExecutionMode.EAGER,
         )
         quantizer = self._quantization.Quantizer(model.eval(), config)
         return quantizer.prepare((example,)), quantizer
@@ -238,6 +238,8 @@ class QuantTorchEager(QuantTorch):
             raise NotImplementedError("Quantizer fills in the axis that is missing")
         tensor = to_torch(x)
         if target == "activation":
+            if x.ndim == 0:
+                raise NotImplementedError("eager mode leaves single numbers alone")
             return self._prepared(_times_one(tensor.dtype), tensor, op_input_spec={0: spec})
         module, example = self._owner(tensor)
         return self._prepared(module, example, op_state_spec={"weight": spec})
@@ -260,7 +262,7 @@ class QuantTorchEager(QuantTorch):
 def _times_one(dtype: Any) -> Any:
     import torch
 
-    class TimesOne(torch.nn.Module):
+    class TimesOne(torch.nn.Module):  # type: ignore[misc]
         """Multiplies by one: the product has the bits of its input."""
 
         def __init__(self) -> None:

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import nn
 
 from quant_torch.quantization._eager._call_sites import SiteKey
@@ -98,12 +99,12 @@ def planned_sites(trace: Trace) -> dict[tuple[str, SiteKey, int], PlannedSite]:
         config = op_config(call.scope, call.full_name, call.types, call.op)
         for tensor in call.inputs:
             spec = _module_input_spec(tensor, _input_spec(config, call.op, tensor))
-            if spec is not None and not tensor.owners and tensor.tensor.is_floating_point():
+            if spec is not None and not tensor.owners and is_quantizable(tensor.tensor):
                 site.inputs.setdefault(tensor.path, (tensor.name, spec))
         for index, output in call.outputs.items():
             spec = None if config is None else spec_for(config.op_output_spec, index)
             spec = overridden.get((id(call), index), (spec,))[0]
-            if spec is not None and output.is_floating_point():
+            if spec is not None and is_quantizable(output):
                 site.outputs.setdefault(index, spec)
     return plan
 
@@ -138,7 +139,7 @@ def new_site(
         if is_state_argument(op, argument) or id(tensor) in state:
             continue  # a parametrization takes care of it, or nothing can any more
         spec = spec_for(config.op_input_spec, index, argument)
-        if spec is not None and tensor.is_floating_point():
+        if spec is not None and is_quantizable(tensor):
             planned.inputs[path] = (argument, spec)
     output = spec_for(config.op_output_spec, 0)
     if output is not None:
@@ -188,6 +189,11 @@ def _input_spec(
     if is_state_argument(op, tensor.name):
         return spec_for(config.op_state_spec, tensor.name)
     return spec_for(config.op_input_spec, tensor.index, tensor.name)
+
+
+def is_quantizable(tensor: torch.Tensor) -> bool:
+    """Whether an activation is quantized at all: integers and single numbers are not."""
+    return tensor.is_floating_point() and tensor.dim() > 0
 
 
 def is_state_argument(op: SupportedOp | None, argument: str) -> bool:

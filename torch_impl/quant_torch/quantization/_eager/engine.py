@@ -27,7 +27,8 @@ class EagerEngine(Engine):
 
     Weights become parametrizations. Activations are quantized at the call sites of torch
     functions, which a ``TorchFunctionMode`` sees while the model runs; which site is which is told
-    by the instructions that lead to the call, so that branches and loops do not confuse them.
+    by the instructions that lead to the call, so that branches and loops do not confuse them
+    (PLACE-11).
     """
 
     def prepare(

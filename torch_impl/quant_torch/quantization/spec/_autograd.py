@@ -17,17 +17,17 @@ class StraightThrough(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, to: CodeMap, view: tuple[int, ...]) -> torch.Tensor:
+    def forward(ctx: Any, x: torch.Tensor, to: CodeMap) -> torch.Tensor:
         """Values in the shape and dtype of x."""
-        values, outside = _kernels.fake_quantize_with_outside(x.reshape(view), to)
+        values, outside = _kernels.fake_quantize_with_outside(x, to)
         ctx.save_for_backward(outside)
-        return values.reshape(x.shape)
+        return values
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
         """Gradient of x; nothing for the qparams."""
         (outside,) = ctx.saved_tensors
-        return torch.where(outside.reshape(grad.shape), 0.0, grad), None, None
+        return torch.where(outside, 0.0, grad), None
 
 
 class PassThrough(torch.autograd.Function):

@@ -23,12 +23,14 @@ class CodeMap(NamedTuple):
 
     Attributes:
         codes: Format and range of the codes.
-        scale: float32, shaped to broadcast against the values.
+        view: Shape of the view in which every block is a rectangle.
+        scale: float32, shaped to broadcast against the view.
         shift: minval to subtract before the division, or None.
         zero: Code of zero as a number, or a float32 tensor shaped like scale.
     """
 
     codes: QuantRange
+    view: tuple[int, ...]
     scale: torch.Tensor
     shift: torch.Tensor | None = None
     zero: Bound = 0.0
@@ -44,19 +46,11 @@ class CodeMap(NamedTuple):
         return self.codes.quant_max - self.zero
 
 
-def real_codes(x: torch.Tensor, to: CodeMap) -> torch.Tensor:
-    """Relative codes before clamping, in a new float32 tensor (Q-1, Q-2).
-
-    Rounded for integer formats; x/scale for float formats.
-    """
-    x = x.float()
-    real = x / to.scale if to.shift is None else (x - to.shift).div_(to.scale)
-    return real.round_() if to.codes.fmt.is_integer else real
-
-
 def fake_quantize(x: torch.Tensor, to: CodeMap) -> torch.Tensor:
     """Quantize and dequantize, in x's dtype (FQ-1 to FQ-4)."""
-    return _values(_clamp_(real_codes(x, to), to), to).to(x.dtype)
+    result, real = _real_codes(x, to)
+    _write_values(real.clamp_(to.lower, to.upper), to)
+    return result.to(x.dtype)
 
 
 def fake_quantize_with_outside(x: torch.Tensor, to: CodeMap) -> tuple[torch.Tensor, torch.Tensor]:
@@ -65,44 +59,68 @@ def fake_quantize_with_outside(x: torch.Tensor, to: CodeMap) -> tuple[torch.Tens
     Returns:
         The values, and a bool tensor that is True where no gradient passes; NaN is outside.
     """
-    real = real_codes(x, to)
-    clamped = real.clamp(to.lower, to.upper)
+    unclamped, real = _real_codes(x, to)
+    result = torch.empty_like(unclamped)
+    clamped = torch.clamp(real, to.lower, to.upper, out=result.view(to.view))
     # The difference is zero exactly where nothing was clamped; a NaN is not zero (GRAD-4).
-    outside = real.sub_(clamped).to(torch.bool)
-    return _values(clamped, to).to(x.dtype), outside
+    real.sub_(clamped)
+    _write_values(clamped, to)
+    return result.to(x.dtype), unclamped.to(torch.bool)
 
 
 def quantize(x: torch.Tensor, to: CodeMap) -> torch.Tensor:
     """Codes: int8 or uint8, bit codes in uint8 for float formats (Q-3 to Q-7)."""
     fmt = to.codes.fmt
-    clamped = _clamp_(real_codes(x, to), to)
+    result, real = _real_codes(x, to)
+    real.clamp_(to.lower, to.upper)
     if not fmt.is_integer:
-        return _float_codes.encode(clamped, fmt)
+        return _float_codes.encode(result, fmt)
     # NaN has no code: the code of zero stands in (Q-6). Only then is there an integer cast (Q-7).
-    codes = clamped.nan_to_num_(nan=0.0) + to.zero
-    return codes.to(torch.int8 if fmt.kind == "int" else torch.uint8)
+    real.nan_to_num_(nan=0.0).add_(to.zero)
+    return result.to(torch.int8 if fmt.kind == "int" else torch.uint8)
 
 
 def dequantize(codes: torch.Tensor, to: CodeMap) -> torch.Tensor:
     """float32 values of codes as :func:`quantize` gives them (DQ-1 to DQ-3)."""
     fmt = to.codes.fmt
-    if not fmt.is_integer:
-        return _float_codes.decode(codes, fmt) * to.scale
-    return _scaled(codes.float() - to.zero, to)
+    result = codes.float() if fmt.is_integer else _float_codes.decode(codes, fmt)
+    values = result.view(to.view)
+    if fmt.is_integer:
+        values.sub_(to.zero)
+    _scale(values, to)
+    return result
 
 
-def _clamp_(real: torch.Tensor, to: CodeMap) -> torch.Tensor:
-    return real.clamp_(to.lower, to.upper)
+def _real_codes(x: torch.Tensor, to: CodeMap) -> tuple[torch.Tensor, torch.Tensor]:
+    """Relative codes before clamping (Q-1, Q-2): rounded for integers, x/scale for floats.
+
+    Returns:
+        A new float32 tensor in x's shape, and its view in blocks. The tensor itself is what
+        autograd hands out: a view could not be written in place by the model.
+    """
+    result = torch.empty_like(x, dtype=torch.float32)
+    real, source = result.view(to.view), x.reshape(to.view)
+    if to.shift is None:
+        torch.div(source, to.scale, out=real)
+    else:
+        torch.sub(source, to.shift, out=real).div_(to.scale)
+    if to.codes.fmt.is_integer:
+        real.round_()
+    return result, real
 
 
-def _values(clamped: torch.Tensor, to: CodeMap) -> torch.Tensor:
-    """Values of clamped relative codes, computed in place."""
-    if not to.codes.fmt.is_integer:
-        return _float_codes.round_to_format(clamped, to.codes.fmt).mul_(to.scale)
-    # A code is an integer and has no sign of zero; rounding left a -0 for small negatives (FQ-4).
-    return _scaled(clamped.add_(0.0), to)
+def _write_values(clamped: torch.Tensor, to: CodeMap) -> None:
+    """Replace clamped relative codes by their values."""
+    if to.codes.fmt.is_integer:
+        # A code is an integer and has no sign of zero; rounding leaves -0 for small negatives
+        # (FQ-4).
+        clamped.add_(0.0)
+    else:
+        clamped.copy_(_float_codes.round_to_format(clamped, to.codes.fmt))
+    _scale(clamped, to)
 
 
-def _scaled(relative: torch.Tensor, to: CodeMap) -> torch.Tensor:
-    values = relative.mul_(to.scale)
-    return values if to.shift is None else values.add_(to.shift)  # two roundings, no FMA (DQ-2)
+def _scale(relative: torch.Tensor, to: CodeMap) -> None:
+    relative.mul_(to.scale)
+    if to.shift is not None:
+        relative.add_(to.shift)  # after the product is rounded: no FMA (DQ-2)

@@ -57,16 +57,15 @@ class DefaultFakeQuantize(FakeQuantizeImplBase):
         Returns:
             Values in the shape and dtype of the tensor.
         """
-        layout = self.layout_of(tensor.shape)
-        to = self._code_map(layout, scale, zero_point, minval)
+        to = self._code_map(self.layout_of(tensor.shape), scale, zero_point, minval)
         if tensor.requires_grad and torch.is_grad_enabled():
             self._cache.clear()
-            return StraightThrough.apply(tensor, to, layout.view)
+            return StraightThrough.apply(tensor, to)
         if self.training or self.quantization_target != "weight":
-            return _kernels.fake_quantize(tensor.reshape(layout.view), to).reshape(tensor.shape)
+            return _kernels.fake_quantize(tensor, to)
         values = self._cache.get(tensor, to)
         if values is None:
-            values = _kernels.fake_quantize(tensor.reshape(layout.view), to).reshape(tensor.shape)
+            values = _kernels.fake_quantize(tensor, to)
             self._cache.put(tensor, to, values)
         return values
 
@@ -83,9 +82,8 @@ class DefaultFakeQuantize(FakeQuantizeImplBase):
             int8 for signed formats, uint8 for unsigned ones, bit codes in uint8 for float formats
             with FP4 in the low nibble.
         """
-        layout = self.layout_of(tensor.shape)
-        to = self._code_map(layout, scale, zero_point, minval)
-        return _kernels.quantize(tensor.detach().reshape(layout.view), to).reshape(tensor.shape)
+        to = self._code_map(self.layout_of(tensor.shape), scale, zero_point, minval)
+        return _kernels.quantize(tensor.detach(), to)
 
     def dequantize(
         self,
@@ -96,10 +94,8 @@ class DefaultFakeQuantize(FakeQuantizeImplBase):
         output_dtype: torch.dtype = torch.float32,
     ) -> torch.Tensor:
         """Values of codes as :meth:`quantize` gives them (DQ-1 to DQ-3)."""
-        layout = self.layout_of(tensor.shape)
-        to = self._code_map(layout, scale, zero_point, minval)
-        values = _kernels.dequantize(tensor.reshape(layout.view), to)
-        return values.reshape(tensor.shape).to(output_dtype)
+        to = self._code_map(self.layout_of(tensor.shape), scale, zero_point, minval)
+        return _kernels.dequantize(tensor, to).to(output_dtype)
 
     def _code_map(
         self,
@@ -133,11 +129,12 @@ class DefaultFakeQuantize(FakeQuantizeImplBase):
         codes = self.qparams_calculator.codes
         spread = _spread(scale, layout, "scale")
         if not codes.fmt.is_integer:
-            return CodeMap(codes, spread)
+            return CodeMap(codes, layout.view, spread)
         if self.qformulation is QuantizationFormulation.MINVAL:
             shift = _spread(minval, layout, "minval")
-            return CodeMap(codes, spread, shift, codes.quant_min)
-        return CodeMap(codes, spread, None, _zero(_spread(zero_point, layout, "zero_point")))
+            return CodeMap(codes, layout.view, spread, shift, codes.quant_min)
+        zero = _zero(_spread(zero_point, layout, "zero_point"))
+        return CodeMap(codes, layout.view, spread, None, zero)
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
