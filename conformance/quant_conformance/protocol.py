@@ -44,6 +44,9 @@ class Backend:
         pip: the line that installs them; by default ``pip install`` and ``requires``.
         isolated: run in a child process with a time limit per case, because the system can
             crash or hang.
+        checks_input: whether bad arguments are the system's to refuse. A bare kernel leaves that to
+            its caller: where it answers what must be refused, it is ``unsupported`` and not wrong.
+            (``validate_spec`` and ``default_axis`` exist to refuse; they are always held to it.)
         policies: choices that the system documents, policy name to choice; the report sets them
             beside the choices it observed.
     """
@@ -52,6 +55,7 @@ class Backend:
     requires: ClassVar[tuple[str, ...]] = ()
     pip: ClassVar[str] = ""
     isolated: ClassVar[bool] = False
+    checks_input: ClassVar[bool] = True
     policies: ClassVar[Mapping[str, str]] = {}
 
     def versions(self) -> dict[str, str]:

@@ -43,6 +43,7 @@ class CoreAIRuntime(Backend):
 
     name = "coreai-runtime"
     requires = ("coreai-core=coreai",)
+    checks_input = False
 
     def __init__(self) -> None:
         self._runtime = Runtime()
