@@ -55,6 +55,7 @@ class _Worker:
             "answer": self.answer,
             "open": self.open,
             "run": self.run,
+            "text": self.text,
         }
 
     def hello(self) -> str:
@@ -90,6 +91,12 @@ class _Worker:
         self._function = model.load_function(function)
         described = self._function.desc
         return {"inputs": list(described.input_names), "outputs": list(described.output_names)}
+
+    def text(self, path: str) -> str:
+        """The program of a saved model, as Core AI prints it."""
+        from coreai.authoring import AIModelAsset
+
+        return str(AIModelAsset.load(Path(path)).program)
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Runs the function that ``open`` loaded."""

@@ -8,5 +8,12 @@ from __future__ import annotations
 from quant_conformance.executors.coreai import CoreAIExecutor
 from quant_conformance.executors.errors import ExecutorError, UnsupportedOperationError
 from quant_conformance.executors.mil import MilExecutor
+from quant_conformance.executors.stored import StoredTensor
 
-__all__ = ["CoreAIExecutor", "ExecutorError", "MilExecutor", "UnsupportedOperationError"]
+__all__ = [
+    "CoreAIExecutor",
+    "ExecutorError",
+    "MilExecutor",
+    "StoredTensor",
+    "UnsupportedOperationError",
+]

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant_conformance.coreai.client import CoreAIError, Runtime
+from quant_conformance.executors.coreai_stored import stored_tensors
 from quant_conformance.executors.errors import ExecutorError, check_feeds
+from quant_conformance.executors.stored import StoredTensor
 
 Array = NDArray[Any]
 
@@ -62,6 +64,11 @@ class CoreAIExecutor:
         given = {name: np.asarray(value, order="C") for name, value in feeds.items()}
         answers: dict[str, Array] = self._ask("run", given)
         return answers
+
+    @property
+    def stored(self) -> tuple[StoredTensor, ...]:
+        """The quantized weights in the file, in the order of the program."""
+        return stored_tensors(self._ask("text", str(self._path)))
 
     def close(self) -> None:
         """Ends the child process."""

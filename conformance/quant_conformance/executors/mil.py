@@ -26,11 +26,11 @@ from quant_conformance.executors.mil_layers import LAYERS
 from quant_conformance.executors.mil_quantization import (
     CONSTANT_EXPRESSIONS,
     QUANTIZATION,
-    StoredTensor,
     stored_tensor,
 )
 from quant_conformance.executors.mil_reductions import REDUCTIONS
 from quant_conformance.executors.mil_shapes import SHAPES
+from quant_conformance.executors.stored import StoredTensor
 
 Array = NDArray[Any]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,30 +9,10 @@ import torch
 from numpy.typing import NDArray
 
 from quant_conformance.executors.mil_inputs import Inputs, Result, Table
-from quant_reference import QParams, QuantizationSpec, dequantize, quantize
+from quant_conformance.executors.stored import StoredTensor
+from quant_reference import QParams, QuantizationSpec, quantize
 
 Array = NDArray[Any]
-
-
-@dataclass(frozen=True)
-class StoredTensor:
-    """A quantized tensor as it stands in a file.
-
-    Attributes:
-        dtype: the format of the codes: int4, uint4, int8 or uint8.
-        codes: int8 or uint8, in the tensor's shape.
-        scale: float16 or float32 as stored, in the tensor's rank.
-        zero_point: in the codes' dtype and the scale's shape; zeros where none is stored.
-    """
-
-    dtype: str
-    codes: Array
-    scale: Array
-    zero_point: Array
-
-    def dequantized(self) -> Array:
-        """The values, as float32 (clause DQ-1), before any rounding to the program's dtype."""
-        return _dequantized(self.codes, self.dtype, self.scale, self.zero_point)
 
 
 def stored_tensor(operation: str, values: dict[str, Any], element: str) -> StoredTensor:
@@ -71,7 +50,7 @@ def _dequantize(given: Inputs) -> Result:
         raise given.unsupported(f"codes of {codes.dtype}")
     dtype = "int8" if codes.dtype == torch.int8 else "uint8"
     scale, zero_point = _qparams(given, codes.dim())
-    return torch.from_numpy(_dequantized(codes.numpy(), dtype, scale, zero_point))
+    return torch.from_numpy(StoredTensor(dtype, codes.numpy(), scale, zero_point).dequantized())
 
 
 def _qparams(given: Inputs, rank: int) -> tuple[Array, Array]:
@@ -81,12 +60,6 @@ def _qparams(given: Inputs, rank: int) -> tuple[Array, Array]:
         return scale, np.zeros(scale.shape, np.int32)
     zero_point = _aligned(given.tensor("zero_point").numpy().astype(np.int32), rank, axis)
     return scale, np.broadcast_to(zero_point, scale.shape)
-
-
-def _dequantized(codes: Array, dtype: str, scale: Array, zero_point: Array) -> Array:
-    spec = QuantizationSpec(dtype=dtype, qscheme="asymmetric")
-    qparams = QParams(scale.astype(np.float32), zero_point.astype(np.int32), None)
-    return dequantize(codes, spec, qparams)
 
 
 def _aligned(array: Array, rank: int, axis: int) -> Array:

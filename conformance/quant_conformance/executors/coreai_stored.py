@@ -1,0 +1,130 @@
+"""Reads the quantized weights of a Core AI program from its text.
+
+A weight is a ``coreai.blockwise_shift_scale`` of four constants: codes, scale, the code that is
+subtracted and the value that is added.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+from quant_conformance.executors.errors import ExecutorError
+from quant_conformance.executors.stored import StoredTensor
+from quant_reference import get_format, unpack
+
+Array = NDArray[Any]
+
+_FORMATS = {
+    **{f"{sign}i{bits}": f"{'u' * (sign == 'u')}int{bits}" for sign in "su" for bits in (2, 4, 8)},
+    "f8E4M3FN": "float8_e4m3fn",
+    "f8E5M2": "float8_e5m2",
+    "f4E2M1FN": "float4_e2m1fn",
+}
+_FLOATS: dict[str, Any] = {
+    "f32": np.float32,
+    "f16": np.float16,
+    "bf16": ml_dtypes.bfloat16,
+    "f8E8M0FNU": ml_dtypes.float8_e8m0fnu,
+    "f8E4M3FN": ml_dtypes.float8_e4m3fn,
+    "f8E5M2": ml_dtypes.float8_e5m2,
+    "f4E2M1FN": ml_dtypes.float4_e2m1fn,
+}
+_VALUE = r"%\w+"
+_CONSTANT = re.compile(
+    rf"^\s*({_VALUE}) = coreai\.constant (dense|dense_resource)<(.*)> : tensor<([\dx]*)(\w+)>",
+    re.MULTILINE,
+)
+_WEIGHT = re.compile(
+    rf"coreai\.blockwise_shift_scale ({_VALUE}), ({_VALUE}), ({_VALUE}), ({_VALUE}) :"
+)
+_RESOURCE = re.compile(r'^\s+([\w.]+): "0x([0-9A-Fa-f]*)"', re.MULTILINE)
+_NUMBER = re.compile(r"[^\s,\[\]]+")
+_RESOURCE_HEADER = 4
+"""Bytes at the start of a resource: its alignment."""
+
+
+def stored_tensors(text: str) -> tuple[StoredTensor, ...]:
+    """Returns the weights of a program in the order of the program.
+
+    Args:
+        text: the program as Core AI prints it.
+
+    Raises:
+        ExecutorError: a weight is not made of constants of known types.
+    """
+    resources = dict(_RESOURCE.findall(text))
+    constants = {match[1]: match for match in _CONSTANT.finditer(text)}
+    return tuple(_stored(match, constants, resources) for match in _WEIGHT.finditer(text))
+
+
+def _stored(
+    weight: re.Match[str], constants: Mapping[str, re.Match[str]], resources: Mapping[str, str]
+) -> StoredTensor:
+    if missing := [name for name in weight.groups() if name not in constants]:
+        raise ExecutorError(f"{missing} of {weight[0]!r} is not a constant")
+    found = [constants[name] for name in weight.groups()]
+    kinds = [match[5] for match in found]
+    if kinds[0] not in _FORMATS or kinds[1] not in _FLOATS or kinds[3] not in _FLOATS:
+        raise ExecutorError(f"a weight of tensors of {kinds}")
+    dtype = _FORMATS[kinds[0]]
+    codes, subtracted = (_codes(match, dtype, resources) for match in (found[0], found[2]))
+    scale, added = (_floats(match, resources) for match in (found[1], found[3]))
+    if not get_format(dtype).is_integer:
+        return StoredTensor(dtype, codes, scale, None)
+    if np.any(added.astype(np.float32) != 0):
+        return StoredTensor(dtype, codes, scale, None, added)
+    return StoredTensor(dtype, codes, scale, subtracted)
+
+
+def _codes(constant: re.Match[str], dtype: str, resources: Mapping[str, str]) -> Array:
+    fmt, shape = get_format(dtype), _shape(constant)
+    raw = _bytes(constant, resources)
+    if raw is not None:
+        count = int(np.prod(shape, dtype=np.int64))
+        if fmt.bits < 8 and constant[2] == "dense_resource":
+            codes = unpack(np.frombuffer(raw, np.uint8), dtype, "low_first", count)
+        else:
+            codes = np.frombuffer(raw, fmt.code_dtype)
+        return codes.reshape(shape)
+    if fmt.is_integer:
+        numbers = [int(token) for token in _NUMBER.findall(constant[3])]
+        return _filled(np.array(numbers, fmt.code_dtype), shape)
+    return _floats(constant, resources).view(np.uint8)
+
+
+def _floats(constant: re.Match[str], resources: Mapping[str, str]) -> Array:
+    dtype, shape = np.dtype(_FLOATS[constant[5]]), _shape(constant)
+    raw = _bytes(constant, resources)
+    if raw is not None:
+        return np.frombuffer(raw, dtype).reshape(shape)
+    values = [_float(token, dtype) for token in _NUMBER.findall(constant[3])]
+    return _filled(np.array(values, dtype), shape)
+
+
+def _float(token: str, dtype: np.dtype[Any]) -> Any:
+    if token.startswith("0x"):  # infinities and NaN stand as bits, high byte first
+        return np.frombuffer(bytes.fromhex(token[2:])[::-1], dtype)[0]
+    # Printed with enough digits to be told apart; ml_dtypes rounds from float32 only.
+    return np.float32(token).astype(dtype)
+
+
+def _bytes(constant: re.Match[str], resources: Mapping[str, str]) -> bytes | None:
+    if constant[2] == "dense_resource":
+        return bytes.fromhex(resources[constant[3]])[_RESOURCE_HEADER:]
+    if constant[3].startswith('"0x'):
+        return bytes.fromhex(constant[3].strip('"')[2:])
+    return None
+
+
+def _filled(values: Array, shape: tuple[int, ...]) -> Array:
+    return np.broadcast_to(values, shape).copy() if values.size == 1 else values.reshape(shape)
+
+
+def _shape(constant: re.Match[str]) -> tuple[int, ...]:
+    return tuple(int(n) for n in constant[4].split("x") if n)
