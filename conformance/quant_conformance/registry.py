@@ -10,6 +10,9 @@ BACKENDS: dict[str, str] = {
     "quant-torch-eager": "quant_conformance.backends.quant_torch:QuantTorchEager",
     "torchao": "quant_conformance.backends.torchao:Torchao",
     "onnxruntime": "quant_conformance.backends.onnxruntime:OnnxRuntime",
+    "onnxruntime-nonsaturating": (
+        "quant_conformance.backends.onnxruntime:OnnxRuntimeNonSaturating"
+    ),
     "onnx-reference": "quant_conformance.backends.onnx_reference:OnnxReference",
     "gfloat": "quant_conformance.backends.gfloat:Gfloat",
     "coreai-opt": "quant_conformance.backends.coreai_opt:CoreaiOpt",

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from quant_reference.granularity import PerChannel
+from quant_reference.granularity import Granularity, PerBlock, PerChannel, PerTensor
 
 Kind = Literal["tensor", "axis", "block"]
 
@@ -61,6 +61,32 @@ def _as_written(granularity: object, axis: int, rank: int) -> int:
     if isinstance(written, int) and -rank <= written < rank:
         return written if written % rank == axis or axis == 0 else axis
     return axis
+
+
+def block_extents(shape: tuple[int, ...], granularity: Granularity, target: str) -> tuple[int, ...]:
+    """Translates a granularity for systems that are given extents and not an axis.
+
+    Whether the extents divide the shape is for the system to say.
+
+    Raises:
+        NotImplementedError: For what cannot be told with extents: an axis that is missing or out
+            of range.
+    """
+    if isinstance(granularity, PerTensor):
+        return shape
+    size = granularity.block_size if isinstance(granularity, PerBlock) else 1
+    if isinstance(size, tuple):
+        if len(size) != len(shape):
+            raise NotImplementedError("the extents are of another rank than the tensor")
+        return tuple(n if extent == -1 else extent for n, extent in zip(shape, size, strict=True))
+    axis = granularity.axis
+    if axis is None or not -len(shape) <= axis < len(shape):
+        raise NotImplementedError("the system is given block extents, and never sees an axis")
+    whole_from = 0
+    if isinstance(granularity, PerBlock):
+        whole_from = 2 if target == "weight" else len(shape)
+    rest = (n if i >= whole_from else 1 for i, n in enumerate(shape))
+    return tuple(size if i == axis % len(shape) else extent for i, extent in enumerate(rest))
 
 
 def blocks_of(

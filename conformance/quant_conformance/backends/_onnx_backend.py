@@ -76,7 +76,7 @@ class OnnxBackend(Backend):
         kind: str,
         averaging_constant: float = 0.01,
     ) -> QParams:
-        if kind != "dynamic":
+        if kind != "dynamic" or not batches:
             raise NotImplementedError("ONNX has no operator that observes over batches")
         return self.qparams(batches[-1], spec, target)
 

@@ -33,7 +33,11 @@ def observed(
     Raises:
         NotImplementedError: For what the observers do not claim.
     """
+    if not batches:
+        raise NotImplementedError("an observer without a batch documents scale 1")
     _check(spec, batches)
+    if kind == "moving_average" and not _around_zero(spec, batches):
+        raise NotImplementedError("documented to average the raw range, and to add zero last")
     options = _options(spec, batches[0].ndim)
     name = "MinMaxObserver"
     if isinstance(spec.granularity, PerChannel):
@@ -66,8 +70,30 @@ def _check(spec: QuantizationSpec, batches: Sequence[Array]) -> None:
         raise NotImplementedError("observers work per tensor or per channel")
     if spec.qscheme != "asymmetric" and spec.dtype in ("uint2", "uint4"):
         raise NotImplementedError("documented with zero point 128 for every unsigned range")
+    if len({batch.ndim for batch in batches}) > 1:
+        raise NotImplementedError("observers do not ask for the rank of a batch")
     if any(batch.dtype != np.float32 for batch in batches):
         raise NotImplementedError("observers compute in float32 whatever the dtype of x is")
+
+
+def _axis(granularity: PerChannel, rank: int) -> int:
+    if granularity.axis is None:
+        raise NotImplementedError("observers have no axis of their own for a module")
+    if -rank <= granularity.axis < 0:
+        return granularity.axis + rank
+    return granularity.axis  # one out of range is for torch to refuse
+
+
+def _around_zero(spec: QuantizationSpec, batches: Sequence[Array]) -> bool:
+    """Tells whether zero is in the range of every batch, so that adding it changes nothing."""
+    for batch in batches:
+        inside: tuple[int, ...] = tuple(range(batch.ndim))
+        if isinstance(spec.granularity, PerChannel):
+            axis = _axis(spec.granularity, batch.ndim)
+            inside = tuple(i for i in inside if i != axis)
+        if (np.min(batch, axis=inside) > 0).any() or (np.max(batch, axis=inside) < 0).any():
+            return False
+    return True
 
 
 def _options(spec: QuantizationSpec, rank: int) -> dict[str, Any]:
@@ -80,7 +106,7 @@ def _options(spec: QuantizationSpec, rank: int) -> dict[str, Any]:
     scope = "tensor"
     if isinstance(spec.granularity, PerChannel):
         scope = "channel"
-        options["ch_axis"] = (spec.granularity.axis or 0) % rank
+        options["ch_axis"] = _axis(spec.granularity, rank)
     scheme = "affine" if spec.qscheme == "asymmetric" else "symmetric"
     options["qscheme"] = getattr(torch, f"per_{scope}_{scheme}")
     return options

@@ -42,6 +42,7 @@ class CoreaiOpt(Backend):
 
     name = "coreai-opt"
     requires = ("coreai-opt", "torch")
+    checks_input = False
 
     def __init__(self) -> None:
         import torch
@@ -74,6 +75,8 @@ class CoreaiOpt(Backend):
         averaging_constant: float = 0.01,
     ) -> QParams:
         calculator = self._calculator(spec, target, kind, averaging_constant)
+        if not batches:
+            raise NotImplementedError("a calculator answers batch by batch")
         answers = [calculator(to_torch(batch)) for batch in batches]
         return _as_qparams(answers[-1])
 
@@ -81,6 +84,8 @@ class CoreaiOpt(Backend):
         codes = self._module(spec, qparams, x.shape).quantize(to_torch(x), *_tensors(qparams))
         if spec.dtype == _FP4:
             values = to_numpy(codes.to(self._torch.float32))
+            if np.isnan(values).any():
+                raise NotImplementedError("FP4 is held as float8 numbers, where NaN stays NaN")
             return values.astype(ml_dtypes.float4_e2m1fn).view(np.uint8)
         return to_numpy(codes)
 
@@ -132,7 +137,14 @@ class CoreaiOpt(Backend):
         return int(axes.pop())
 
     def validate_spec(self, mapping: Mapping[str, Any]) -> None:
-        self._spec.QuantizationSpec(**{key: _theirs(value) for key, value in mapping.items()})
+        """Goes as far as a user has to, to meet the refusal: the spec, a module, a first shape."""
+        if mapping.get("dtype") == "float4_e2m1":
+            raise NotImplementedError("coreai-opt has not this alias")
+        theirs = self._spec.QuantizationSpec(**{k: _theirs(v) for k, v in mapping.items()})
+        module = self._factory.create_fake_quantizer(theirs, self._targets["activation"])
+        extents = getattr(theirs.granularity, "block_size", None)
+        if isinstance(extents, tuple):
+            module.get_block_size(self._torch.Size([max(n, 1) for n in extents or (1, 1)]))
 
     def _calculator(
         self,
@@ -151,7 +163,8 @@ class CoreaiOpt(Backend):
     def _module(self, spec: QuantizationSpec, qparams: QParams, shape: tuple[int, ...]) -> Any:
         """Returns a fake-quantize module for the target whose blocks the qparams have."""
         # Given qparams: who computes them does not matter, but dynamic ones cannot be given.
-        theirs = self._spec.QuantizationSpec(**self._options(spec, "static"))
+        options = self._options(spec, "static") | {"float_range": [None, None]}
+        theirs = self._spec.QuantizationSpec(**options)
         blocks = tuple(n // s for n, s in zip(shape, qparams.scale.shape, strict=True))
         size = self._torch.Size(shape)
         for target in self._targets.values():
@@ -162,21 +175,16 @@ class CoreaiOpt(Backend):
 
     def _frozen(self, x: Array, spec: QuantizationSpec, qparams: QParams) -> Any:
         module = self._module(spec, qparams, x.shape)
-        # One pass gives the buffers their shape; zeros, so that x has no say in it.
-        module(self._torch.zeros(x.shape, dtype=to_torch(x).dtype))
         module.disable_observer()
-        buffers = dict(module.qparams_calculator.named_buffers())
         for name, value in zip(("scale", "zero_point", "minval"), _tensors(qparams), strict=True):
             if value is not None:
-                buffers[name].copy_(value)
+                setattr(module.qparams_calculator, name, value)  # its buffers
         return module
 
     def _options(self, spec: QuantizationSpec, kind: str | None) -> dict[str, Any]:
         options = {key: _theirs(value) for key, value in spec.to_dict().items()}
         if kind is not None:
             options["qparam_calculator_cls"] = kind
-        if kind == "static":
-            options["float_range"] = [None, None]
         return options
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import numpy as np
 
-from quant_conformance.backends._layout import blocks_of
+from quant_conformance.backends._layout import block_extents, blocks_of
 from quant_conformance.protocol import Array, Backend
 from quant_reference import QParams, QuantizationSpec
 from quant_reference.formats import FORMATS
-from quant_reference.granularity import Target, scale_shape
 
 _NAMES = {
     "float8_e4m3fn": "format_info_ocp_e4m3",
@@ -32,6 +31,7 @@ class Gfloat(Backend):
 
     name = "gfloat"
     requires = ("gfloat",)
+    checks_input = False
     policies: ClassVar[Mapping[str, str]] = {"overflow": "saturate"}
 
     def __init__(self) -> None:
@@ -61,8 +61,10 @@ class Gfloat(Backend):
         if np.isinf(x).any():
             raise NotImplementedError("gfloat documents 2**127 as its greatest scale")
         values, emax = x.astype(np.float32), self._infos[spec.dtype].emax
-        blocks = scale_shape(x.shape, spec.granularity, cast(Target, target))
-        scale = np.empty(blocks, np.float32)
+        extents = block_extents(x.shape, spec.granularity, target)
+        if any(n % extent for n, extent in zip(x.shape, extents, strict=True)):
+            raise NotImplementedError("gfloat is given one block at a time")
+        scale = np.empty([n // m for n, m in zip(x.shape, extents, strict=True)], np.float32)
         for index, part in blocks_of(x.shape, scale.shape):
             scale[index] = self._gfloat.compute_scale_amax(emax, values[part])
         if (scale < 2.0**-126).any():
@@ -84,7 +86,7 @@ class Gfloat(Backend):
         self._check_formulation(spec, qparams)
         if (spec.quant_min, spec.quant_max) != (spec.format.quant_min, spec.format.quant_max):
             raise NotImplementedError("gfloat saturates to the whole range of a format")
-        if not spec.format.has_nan and np.isnan(x).any():
+        if not spec.format.has_nan and (np.isnan(x).any() or np.isnan(qparams.scale).any()):
             raise NotImplementedError("gfloat refuses to round NaN to a format without NaN")
         if np.isinf(qparams.scale).any():
             raise NotImplementedError("gfloat refuses an infinite scale")

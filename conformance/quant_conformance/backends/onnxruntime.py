@@ -6,7 +6,7 @@ Inputs and outputs are bound by address, since numpy has no dtype for half of ON
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -15,6 +15,11 @@ from quant_conformance.backends._onnx_backend import OnnxBackend
 from quant_conformance.backends._onnx_models import ModelKey
 from quant_conformance.protocol import Array
 from quant_reference.formats import FORMATS
+
+if TYPE_CHECKING:
+    from quant_vectors import Case
+
+_SATURATING = frozenset({"float8_e4m3fn", "float8_e5m2"})
 
 Bound = tuple[Array, tuple[int, ...]]
 """Memory, and the shape of the tensor in it (another one than the array's where it is packed)."""
@@ -25,6 +30,7 @@ class OnnxRuntime(OnnxBackend):
 
     name = "onnxruntime"
     requires = ("onnxruntime", "onnx")
+    checks_input = False
     policies: ClassVar[Mapping[str, str]] = {"overflow": "saturate"}
     widens = frozenset({"bfloat16"})
 
@@ -92,8 +98,13 @@ class OnnxRuntime(OnnxBackend):
 
 
 class OnnxRuntimeNonSaturating(OnnxRuntime):
-    """The same with ``saturate=0`` in casts to 8-bit floats: beyond the range comes NaN or inf."""
+    """Casts to 8-bit floats with ``saturate=0``; the rest is asked of onnxruntime itself."""
 
     name = "onnxruntime-nonsaturating"
     policies: ClassVar[Mapping[str, str]] = {"overflow": "nonsaturate"}
     saturate = False
+
+    def supports(self, case: Case) -> str | None:
+        if case.operation == "encode" and case.arguments["format"] in _SATURATING:
+            return None
+        return "the same as in onnxruntime: saturate=0 is about casts to 8-bit floats"

@@ -29,6 +29,7 @@ class Torch(Backend):
 
     name = "torch"
     requires = ("torch",)
+    checks_input = False
     policies: ClassVar[Mapping[str, str]] = {"overflow": "saturate"}
 
     def __init__(self) -> None:
@@ -128,6 +129,8 @@ class Torch(Backend):
         if layout is not None and layout.kind == "block":
             if x.isnan().any():
                 raise NotImplementedError("quantize_per_channel_group refuses NaN")
+            if layout.size == 1:
+                raise NotImplementedError("quantize_per_channel_group refuses groups of one")
             codes = self._decomposed.quantize_per_channel_group(
                 x.float(), scale, zero_point, *limits, dtype, layout.size
             )

@@ -7,11 +7,11 @@ from typing import Any, cast
 
 import numpy as np
 
+from quant_conformance.backends._layout import block_extents
 from quant_conformance.backends._torch_arrays import to_numpy, to_torch
 from quant_conformance.backends._torch_observers import observed
 from quant_conformance.protocol import Array, Backend
 from quant_reference import QParams, QuantizationSpec
-from quant_reference.granularity import Target, block_shape
 
 SCALE_EPS = 2.0**-23
 
@@ -33,6 +33,7 @@ class Torchao(Backend):
 
     name = "torchao"
     requires = ("torchao", "torch")
+    checks_input = False
 
     def __init__(self) -> None:
         import torch
@@ -63,12 +64,17 @@ class Torchao(Backend):
 
     def unpack(self, packed: Array, fmt: str, order: str, count: int) -> Array:
         self._check_packable(fmt, order, count)
+        if 2 * packed.size != count:
+            raise NotImplementedError("torchao unpacks every byte that it is given")
         return to_numpy(self._kernels.unpack_uint4(to_torch(packed)))
 
     def qparams(self, x: Array, spec: QuantizationSpec, target: str) -> QParams:
-        blocks = block_shape(x.shape, spec.granularity, cast(Target, target))
+        blocks = block_extents(x.shape, spec.granularity, target)
         if spec.scale_dtype is not None:
-            return QParams(self._to_mx(x, spec, blocks)[0])
+            scale, _ = self._to_mx(x, spec, blocks)
+            if (scale < 2.0**-126).any():
+                raise NotImplementedError("the least scale of to_mx is 2**-127, as in the MX paper")
+            return QParams(scale)
         _check_formulation(spec)
         options = {
             "mapping_type": self._mapping(spec),
@@ -114,7 +120,7 @@ class Torchao(Backend):
     def dequantize(self, codes: Array, spec: QuantizationSpec, qparams: QParams) -> Array:
         scale, blocks = to_torch(qparams.scale), _blocks(codes, qparams)
         if spec.scale_dtype is not None:
-            _check_mx_blocks(blocks)
+            _check_mx_blocks(blocks, spec)
             tensor = to_torch(codes)
             if spec.dtype == "float4_e2m1fn":
                 tensor = self._kernels.pack_uint4(tensor)
@@ -167,6 +173,8 @@ class Torchao(Backend):
         kind: str,
         averaging_constant: float = 0.01,
     ) -> QParams:
+        if not batches:
+            raise NotImplementedError("torchao computes qparams of a tensor")
         if kind in ("static", "dynamic"):  # no state: the qparams of the last batch
             return self.qparams(batches[-1], spec, target)
         return observed(self._pt2e, batches, spec, kind, averaging_constant)
@@ -184,14 +192,15 @@ class Torchao(Backend):
         return to_torch(cast(Array, qparams.zero_point)), self._dtype(spec), *limits
 
     def _to_mx(self, x: Array, spec: QuantizationSpec, blocks: Blocks) -> tuple[Array, Any]:
-        _check_mx_blocks(blocks)
+        _check_mx_blocks(blocks, spec)
         if x.dtype == np.float16:
             raise NotImplementedError("to_mx takes float32 and bfloat16")
         if spec.float_range != (None, None):
             raise NotImplementedError("to_mx takes no fixed range")
         floor = self._mx.ScaleCalculationMode.FLOOR
         scale, codes = self._mx.to_mx(to_torch(x), self._dtype(spec), blocks[-1], floor)
-        return to_numpy(self._mx.get_fp_scale(scale)), codes
+        chosen = to_numpy(self._mx.get_fp_scale(scale))
+        return chosen, codes
 
     def _mx_codes(self, codes: Any, spec: QuantizationSpec) -> Array:
         if spec.dtype == "float4_e2m1fn":
@@ -230,9 +239,11 @@ def _check_formulation(spec: QuantizationSpec) -> None:
         raise NotImplementedError("torchao's affine primitives have zero points only")
 
 
-def _check_mx_blocks(blocks: Blocks) -> None:
-    if any(extent != 1 for extent in blocks[:-1]):
+def _check_mx_blocks(blocks: Blocks, spec: QuantizationSpec) -> None:
+    if not blocks or any(extent != 1 for extent in blocks[:-1]):
         raise NotImplementedError("MX blocks lie along the last axis")
+    if blocks[-1] == 0 or (spec.dtype == "float4_e2m1fn" and blocks[-1] % 2):
+        raise NotImplementedError("an MX block holds something, and of FP4 whole bytes")
 
 
 def _check_scale(chosen: Array, qparams: QParams) -> None:

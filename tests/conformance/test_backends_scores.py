@@ -1,0 +1,48 @@
+"""Every shipped adapter on every frozen vector: nothing unexpected, nothing stale, much exact."""
+
+from __future__ import annotations
+
+import pytest
+
+from quant_conformance.runner import Plan, Runner
+from quant_conformance.verdicts import Verdict
+from quant_vectors import VectorSet, load
+
+pytestmark = pytest.mark.peers
+
+# A floor under exact answers: an adapter that calls everything unsupported would fail nothing.
+EXACT = {
+    "numpy-reference": 6000,
+    "ml-dtypes": 400,
+    "torch": 1500,
+    "torchao": 2000,
+    "onnxruntime": 1800,
+    "onnxruntime-nonsaturating": 200,
+    "onnx-reference": 2000,
+    "gfloat": 1000,
+    "coreai-opt": 4500,
+}
+
+
+@pytest.fixture(scope="module")
+def vectors() -> VectorSet:
+    return load()
+
+
+@pytest.mark.parametrize("name", sorted(EXACT))
+def test_a_backend_shows_what_is_known_of_it(name: str, vectors: VectorSet) -> None:
+    run = Runner(vectors, vectors.cases, Plan(isolate=False)).run(name)
+    if run.problem == "unavailable":
+        pytest.skip(run.text)
+    assert run.problem is None, run.text
+    assert [f"{result.id}: {result.detail}" for result in run.failures] == []
+    assert list(run.stale) == []
+    assert run.summary.get("exact", 0) >= EXACT[name]
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "numpy-reference"])
+def test_some_systems_have_no_known_failure(name: str, vectors: VectorSet) -> None:
+    run = Runner(vectors, vectors.cases, Plan(isolate=False)).run(name)
+    if run.problem == "unavailable":
+        pytest.skip(run.text)
+    assert not any(result.verdict == Verdict.EXPECTED for result in run.results)
