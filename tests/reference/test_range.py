@@ -84,14 +84,15 @@ def test_range_2_one_bound_replaces_its_side(dtype: str) -> None:
         np.testing.assert_array_equal([bound[0] for bound in got], wanted)
 
 
-def test_range_2_a_bound_is_rounded_twice() -> None:
-    """Through float32 on the way to bfloat16, as written: one rounding would go the other way."""
-    bound = 1 + 2.0**-8 + 2.0**-40
-    x = np.ones(1, DTYPES["bfloat16"])
+@pytest.mark.parametrize(("dtype", "half_ulp"), [("bfloat16", 2.0**-8), ("float16", 2.0**-11)])
+def test_range_2_a_bound_is_rounded_twice(dtype: str, half_ulp: float) -> None:
+    """Through float32, which makes it a tie, on the way: one rounding would go the other way."""
+    bound = 1 + half_ulp + 2.0**-40
     spec = QuantizationSpec(float_range=(None, bound))
+    x = np.ones(1, DTYPES[dtype])
     assert float(value_range(x, spec, "weight")[1][0]) == 1.0
-    once = oracle.round_to(oracle.number(bound), oracle.DTYPES["bfloat16"])
-    assert float(once) == 1 + 2.0**-7
+    once = oracle.round_to(oracle.number(bound), oracle.DTYPES[dtype])
+    assert float(once) == 1 + 2 * half_ulp
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -1,0 +1,151 @@
+"""fake_quantize of 16 M float32 values to int8, beside torch on one thread, and its memory.
+
+Nothing here fails for being slow: the times and the ratios are reported (goals: 5 times torch per
+tensor, 3 times per channel and per block), and only the memory, which no other load can change, is
+held to a limit.
+"""
+
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from quant_reference import (
+    PerBlock,
+    PerChannel,
+    PerTensor,
+    QParams,
+    QuantizationSpec,
+    compute_qparams,
+    dequantize,
+    fake_quantize,
+    fake_quantize_gradient,
+    quantize,
+    value_range,
+)
+
+pytestmark = pytest.mark.benchmark
+
+SIDE = 4096
+ROUNDS = 5
+GRANULARITIES = {
+    "per tensor": PerTensor(),
+    "per channel 0": PerChannel(0),
+    "per channel 1": PerChannel(1),
+    "per block 32 on axis 0": PerBlock(0, 32),
+    "per block 32 on axis 1": PerBlock(1, 32),
+}
+TORCH_SECONDS: dict[str, float] = {}
+
+
+@pytest.fixture(scope="module")
+def x() -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((SIDE, SIDE), dtype=np.float32)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Any:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def spec_and_qparams(x: np.ndarray, layout: str) -> tuple[QuantizationSpec, QParams]:
+    spec = QuantizationSpec(granularity=GRANULARITIES[layout])
+    return spec, compute_qparams(*value_range(x, spec, "weight"), spec)
+
+
+def torch_call(x: np.ndarray, layout: str, params: QParams) -> Callable[[], torch.Tensor]:
+    """The same work for torch.
+
+    It has no blocks, so each block becomes a channel of a matrix with rows of 32; where the
+    blocks run down a column, the matrix is made before the clock starts, in torch's favour.
+    """
+    tensor = torch.from_numpy(x)
+    scale = torch.from_numpy(params.scale.ravel())
+    zero_point = torch.zeros(scale.numel(), dtype=torch.int32)
+    if layout == "per tensor":
+        return lambda: torch.fake_quantize_per_tensor_affine(tensor, float(scale), 0, -128, 127)
+    axis = 1 if layout == "per channel 1" else 0
+    if layout == "per block 32 on axis 1":
+        tensor = tensor.reshape(-1, 32)
+    elif layout == "per block 32 on axis 0":
+        tensor = tensor.reshape(-1, 32, SIDE).permute(0, 2, 1).reshape(-1, 32)
+    return lambda: torch.fake_quantize_per_channel_affine(
+        tensor, scale, zero_point, axis, -128, 127
+    )
+
+
+@pytest.mark.parametrize("layout", GRANULARITIES)
+@pytest.mark.parametrize("who", ["torch", "reference"])
+def test_fake_quantize(benchmark: Any, x: np.ndarray, layout: str, who: str) -> None:
+    spec, params = spec_and_qparams(x, layout)
+    call: Callable[[], Any] = (
+        torch_call(x, layout, params) if who == "torch" else lambda: fake_quantize(x, spec, params)
+    )
+    benchmark.group = f"fake_quantize 16 M int8, {layout}"
+    result = benchmark.pedantic(call, rounds=ROUNDS, warmup_rounds=1)
+    assert result.shape[-1] in (SIDE, 32)
+    if benchmark.stats is None:  # --benchmark-disable
+        return
+    fastest = benchmark.stats.stats.min
+    if who == "torch":
+        TORCH_SECONDS[layout] = fastest
+    elif layout in TORCH_SECONDS:
+        ratio = round(TORCH_SECONDS[layout] / fastest, 2)
+        benchmark.extra_info["times_as_fast_as_torch"] = ratio
+        print(f"\n{layout}: {ratio} times as fast as torch")
+
+
+@pytest.mark.parametrize("layout", GRANULARITIES)
+def test_both_did_the_same_work(x: np.ndarray, layout: str) -> None:
+    """Torch multiplies by the reciprocal, so a tie may fall one step away; nothing else may."""
+    spec, params = spec_and_qparams(x, layout)
+    theirs = torch_call(x, layout, params)().numpy()
+    if layout == "per block 32 on axis 0":
+        theirs = theirs.reshape(-1, SIDE, 32).transpose(0, 2, 1)
+    ours = fake_quantize(x, spec, params)
+    differs = ours != theirs.reshape(x.shape)
+    assert differs.mean() < 1e-3
+    one_step = params.scale.max() * np.float32(1.0001)
+    assert np.abs(ours[differs] - theirs.reshape(x.shape)[differs]).max(initial=0) <= one_step
+
+
+def peak(call: Callable[[], object]) -> int:
+    """Most bytes that were allocated at once while ``call`` ran; numpy tells tracemalloc."""
+    call()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        result = call()
+        most = tracemalloc.get_traced_memory()[1] - before
+        del result
+    finally:
+        tracemalloc.stop()
+    return most
+
+
+@pytest.mark.parametrize("layout", GRANULARITIES)
+@pytest.mark.parametrize("dtype", ["int8", "float8_e4m3fn", "float4_e2m1fn"])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_extra_memory_is_at_most_twice_the_input(
+    x: np.ndarray, layout: str, dtype: str, transposed: bool
+) -> None:
+    """The result included: what remains for temporaries is one more input."""
+    part = x[: SIDE // 4].T if transposed else x[: SIDE // 4]
+    spec = QuantizationSpec(dtype, granularity=GRANULARITIES[layout])
+    params = compute_qparams(*value_range(part, spec, "weight"), spec)
+    codes = quantize(part, spec, params)
+    calls: list[Callable[[], object]] = [
+        lambda: fake_quantize(part, spec, params),
+        lambda: quantize(part, spec, params),
+        lambda: dequantize(codes, spec, params),
+        lambda: fake_quantize_gradient(part, part, spec, params),
+    ]
+    for call in calls:
+        used = peak(call)
+        assert part.nbytes // 4 <= used <= 2 * part.nbytes, f"{used / part.nbytes:.2f} inputs"
