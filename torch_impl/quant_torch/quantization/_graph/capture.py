@@ -68,11 +68,31 @@ def capture(
     take_out_marks(graph)
     functionalize(graph)
     graph.eliminate_dead_code()
+    _name_states(exported, model)
     module = _plain_module(exported)
     check_constant_inputs(module)
     switchable_dropout(module)
     module.recompile()
     return module
+
+
+def _name_states(exported: fx.GraphModule, model: nn.Module) -> None:
+    """Give every parameter and buffer one node, under the first name that the model has for it."""
+    tensors = (*model.named_buffers(), *model.named_parameters())
+    names = {id(tensor): name for name, tensor in tensors}
+    held = dict(exported.named_parameters(remove_duplicate=False))
+    held |= dict(exported.named_buffers(remove_duplicate=False))
+    first: dict[int, fx.Node] = {}
+    for node in list(exported.graph.nodes):
+        if node.op != "get_attr" or node.target not in held:
+            continue
+        tensor = held[node.target]
+        known = first.setdefault(id(tensor), node)
+        if known is not node:
+            node.replace_all_uses_with(known)
+            exported.graph.erase_node(node)
+        elif names.get(id(tensor)) in held:
+            node.target = names[id(tensor)]
 
 
 def _plain_module(exported: fx.GraphModule) -> fx.GraphModule:

@@ -74,7 +74,7 @@ class GraphConfig:
         return list(names.values())
 
     def of_operation(self, node: fx.Node) -> Choice:
-        """The config of an operation (PLACE-3): its module's, there by name, by type, or for all."""
+        """The config of an operation (PLACE-3): of its module, there by name or type or for all."""
         settings = self.of_module(module_of(node))
         module = settings.config
         if module is None:
