@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +15,6 @@ class MlDtypes(Backend):
     name = "ml-dtypes"
     requires = ("ml_dtypes",)
     checks_input = False
-    policies: ClassVar[Mapping[str, str]] = {"overflow": "nonsaturate"}
 
     def __init__(self) -> None:
         import ml_dtypes

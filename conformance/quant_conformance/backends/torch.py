@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any
 
 from quant_conformance.backends._layout import Layout, layout_of
 from quant_conformance.backends._torch_arrays import to_numpy, to_torch
@@ -30,7 +30,6 @@ class Torch(Backend):
     name = "torch"
     requires = ("torch",)
     checks_input = False
-    policies: ClassVar[Mapping[str, str]] = {"overflow": "saturate"}
 
     def __init__(self) -> None:
         import torch
