@@ -48,6 +48,6 @@ def fold_batch_norm(
         folded = (rows * factor.reshape(groups, 1, -1, *kernel)).reshape(weight.shape)
     else:
         folded = weight * factor.reshape(-1, 1, *kernel)
-    centred = -mean if bias is None else bias - mean
-    shifted = centred * factor
-    return folded, shifted if beta is None else shifted + beta
+    zeros = np.zeros_like(mean)
+    centred = (zeros if bias is None else bias) - mean
+    return folded, centred * factor + (zeros if beta is None else beta)

@@ -6,6 +6,13 @@ Inputs are taken to be legal; what SPEC.md refuses is refused by the numpy form.
 names a policy, the function takes it as a keyword: every legal alternative has an oracle too.
 """
 
+from quant_reference.oracle.batch_norm import (
+    ChannelStatistics,
+    fold_bias,
+    fold_factor,
+    fold_weight,
+    output_channel,
+)
 from quant_reference.oracle.blocks import block_extents, block_members, default_axis
 from quant_reference.oracle.codes import decode, encode, pack, unpack
 from quant_reference.oracle.elementwise import (
@@ -42,6 +49,7 @@ __all__ = [
     "Binary",
     "BlockQParams",
     "BlockRange",
+    "ChannelStatistics",
     "Number",
     "block_extents",
     "block_members",
@@ -52,8 +60,12 @@ __all__ = [
     "encode",
     "fake_quantize",
     "fake_quantize_gradient",
+    "fold_bias",
+    "fold_factor",
+    "fold_weight",
     "number",
     "observe",
+    "output_channel",
     "pack",
     "quantize",
     "round_to",

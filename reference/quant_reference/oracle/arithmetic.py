@@ -1,4 +1,4 @@
-"""The four operations and the order of :class:`Number`, exact until they are rounded.
+"""Arithmetic and order of :class:`Number`: exact, then rounded once.
 
 Results follow IEEE 754: zeros carry the sign it gives them, invalid operations give NaN. A NaN
 operand is passed on with its sign, the first one if there are two; a NaN that an operation creates
@@ -7,9 +7,19 @@ is positive.
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
-from quant_reference.oracle.number import INFINITY, NAN, Binary, Number, number, round_to
+from quant_reference.oracle.number import (
+    INFINITY,
+    NAN,
+    Binary,
+    Number,
+    floor_log2,
+    number,
+    power,
+    round_to,
+)
 
 
 def add(a: Number, b: Number, binary: Binary) -> Number:
@@ -57,6 +67,23 @@ def divide(a: Number, b: Number, binary: Binary) -> Number:
     if b.is_infinite:
         return Number(negative, Fraction(0))
     return round_to(Number(negative, a.magnitude / b.magnitude), binary)
+
+
+def square_root(a: Number, binary: Binary) -> Number:
+    """The square root, rounded once to ``binary``; a zero keeps its sign, others have none."""
+    if a.is_nan or is_zero(a):
+        return a
+    if a.negative:
+        return NAN
+    if a.is_infinite:
+        return a
+    # The integer root of a · 4^shift has more bits than the format. Where it is not exact, the
+    # true root lies strictly between it and the next integer: any value between rounds alike.
+    shift = binary.precision + abs(floor_log2(a.magnitude)) + 2
+    scaled = a.magnitude * power(2 * shift)
+    root = math.isqrt(math.floor(scaled))
+    between = root if root * root == scaled else root + Fraction(1, 2)
+    return round_to(Number(False, between / power(shift)), binary)
 
 
 def is_zero(a: Number) -> bool:
