@@ -124,7 +124,7 @@ class FoldedBias(BatchNormPart):
         """The folded bias, or None in training mode."""
         if self.uses_batch:
             return None
-        centred = -mean if bias is None else bias - mean
+        centred = (torch.zeros_like(mean) if bias is None else bias) - mean
         scaled = centred * self.factor(gamma, variance)
         return (scaled if beta is None else scaled + beta).to(self.dtype)
 

@@ -97,6 +97,7 @@ def _name_states(exported: fx.GraphModule, model: nn.Module) -> None:
 
 def _plain_module(exported: fx.GraphModule) -> fx.GraphModule:
     """A graph module of the same graph and tensors, without the hooks of an exported one."""
+    exported.graph._tracer_cls = None  # an export's tracer cannot trace again, as unpickling does
     module = fx.GraphModule(exported, exported.graph, type(exported).__name__)
     held = {*dict(module.named_parameters()), *dict(module.named_buffers())}
     tensors = [

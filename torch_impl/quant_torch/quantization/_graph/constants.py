@@ -28,6 +28,9 @@ def same_constant(given: Any, captured: Any, name: str) -> None:
     Raises:
         InputError: Naming the argument and both values.
     """
+    if isinstance(given, fx.Proxy):  # traced again, as unpickling does
+        given.tracer.create_proxy("call_function", same_constant, (given, captured, name), {})
+        return
     if isinstance(given, torch.Tensor) or type(given) is not type(captured) or given != captured:
         raise InputError(
             f"argument {name!r} of a captured graph",

@@ -44,6 +44,8 @@ def _insert(graph: fx.Graph, site: Site, target: str, inputs: list[fx.Node]) -> 
         point = graph.inserting_after(inputs[-1] if tensor.op == "placeholder" else tensor)
     with point:
         call = _call(graph, target, tensor, tensor.name)
+    if tensor.op == "placeholder":
+        inputs.append(call)  # the next one stands behind it
     _redirect(site, call)
     return call
 

@@ -150,6 +150,6 @@ def patterns() -> tuple[Pattern, ...]:
 
 
 def _types_at(place: Operation | Iterable[Operation]) -> frozenset[str]:
-    if isinstance(place, str) or callable(place):
+    if isinstance(place, str) or callable(place) or not isinstance(place, Iterable):
         return frozenset({type_named_by(place)})
     return frozenset(type_named_by(operation) for operation in place)
