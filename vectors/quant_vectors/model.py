@@ -150,7 +150,7 @@ class VectorSet:
     @property
     def families(self) -> tuple[str, ...]:
         """Families that the set holds, in the order of the files."""
-        return tuple(self.manifest["families"])
+        return tuple(dict.fromkeys(case.family for case in self.cases))
 
     def __len__(self) -> int:
         """Count the cases."""

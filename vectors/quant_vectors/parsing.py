@@ -16,6 +16,7 @@ from quant_vectors.model import LOGICAL_DTYPES, OPERATION_OUTPUTS, Case
 
 _ID = re.compile(r"[a-z0-9_]+(/[A-Za-z0-9_.,+=-]+)+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_LINK = re.compile(r"([A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+#[0-9]+|arXiv:[0-9]{4}\.[0-9]{4,5})?")
 
 Check = Callable[[Any], bool]
 
@@ -58,7 +59,7 @@ def check_flags(value: Mapping[str, Any], name: str) -> None:
     """Check that every flag says which bug it catches, the bug's effect, and where it was seen."""
     _members(value, name, {"schema": _text, "flags": _mapping})
     for flag, entry in value["flags"].items():
-        _members(entry, f"{name}: flags[{flag!r}]", {"bug": _line, "effect": _line, "link": _text})
+        _members(entry, f"{name}: flags[{flag!r}]", {"bug": _line, "effect": _line, "link": _link})
 
 
 def check_tensors(value: Mapping[str, Any], name: str) -> None:
@@ -164,6 +165,10 @@ def _text(value: Any) -> bool:
 
 def _line(value: Any) -> bool:
     return isinstance(value, str) and bool(value.strip()) and "\n" not in value
+
+
+def _link(value: Any) -> bool:
+    return isinstance(value, str) and _LINK.fullmatch(value) is not None
 
 
 def _count(value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,7 +24,8 @@ class Builder:
     """Adds cases to a set.
 
     Every case is answered by the reference. The builder refuses what would make a bad vector: a
-    flag or a refusal that is not one, a case that touches a policy without saying so, or two.
+    refusal that is none, a case that touches a policy without saying so, or two, and a question
+    that another case asks already.
 
     Args:
         writer: Where the cases go.
@@ -32,6 +34,7 @@ class Builder:
     def __init__(self, writer: SetWriter) -> None:
         self._writer = writer
         self._reference = NumpyReference()
+        self._questions: dict[str, str] = {}
 
     def add(
         self,
@@ -155,9 +158,16 @@ class Builder:
             name: getattr(draft, name)
             for name in ("clauses", "flags", "comment", "spec", "target", "arguments", "result")
         }
-        self._writer.add(
+        case = self._writer.add(
             draft.id, draft.operation, inputs=tensors, expected=expected, **members, **rule
         )
+        asked = {name: value for name, value in case.arguments.items() if name != "tier"}
+        question = json.dumps(
+            [case.operation, case.spec, case.target, asked, case.inputs], sort_keys=True
+        )
+        twin = self._questions.setdefault(question, case.id)
+        if twin != case.id:
+            raise VectorError(f"{case.id} asks what {twin} asks")
 
 
 def canonical(outputs: Mapping[str, Array]) -> dict[str, Array]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -58,9 +59,12 @@ def coverage_rows(density: str) -> list[Row]:
 
 def coverage(family: str, density: str) -> Iterator[Combination]:
     """Yield the combinations for one family; each family has its own data and variants."""
+    used: Counter[tuple[str, str]] = Counter()
     for index, row in enumerate(coverage_rows(density)):
         layout = LAYOUTS[row["layout"]]
-        granularity = layout.granularity(row["granularity"], index // 3)
+        place = (row["layout"], row["granularity"])
+        granularity = layout.granularity(row["granularity"], used[place])
+        used[place] += 1
         name = f"{row['spec']}-{row['granularity']}-{row['layout']}-{row['dtype']}"
         kind = row["granularity"]
         clause = {"per_tensor": "GRAN-1", "per_channel": "GRAN-2"}.get(kind, "")

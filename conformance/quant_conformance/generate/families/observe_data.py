@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from quant_conformance.generate.builder import Builder
 from quant_conformance.generate.families.observe import KINDS, add, spec_of
+from quant_conformance.generate.families.qparams_search import telling_ranges
 from quant_conformance.generate.floats import DTYPES, cast, f32, step
 from quant_conformance.generate.streams import reals
 from quant_reference import PerChannel, PerTensor
@@ -27,6 +28,9 @@ _INF, _NAN = float("inf"), float("nan")
 
 def build(builder: Builder) -> None:
     """Add the part of the family."""
+    for kind in KINDS:
+        for spec_kind in ("uint8-asym-zp", "int8-asym-zp"):
+            _searched(builder, kind, spec_kind)
     for index, (kind, spec_kind) in enumerate((k, s) for k in KINDS for s in _TYPICAL):
         _orders(builder, kind, spec_kind, DTYPES[index % 3])
         _not_finite(builder, kind, spec_kind, DTYPES[(index + 1) % 3])
@@ -143,9 +147,38 @@ def _drifting(constant: float) -> tuple[float, float]:
     return -float(moving[0]), float(moving[1])
 
 
-def _below_two(dtype: str) -> float:
-    """The greatest number below 2: where a logarithm may round up to 1."""
-    return float(step(cast(np.array([2.0]), dtype), -1)[0])
+def _searched(builder: Builder, kind: str, spec_kind: str) -> None:
+    """Ranges on which rearranged qparams differ, through an observer; every few of each sort."""
+    found = [rows[::4] for _, _, rows in telling_ranges(spec_kind, "float32")]
+    add(
+        builder,
+        f"awkward/{kind}/{spec_kind}-searched",
+        kind,
+        [np.concatenate(found)],
+        spec_of(kind, spec_kind, PerChannel(0)),
+        "QP-3 QP-4 QP-9",
+        "QParamsArithmetic ZeroPointRounding",
+        "ranges on which rearranged formulas give other qparams",
+        constant=_constant(kind),
+    )
+    # Scales that are subnormal in float16 are rounded so far down that lo/scale overshoots.
+    lo = cast(-np.linspace(1.0, 2.6, 17) * 255 * 2.0**-23, "float16")
+    add(
+        builder,
+        f"awkward/{kind}/{spec_kind}-clamped",
+        kind,
+        [np.stack([lo, lo / np.float16(2)], axis=1)],
+        spec_of(kind, spec_kind, PerChannel(0)),
+        "QP-1 QP-4 QP-9",
+        "ZeroPointOffByOne OneSidedRange",
+        "hi is 0 and lo/scale comes out beyond the last code: the zero point is clamped",
+        constant=_constant(kind),
+    )
+
+
+def _below(power: float, dtype: str) -> float:
+    """The greatest number below a power of two: where a logarithm may round up."""
+    return float(step(cast(np.array([power]), dtype), -1)[0])
 
 
 def _awkward(builder: Builder, kind: str, spec_kind: str, dtype: str) -> None:
@@ -155,7 +188,7 @@ def _awkward(builder: Builder, kind: str, spec_kind: str, dtype: str) -> None:
         [0.0, 0.0], [tiny * 127.5, 0.0], [0.0, -tiny * 200], [tiny * 260, -tiny],
         [1e-30, -1e-31], [-1.1, -0.1], [-0.3, -0.3], [-77.7, 0.0], [-1 / 3, 0.0],
         [-half * 3, 63.75 - half * 3], [-half * 5, 63.75 - half * 5], [1.5, -1.0],
-        [1.7499999, 0.0], [-_below_two(dtype), 1.0], [6.0, -1.0], [2.0**-20, -(2.0**-24)],
+        [1.7499999, 0.0], [-_below(2.0**14, dtype), 1.0], [6.0, -1.0], [2.0**-20, -(2.0**-24)],
     ])  # fmt: skip
     add(
         builder,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from quant_conformance.generate.builder import Builder
 from quant_conformance.generate.families.qparams import add_rows
-from quant_conformance.generate.floats import DTYPES, NUMPY_DTYPES, cast, step
+from quant_conformance.generate.floats import DTYPES, cast, step
 from quant_conformance.generate.layouts import integer_formats, make_spec
 from quant_conformance.generate.rivals import asymmetric_rivals, keep
 from quant_conformance.generate.streams import reals
@@ -44,48 +45,57 @@ def _zero_point_ties(builder: Builder, kind: str) -> None:
                 "ZeroPointRounding ZeroPointOffByOne",
                 "lo/scale on ties and beside them",
             )
-        negative = cast(np.array([1.0, 1.1, 0.3, 5.7, 100.0, 1 / 3, 0.01, 77.7]), dtype)
-        rows = np.stack([-negative, -negative / 2], axis=1).astype(NUMPY_DTYPES[dtype])
+    negative = cast(np.array([1.0, 1.1, 0.3, 5.7, 100.0, 1 / 3, 0.01, 77.7]), "bfloat16")
+    tiny = cast(np.linspace(1.0, 2.6, 17) * steps * 2.0**-23, "float16")
+    for sizes, flags, comment in (
+        (negative, "OneSidedRange QParamsDtype", "hi is 0: the last zero point, or one less"),
+        (tiny, "ZeroPointOffByOne LeastScale", "lo/scale comes out beyond the last code"),
+    ):
         add_rows(
             builder,
-            f"zero-point/{kind}-{dtype}-clamped",
-            rows,
+            f"zero-point/{kind}-{sizes.dtype.name}-one-sided",
+            np.stack([-sizes, -sizes / sizes.dtype.type(2)], axis=1),
             kind,
             "QP-3 QP-4 QP-9",
-            "ZeroPointOffByOne OneSidedRange",
-            "hi is 0: lo/scale may come out beyond the last code and is clamped",
+            flags,
+            comment,
         )
 
 
 def _rivals(builder: Builder, kind: str) -> None:
-    """Ranges on which a rearranged formula gives something else."""
+    for dtype in DTYPES:
+        for name, flag, rows in telling_ranges(kind, dtype):
+            add_rows(
+                builder,
+                f"arithmetic/{kind}-{dtype}-{name}",
+                rows,
+                kind,
+                "QP-3 QP-4 QP-9",
+                flag if dtype == "float32" else "QParamsDtype",
+                f"differs if computed as {name}",
+            )
+
+
+def telling_ranges(kind: str, dtype: str) -> Iterator[tuple[str, str, Array]]:
+    """Yield (name, flag, rows of lo and hi) on which a rearranged formula gives something else."""
     spec = make_spec(kind, PerChannel(0))
-    for dtype in ("float32", "float16", "bfloat16"):
-        drawn = np.abs(reals(f"qparams/rivals/{kind}/{dtype}", (2, 6000), dtype, exponents=(-2, 2)))
-        steps = int(spec.quant_max - spec.quant_min)
-        drawn[0, 3000:] = _near_ties(drawn[:, 3000:], steps, dtype)
-        lo, hi = -drawn[0], drawn[1]
-        params = compute_qparams(lo[:, None], hi[:, None], spec)
-        if params.zero_point is None:
-            raise TypeError("an asymmetric spec has zero points")
-        right = np.stack([params.scale.ravel(), params.zero_point.ravel()]).astype(np.float64)
-        for name, (rival, flag) in asymmetric_rivals(spec).items():
-            if dtype != "float32" and name not in ("float64", "zero-from-hi"):
-                continue
-            wrong = rival(lo.astype(np.float32), hi.astype(np.float32))
-            for what, part in (("scale", 0), ("zero", 1)):
-                chosen = keep(wrong[part] != right[part], 16)
-                if chosen.size == 0:
-                    continue
-                add_rows(
-                    builder,
-                    f"arithmetic/{kind}-{dtype}-{name}-{what}",
-                    np.stack([lo[chosen], hi[chosen]], axis=1),
-                    kind,
-                    "QP-3 QP-4 QP-9",
-                    flag if dtype == "float32" else "QParamsDtype",
-                    f"ranges whose {what} differs if computed as {name}",
-                )
+    drawn = np.abs(reals(f"qparams/rivals/{kind}/{dtype}", (2, 6000), dtype, exponents=(-2, 2)))
+    steps = int(spec.quant_max - spec.quant_min)
+    drawn[0, 3000:] = _near_ties(drawn[:, 3000:], steps, dtype)
+    lo, hi = -drawn[0], drawn[1]
+    params = compute_qparams(lo[:, None], hi[:, None], spec)
+    if params.zero_point is None:
+        raise TypeError("an asymmetric spec has zero points")
+    right = np.stack([params.scale.ravel(), params.zero_point.ravel()]).astype(np.float64)
+    for name, (rival, flag) in asymmetric_rivals(spec).items():
+        if dtype != "float32" and name not in ("float64", "zero-from-hi"):
+            continue
+        wrong = rival(lo.astype(np.float32), hi.astype(np.float32))
+        for what, part in (("scale", 0), ("zero", 1)):
+            chosen = keep(wrong[part] != right[part], 16)
+            # A rival for the zero point has the right scale but for its dtype.
+            if chosen.size and not (what == "scale" and name.startswith("zero-")):
+                yield f"{name}-{what}", flag, np.stack([lo[chosen], hi[chosen]], axis=1)
 
 
 def _near_ties(drawn: Array, steps: int, dtype: str) -> Array:

@@ -201,10 +201,7 @@ _REFUSED: dict[str, dict[str, dict[str, Any]]] = {
 }
 
 _ACCEPTED: dict[str, dict[str, dict[str, Any]]] = {
-    "SPEC-1": {
-        "empty": {},
-        "defaults-given": {"dtype": "int8", "qscheme": "symmetric", "qformulation": "zp"},
-    },
+    "SPEC-1": {"empty": {}},
     "SPEC-3": {"float4-none": {"dtype": "float4_e2m1fn", "scale_dtype": None}},
     "SPEC-4": {
         "range-none-none": {"float_range": [None, None]},

@@ -1,0 +1,337 @@
+"""What the frozen set promises: schema, size, clauses, flags and coverage."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections import Counter
+from importlib.resources import files
+from itertools import product
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+
+import quant_reference
+from quant_reference import FORMATS, QuantizationSpec, decode
+from quant_vectors import FAMILIES, OPERATION_OUTPUTS, Case, VectorSet, load
+
+SPEC = (files(quant_reference) / "SPEC.md").read_text(encoding="utf-8")
+# Graphs of operations have no tensors in and out that a case could hold.
+ON_GRAPHS = ("BN", "PLACE")
+CLAUSES = [
+    clause
+    for clause in re.findall(r"^### ([A-Z][A-Z0-9]*-\d+) ", SPEC, re.MULTILINE)
+    if clause.rpartition("-")[0] not in ON_GRAPHS
+]
+POLICIES = {
+    "overflow": {"saturate", "saturate_finite", "nonsaturate"},
+    "nan_to_integer": {"zero_point", "integer_zero", "quant_min", "quant_max"},
+    "nan_payload": {"canonical", "any_nan"},
+    "nan_in_e2m1": {"positive_zero", "negative_zero", "max", "min"},
+    "zero_gradient_sign": {"positive_zero", "negative_zero"},
+    "e8m0_nonfinite_range": {"nan_scale", "exponent_field"},
+}
+V1 = files("quant_vectors") / "v1"
+
+
+@functools.cache
+def v1() -> VectorSet:
+    return load()
+
+
+@functools.cache
+def text(name: str) -> Any:
+    return json.loads((V1 / name).read_text(encoding="utf-8"))
+
+
+def of(operation: str) -> list[Case]:
+    return [case for case in v1() if case.operation == operation]
+
+
+def schema(name: str) -> Any:
+    path = files("quant_vectors") / "schemas" / f"{name}.schema.json"
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("manifest", "manifest.json"),
+        ("flags", "flags.json"),
+        *(("cases", f"{family}.cases.json") for family in FAMILIES),
+    ],
+)
+def test_the_files_keep_their_schemas(kind: str, name: str) -> None:
+    rules = schema(kind)
+    jsonschema.Draft202012Validator.check_schema(rules)
+    jsonschema.Draft202012Validator(rules).validate(text(name))
+
+
+def test_the_schema_refuses_what_the_loader_refuses() -> None:
+    check = jsonschema.Draft202012Validator(schema("cases"))
+    cases = text("encode.cases.json")
+    exact = next(c for c in cases["cases"] if c["rule"] == "exact" and "expected" in c)
+    policy = next(c for c in cases["cases"] if c["rule"] == "policy")
+    broken = [
+        {**exact, "id": "a b"},
+        {**exact, "operation": "divide"},
+        {**exact, "clauses": []},
+        {**exact, "comment": "a\nb"},
+        {**exact, "rule": "roughly"},
+        {**exact, "result": "refused"},
+        {**exact, "policy": "overflow"},
+        {**exact, "tolerance": 1},
+        {k: v for k, v in exact.items() if k != "expected"},
+        {k: v for k, v in policy.items() if k != "alternatives"},
+    ]
+    for case in broken:
+        assert not check.is_valid({**cases, "cases": [case]}), case
+
+
+def test_there_are_enough_cases_and_they_are_small() -> None:
+    assert len(v1()) >= 3000
+    assert v1().families == FAMILIES
+    assert sum(entry["bytes"] for entry in v1().manifest["files"].values()) <= 6_000_000
+    assert sum(f.stat().st_size for f in V1.iterdir()) <= 6_000_000  # type: ignore[attr-defined]
+
+
+def test_no_two_cases_ask_the_same() -> None:
+    """Same question, same inputs: one of the two would be there for the count alone."""
+    asked = Counter(
+        (
+            case.operation,
+            json.dumps([case.spec, case.target, dict(case.arguments, tier=None)], sort_keys=True),
+            tuple(sorted(case.inputs.items())),
+        )
+        for case in v1()
+    )
+    assert [question for question, count in asked.items() if count > 1] == []
+
+
+def test_names_of_cases_speak() -> None:
+    for case in v1():
+        assert case.family == case.id.split("/")[0]
+        assert case.comment == case.comment.strip()
+
+
+@pytest.mark.parametrize("clause", CLAUSES)
+def test_every_clause_has_a_vector(clause: str) -> None:
+    assert any(clause in case.clauses for case in v1())
+
+
+def test_every_vector_has_a_clause_that_exists() -> None:
+    assert {clause for case in v1() for clause in case.clauses} == set(CLAUSES)
+
+
+def test_every_flag_is_used_and_explained() -> None:
+    assert {flag for case in v1() for flag in case.flags} == set(v1().flags)
+    for case in v1():
+        assert case.flags, case.id
+        assert len(set(case.flags)) == len(case.flags), case.id
+        assert len(set(case.clauses)) == len(case.clauses), case.id
+
+
+LINKS = {
+    "TiesToEven": "onnxruntime#25045",
+    "TailElements": "onnxruntime#28606",
+    "TruncationFloat16": "onnxruntime#32452",
+    "E2M1Ties": "aiter#3992",
+    "ReciprocalMultiply": "onnx#6433",
+    "DoubleRounding": "triton#10846",
+    "NarrowIntermediate": "flashinfer#5128",
+    "WiderIntermediate": "ao#4725",
+    "Saturation": "sglang#40581",
+    "Overflow": "saturn-vectors#101",
+    "Infinity": "ml_dtypes#260",
+    "NaNEncoding": "hipBLASLt#5792",
+    "NaNInRange": "TransformerEngine#3550",
+    "Subnormals": "tilelang#2704",
+    "NegativeZero": "onnx#5764",
+    "NibbleOrder": "sparkinfer#761",
+    "SignExtension": "keras#22338",
+    "Int2Clamp": "XNNPACK#10460",
+    "ZeroPointOffByOne": "onnxruntime#3442",
+    "ZeroPointRounding": "webnn-baseline#101",
+    "CastBeforeClamp": "executorch#22811",
+    "E8M0Scale": "FlyDSL#590",
+    "E8M0Extremes": "gfloat#62",
+    "BlockAxis": "openvino#32917",
+    "InterleavedBlocks": "onnxsim#749",
+    "TieOffByOne": "onnxruntime#32132",
+    "ObserverZeroRange": "pytorch#39239",
+    "OneSidedRange": "pytorch#23838",
+}
+
+
+@pytest.mark.parametrize("flag", LINKS)
+def test_every_known_bug_has_a_flag_with_a_place_to_see_it(flag: str) -> None:
+    assert v1().flags[flag]["link"].endswith(LINKS[flag])
+
+
+def test_policies_are_the_ones_of_the_spec() -> None:
+    for case in v1():
+        if case.rule == "policy":
+            assert case.policy is not None
+            assert case.choice is not None
+            named = {case.choice, *case.alternatives}
+            assert named <= POLICIES[case.policy], case.id
+            for choice in named:
+                assert f"`{choice}`" in SPEC or f"*{choice}*" in SPEC, choice
+    for policy, choices in POLICIES.items():
+        assert f"`{policy}`" in SPEC
+        seen = {
+            name
+            for case in v1()
+            if case.policy == policy
+            for name in (case.choice, *case.alternatives)
+        }
+        assert seen == choices, policy
+
+
+def test_some_case_tells_every_two_behaviours_of_a_policy_apart() -> None:
+    for policy, choices in POLICIES.items():
+        told: set[frozenset[str]] = set()
+        for case in v1():
+            if case.policy == policy:
+                answers = {str(case.choice): case.expected, **case.alternatives}
+                told |= {
+                    frozenset((a, b))
+                    for a, b in product(answers, repeat=2)
+                    if answers[a] != answers[b]
+                }
+        wanted = {frozenset((a, b)) for a, b in product(choices, repeat=2) if a != b}
+        # A code of another NaN is told from the canonical one by how it is compared.
+        assert told >= wanted - {frozenset(("canonical", "any_nan"))}, policy
+
+
+def test_outputs_have_the_shape_and_dtype_that_the_operation_promises() -> None:
+    for case in v1():
+        inputs, expected = v1().inputs(case), v1().expected(case)
+        assert set(expected) <= set(OPERATION_OUTPUTS[case.operation])
+        if case.operation in ("quantize", "fake_quantize", "gradient", "encode") and expected:
+            (answer,) = expected.values()
+            assert answer.shape == inputs["x"].shape, case.id
+        if case.operation in ("fake_quantize", "gradient") and expected:
+            assert answer.dtype == inputs["x"].dtype, case.id
+        for name in ("lo", "hi", "scale", "zero_point", "minval"):
+            if name in expected and "x" in inputs:
+                assert expected[name].ndim == inputs["x"].ndim, case.id
+
+
+def all_specs() -> list[QuantizationSpec]:
+    integers = [n for n, f in FORMATS.items() if f.is_integer]
+    floats = [n for n, f in FORMATS.items() if f.kind == "float"]
+    schemes = ("symmetric", "symmetric_with_clipping", "asymmetric")
+    found = [
+        QuantizationSpec(d, s, f)  # type: ignore[arg-type]
+        for d, s, f in product(integers, schemes, ("zp", "minval"))
+    ]
+    return found + [
+        QuantizationSpec(d, scale_dtype=s) for d in floats for s in (None, "float8_e8m0")
+    ]
+
+
+def test_every_legal_combination_is_there_in_every_dtype() -> None:
+    """dtype, scheme, formulation, scale dtype and granularity, times the dtype of the tensor."""
+    wanted = {
+        (s.dtype, s.qscheme, s.qformulation, s.scale_dtype, granularity, dtype)
+        for s in all_specs()
+        for granularity in ("per_tensor", "per_channel", "per_block")
+        for dtype in ("float32", "float16", "bfloat16")
+    }
+    for operations in (("fake_quantize",), ("quantize", "qparams", "gradient", "fake_quantize")):
+        seen = set()
+        for case in v1():
+            if case.operation in operations and case.spec is not None:
+                s = case.spec
+                x = v1()._tensors[case.family][case.inputs["x"]]
+                kind = s["granularity"]["type"]
+                key = (s["dtype"], s["qscheme"], s["qformulation"], s["scale_dtype"])
+                seen.add((*key, kind, x.dtype.name))
+        assert wanted - seen == set()
+
+
+@pytest.mark.parametrize("operation", ["quantize", "dequantize", "gradient", "qparams", "observe"])
+def test_every_legal_combination_is_there(operation: str) -> None:
+    wanted = {(s.dtype, s.qscheme, s.qformulation, s.scale_dtype) for s in all_specs()}
+    seen = {
+        (s["dtype"], s["qscheme"], s["qformulation"], s["scale_dtype"])
+        for case in of(operation)
+        if (s := case.spec) is not None
+    }
+    assert seen == wanted
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_code_is_decoded(name: str) -> None:
+    seen: set[int] = set()
+    for case in of("decode"):
+        if case.arguments["format"] == name and case.expected:
+            seen |= set(v1().inputs(case)["codes"].ravel().tolist())
+    fmt = FORMATS[name]
+    codes = (
+        range(int(fmt.quant_min), int(fmt.quant_max) + 1) if fmt.is_integer else range(2**fmt.bits)
+    )
+    assert seen == set(codes)
+
+
+@pytest.mark.parametrize("name", ["float8_e4m3fn", "float8_e5m2", "float4_e2m1fn"])
+def test_every_finite_code_and_every_midpoint_is_encoded(name: str) -> None:
+    asked = np.concatenate(
+        [
+            v1().inputs(case)["x"].ravel()
+            for case in of("encode")
+            if case.arguments["format"] == name and case.expected
+        ]
+    )
+    every = decode(np.arange(2 ** FORMATS[name].bits, dtype=np.uint8), name)
+    values = np.unique(every[np.isfinite(every)])
+    middles = ((values[1:].astype(np.float64) + values[:-1]) / 2).astype(np.float32)
+    middles = middles[middles != 0]
+    for wanted in (
+        values,
+        middles,
+        np.nextafter(middles, np.float32(np.inf)),
+        np.nextafter(middles, np.float32(-np.inf)),
+    ):
+        assert set(wanted.view(np.uint32).tolist()) <= set(asked.view(np.uint32).tolist())
+
+
+def test_every_power_of_two_is_encoded_as_a_scale() -> None:
+    seen: set[int] = set()
+    for case in of("encode"):
+        if case.arguments["format"] == "float8_e8m0fnu" and case.expected:
+            seen |= set(v1().expected(case)["codes"].tolist())
+    assert seen == set(range(256))
+
+
+def test_e8m0_scales_cover_the_exponents() -> None:
+    seen = set()
+    for case in of("qparams"):
+        if (
+            case.spec is not None
+            and case.spec["scale_dtype"]
+            and case.rule == "exact"
+            and case.expected
+        ):
+            seen |= set(np.frexp(v1().expected(case)["scale"])[1].ravel().tolist())
+    # 2**-126 is the least; the greatest float32 over float4's 2**2 gives 2**125.
+    assert seen == set(range(-125, 127))
+
+
+def test_vectors_of_every_length_have_their_tails() -> None:
+    for operation in ("encode", "quantize"):
+        lengths = {
+            v1().inputs(case)["x"].size for case in of(operation) if "TailElements" in case.flags
+        }
+        assert lengths >= set(range(1, 68))
+
+
+def test_the_quick_tier_has_every_clause_and_every_flag() -> None:
+    quick = [case for case in v1() if case.arguments.get("tier") != "full"]
+    assert 3000 <= len(quick) < len(v1())
+    assert {clause for case in quick for clause in case.clauses} == set(CLAUSES)
+    assert {flag for case in quick for flag in case.flags} == set(v1().flags)
