@@ -73,7 +73,8 @@ def encode_float(clamped: Float32, fmt: Format) -> Array:
 
 def _encode_scale(values: Float32, fmt: Format) -> Array:
     nan = np.isnan(values)
-    mantissa, exponent = np.frexp(values)  # value = mantissa * 2**exponent, mantissa in [0.5, 1)
+    with np.errstate(invalid="ignore"):  # some CPUs report a signalling NaN here
+        mantissa, exponent = np.frexp(values)  # value = mantissa * 2**exponent, 0.5 <= mantissa < 1
     code = exponent.astype(np.int32) - 1 + fmt.bias
     legal = nan | ((mantissa == 0.5) & (code >= 0) & (code <= 254))
     if not legal.all():
