@@ -42,7 +42,11 @@ class BatchNormPart(nn.Module):
 
         Where it will be divided out again, a γ of 0 counts as 1 (BN-3).
         """
-        deviation = torch.sqrt(variance + self.eps)
+        # As a number, ε would keep more digits than a 16-bit dtype has.
+        shifted = variance + torch.full_like(variance, self.eps)
+        # torch's float32 root is a vector library's, up to one unit in the last place off; a root
+        # in float64 is close enough for the one rounding to be right.
+        deviation = torch.sqrt(shifted.double()).to(variance.dtype)
         if gamma is None:
             return torch.ones_like(deviation) / deviation
         if self.uses_batch:
@@ -124,9 +128,10 @@ class FoldedBias(BatchNormPart):
         """The folded bias, or None in training mode."""
         if self.uses_batch:
             return None
-        centred = (torch.zeros_like(mean) if bias is None else bias) - mean
+        zeros = torch.zeros_like(mean)
+        centred = (zeros if bias is None else bias) - mean
         scaled = centred * self.factor(gamma, variance)
-        return (scaled if beta is None else scaled + beta).to(self.dtype)
+        return (scaled + (zeros if beta is None else beta)).to(self.dtype)
 
 
 class BatchNorm(BatchNormPart):

@@ -79,5 +79,5 @@ def _sample(source: torch.Tensor) -> torch.Tensor | None:
     if not dense.is_contiguous():
         return None
     step = max(1, dense.numel() // _SAMPLES)
-    width = torch.int32 if dense.element_size() == 4 else torch.int16
+    width = {2: torch.int16, 4: torch.int32, 8: torch.int64}[dense.element_size()]
     return dense.view(-1)[::step].view(width)

@@ -54,7 +54,9 @@ class RunningRangeMixin:
         """
         running_min, running_max = self.running_min, self.running_max
         if running_min is not None and running_max is not None:
-            if (min_val.shape, min_val.dtype) != (running_min.shape, running_min.dtype):
+            if None not in self.float_range:  # nothing ever changes (RANGE-2)
+                min_val, max_val = running_min, running_max
+            elif (min_val.shape, min_val.dtype) != (running_min.shape, running_min.dtype):
                 raise InputError(
                     "range of this batch",
                     given=f"{min_val.dtype}{tuple(min_val.shape)}",
@@ -62,10 +64,8 @@ class RunningRangeMixin:
                     "before",
                     clause="OBS-6",
                 )
-            if None in self.float_range:
+            else:
                 min_val, max_val = self.update_running_range(min_val, max_val)
-            else:  # both bounds are given, so nothing ever changes (RANGE-2)
-                min_val, max_val = running_min, running_max
         self._keep(running_min=min_val, running_max=max_val)
         return super().compute_qparams(tensor, min_val, max_val)
 
