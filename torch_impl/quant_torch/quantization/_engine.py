@@ -62,11 +62,10 @@ class Engine(ABC):
         backend: ExportBackend,
         mmap_dir: str | os.PathLike[str] | None,
     ) -> nn.Module:
-        """Replace fake-quantize modules by the operators and buffers of a backend."""
-        raise NotImplementedError(
-            f"finalize for {backend.value} is not available in this build; "
-            "the prepared model can be evaluated and trained as it is"
-        )
+        """A new model in the operators and buffers of a backend; the prepared one stays."""
+        from quant_torch.quantization._finalize import FINALIZERS
+
+        return FINALIZERS[self.config.execution_mode](model, backend, mmap_dir)
 
 
 def create_engine(model: nn.Module, config: QuantizerConfig) -> Engine:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import threading
 import warnings
+from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -108,6 +109,13 @@ class ModuleScope:
             return inspect.signature(forward)
         signature = inspect.signature(type(self.module).forward)
         return signature.replace(parameters=list(signature.parameters.values())[1:])
+
+    @property
+    def __code__(self) -> CodeType:
+        """Code of the module's own forward; torch.export names the model's source by it."""
+        forward = self._own_forward or type(self.module).forward
+        code: CodeType = forward.__code__
+        return code
 
     def full_name(self, op_name: str) -> str:
         """Name of an operation in the model: ``"block.add_1"``."""

@@ -1,0 +1,59 @@
+"""Core AI: a prepared model to an .aimodel."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from quant_torch._backends import ExportBackend
+from quant_torch.casting import cast_to_16_bit_precision
+from quant_torch.export._files import check_target, write_whole
+from quant_torch.quantization.quantizer import Quantizer
+
+
+def to_coreai(
+    quantizer: Quantizer,
+    example_inputs: tuple[Any, ...],
+    path: str | os.PathLike[str],
+    *,
+    cast_16bit: bool = False,
+    dynamic_shapes: Any = None,
+    overwrite: bool = False,
+) -> Path:
+    """Finalize a prepared model for Core AI, convert it and save it.
+
+    Args:
+        quantizer: After ``prepare()``, and calibration or training as needed.
+        example_inputs: Positional arguments of one forward pass.
+        path: The .aimodel to write.
+        cast_16bit: Whether to cast what is left of float32 to float16 first.
+        dynamic_shapes: Passed to ``torch.export``.
+        overwrite: Whether a file that is there is replaced.
+
+    Returns:
+        The path. The file appears whole or not at all.
+
+    Raises:
+        ImportError: coreai-torch is not installed.
+        FileExistsError: The path exists and overwrite is False.
+        ValueError: The path does not end in .aimodel, or Core AI cannot express the model.
+        RuntimeError: The quantizer is not prepared, or was finalized.
+    """
+    target = check_target(path, ".aimodel", overwrite)
+    finalized = quantizer.finalize(backend=ExportBackend.CoreAI)
+    import coreai_torch
+
+    with torch.no_grad():
+        program = torch.export.export(finalized, example_inputs, dynamic_shapes=dynamic_shapes)
+    program = program.run_decompositions(coreai_torch.get_decomp_table())
+    if cast_16bit:
+        cast_to_16_bit_precision(program)
+    converter = coreai_torch.TorchConverter()
+    converter.add_exported_program(program)
+    converted = converter.to_coreai()
+    if hasattr(converted, "optimize"):  # later versions optimize while they convert
+        converted.optimize()
+    return write_whole(target, converted.save_asset)

@@ -1,0 +1,105 @@
+"""Core ML: a prepared model to an .mlpackage."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils import _pytree as pytree
+
+from quant_torch._backends import ExportBackend
+from quant_torch._suggest import closest
+from quant_torch.export._files import check_target, write_whole
+from quant_torch.quantization.quantizer import Quantizer
+
+_PRECISIONS = ("float16", "float32")
+
+
+def to_coreml(
+    quantizer: Quantizer,
+    example_inputs: tuple[Any, ...],
+    path: str | os.PathLike[str],
+    *,
+    deployment_target: str = "iOS26",
+    compute_precision: str = "float32",
+    overwrite: bool = False,
+) -> Path:
+    """Finalize a prepared model for Core ML, convert it and save it.
+
+    Args:
+        quantizer: After ``prepare()``, and calibration or training as needed.
+        example_inputs: Positional arguments of one forward pass: tensors.
+        path: The .mlpackage to write.
+        deployment_target: A member of ``coremltools.target`` by name. 8-bit weights need iOS16,
+            activations iOS17, 4-bit and per-block weights iOS18.
+        compute_precision: ``"float32"`` or ``"float16"``.
+        overwrite: Whether a file that is there is replaced.
+
+    Returns:
+        The path. The file appears whole or not at all.
+
+    Raises:
+        ImportError: coremltools is not installed.
+        FileExistsError: The path exists and overwrite is False.
+        CoreMLExportError: Core ML cannot express the model.
+        ValueError: The path does not end in .mlpackage, or an unknown target or precision.
+        TypeError: An example input that is no tensor.
+        RuntimeError: The quantizer is not prepared, or was finalized.
+    """
+    target = check_target(path, ".mlpackage", overwrite)
+    coremltools = _coremltools()
+    if deployment_target not in coremltools.target.__members__:
+        names = list(coremltools.target.__members__)
+        hint = closest(deployment_target, names)
+        raise ValueError(
+            f"no deployment target {deployment_target!r}{hint}; there are {', '.join(names)}"
+        )
+    if compute_precision not in _PRECISIONS:
+        raise ValueError(
+            f"compute_precision is one of {', '.join(_PRECISIONS)}, given {compute_precision!r}"
+        )
+    inputs = [_tensor_type(coremltools, leaf) for leaf in pytree.tree_leaves(example_inputs)]
+    finalized = quantizer.finalize(backend=ExportBackend.CoreML)
+    converted = coremltools.convert(
+        traced(finalized, example_inputs),
+        convert_to="mlprogram",
+        minimum_deployment_target=coremltools.target[deployment_target],
+        inputs=inputs,
+        compute_precision=getattr(coremltools.precision, compute_precision.upper()),
+    )
+    return write_whole(target, lambda made: converted.save(str(made)))
+
+
+def traced(finalized: nn.Module, example_inputs: tuple[Any, ...]) -> torch.jit.ScriptModule:
+    """A trace of a model that was finalized for Core ML.
+
+    Args:
+        finalized: The model.
+        example_inputs: Positional arguments of one forward pass.
+    """
+    with torch.no_grad():
+        return torch.jit.trace(finalized, example_inputs, check_trace=False)
+
+
+def _coremltools() -> Any:
+    try:
+        import coremltools
+    except ImportError as error:
+        raise ImportError(
+            "exporting to Core ML needs coremltools: pip install 'quant-conformance[coreml]' "
+            f"({error})"
+        ) from error
+    return coremltools
+
+
+def _tensor_type(coremltools: Any, leaf: Any) -> Any:
+    if not isinstance(leaf, torch.Tensor):
+        raise TypeError(f"Core ML models take tensors, given an example input {leaf!r}")
+    import numpy as np
+
+    kinds = {torch.float32: np.float32, torch.float16: np.float16}
+    dtype = kinds.get(leaf.dtype, np.int32)
+    return coremltools.TensorType(shape=tuple(leaf.shape), dtype=dtype)

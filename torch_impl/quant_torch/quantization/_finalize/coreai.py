@@ -1,0 +1,157 @@
+"""Core AI: ``coreai::`` operators over low-bit buffers."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from quant_torch.quantization._finalize.facts import Facts
+from quant_torch.quantization._finalize.storage import Storage, codes_of
+from quant_torch.quantization.spec._dtypes import TORCH_DTYPES
+from quant_torch.quantization.spec.qscheme import QuantizationScheme
+
+
+def load_operators() -> None:
+    """Register the ``coreai::`` operators.
+
+    Raises:
+        ImportError: coreai-torch is not installed; the message names the extra.
+    """
+    try:
+        import coreai_torch._compression.custom_layers  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            "finalizing for Core AI needs coreai-torch: pip install 'quant-conformance[coreai]' "
+            f"({error})"
+        ) from error
+
+
+class CoreAIWeight(nn.Module):
+    """A weight as codes and qparams; forward gives its values.
+
+    Buffers: ``codes`` (int8 or uint8 for integers, whatever their width; FP8 in its own dtype;
+    FP4 two per byte), ``scale`` (float32, or float8_e8m0fnu), and ``zero_point`` in the dtype of
+    the codes or ``minval`` in float32, all in the rank of the weight.
+
+    Args:
+        facts: The fake-quantize module.
+        tensor: The weight.
+        storage: Where the codes are kept.
+    """
+
+    def __init__(self, facts: Facts, tensor: torch.Tensor, storage: Storage) -> None:
+        super().__init__()
+        fmt = facts.format
+        codes = codes_of(facts, tensor)
+        scale, zero_point, minval = facts.qparams
+        self.dtype = tensor.dtype
+        self.formats: tuple[torch.dtype | None, torch.dtype | None] = (None, None)
+        if fmt.is_integer:
+            self.formats = (TORCH_DTYPES[fmt.name], None)
+        if minval is not None and facts.quantizer.quant_min != fmt.quant_min:
+            # The operator counts levels from the least code of the format; with clipping the
+            # least code in use is one above (SPEC-6). So the codes move, and the values do not.
+            codes = codes + int(fmt.quant_min - facts.quantizer.quant_min)
+        if facts.quantizer.qparams_calculator.scale_dtype is not None:
+            scale = scale.to(torch.float8_e8m0fnu)
+            self.formats = (None, torch.float32)
+        self.register_buffer("codes", _stored(codes, facts, storage))
+        self.register_buffer("scale", scale.clone())
+        self.register_buffer("zero_point", _cast(zero_point, codes.dtype))
+        self.register_buffer("minval", _cast(minval, torch.float32))
+
+    def forward(self, _: object = None) -> torch.Tensor:
+        """The values, in the dtype the weight had; DQ-1 to DQ-3 and FQ-3."""
+        values = torch.ops.coreai.constexpr_blockwise_shift_scale(
+            self.codes, self.scale, self.zero_point, self.minval, *self.formats
+        )
+        return values if values.dtype is self.dtype else values.to(self.dtype)
+
+    def right_inverse(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Refuse an assignment.
+
+        Raises:
+            RuntimeError: Always; codes are not computed anew.
+        """
+        raise RuntimeError("the weights of a finalized model are codes and cannot be assigned")
+
+
+class CoreAIActivation(nn.Module):
+    """quantize, then dequantize, with fixed qparams.
+
+    Buffers: ``scale`` in float32, and ``zero_point`` in the dtype of the codes or ``minval`` in
+    float32; 0-D per tensor, 1-D per channel.
+
+    Args:
+        facts: The fake-quantize module.
+    """
+
+    def __init__(self, facts: Facts) -> None:
+        super().__init__()
+        fmt, quantizer = facts.format, facts.quantizer
+        scale, zero_point, minval = facts.qparams
+        self.axis = 0
+        self.rank = scale.dim()
+        if facts.granularity_key == "per_channel":
+            self.axis = (facts.granularity.axis or 0) % self.rank
+            scale, zero_point, minval = (_along(q, (-1,)) for q in (scale, zero_point, minval))
+        else:
+            scale, zero_point, minval = (_along(q, ()) for q in (scale, zero_point, minval))
+        self.code_dtype = TORCH_DTYPES[fmt.name]
+        self.input_dtype = self.code_dtype if fmt.is_integer else None
+        self.register_buffer("scale", scale.clone())
+        self.register_buffer("zero_point", _cast(zero_point, self.code_dtype))
+        self.register_buffer("minval", _cast(minval, torch.float32))
+        clips = quantizer.qscheme is QuantizationScheme.SYMMETRIC_WITH_CLIPPING
+        self.clips = clips and quantizer.quant_min != fmt.quant_min
+        self.levels = int(quantizer.quant_max - quantizer.quant_min) if fmt.is_integer else 0
+        self.least = int(quantizer.quant_min) if fmt.is_integer else 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Fake-quantized values in x's dtype."""
+        dtype = x.dtype
+        if dtype is not torch.float32:
+            x = x.to(torch.float32)
+        if self.clips:
+            x = self._clipped(x)
+        codes = torch.ops.coreai.quantize(
+            x, self.scale, self.code_dtype, self.zero_point, self.minval, self.axis
+        )
+        values = torch.ops.coreai.dequantize(
+            codes, self.scale, self.zero_point, self.minval, self.axis, self.input_dtype,
+            torch.float32,
+        )  # fmt: skip
+        return values if dtype is torch.float32 else values.to(dtype)
+
+    def _clipped(self, x: torch.Tensor) -> torch.Tensor:
+        """X where the operator, which knows all codes of the format, uses only those allowed.
+
+        The bound divided by the scale is within an ulp of a whole number, so it rounds to it.
+        """
+        shape = [1] * x.dim()
+        if self.scale.dim():
+            shape[self.axis] = -1
+        scale = self.scale.reshape(shape)
+        if self.minval is None:
+            return torch.maximum(x, scale * (self.least - self.zero_point.reshape(shape).float()))
+        return torch.minimum(x, scale * self.levels + self.minval.reshape(shape))
+
+
+def _stored(codes: torch.Tensor, facts: Facts, storage: Storage) -> torch.Tensor:
+    fmt = facts.format
+    if fmt.is_integer:
+        return storage.keep(codes, facts.name)
+    if fmt.bits == 8:
+        return storage.keep(codes.view(TORCH_DTYPES[fmt.name]), facts.name)
+    from coreai_torch._compression.custom_layers import Float4Tensor
+
+    packed = codes[..., 0::2] | (codes[..., 1::2] << 4)  # low nibble first (PACK-1)
+    return Float4Tensor(storage.keep(packed, facts.name))
+
+
+def _cast(tensor: torch.Tensor | None, dtype: torch.dtype) -> torch.Tensor | None:
+    return None if tensor is None else tensor.to(dtype, copy=True)
+
+
+def _along(tensor: torch.Tensor | None, shape: tuple[int, ...]) -> torch.Tensor | None:
+    return None if tensor is None else tensor.reshape(shape)
