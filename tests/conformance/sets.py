@@ -69,7 +69,7 @@ def write_set(drafts: Iterable[Draft], folder: Path) -> Path:
     """Writes a set that ``--vectors`` can be given."""
     drafts = list(drafts)
     flags = {name for draft in drafts for name in draft.more.get("flags", ())}
-    text = {"bug": "a bug", "effect": "an effect", "link": "https://example.org"}
+    text = {"bug": "a bug", "effect": "an effect", "link": "example/repo#1"}
     writer = SetWriter("v1", "test", "0", dict.fromkeys(sorted(flags), text))
     for draft in drafts:
         writer.add(
