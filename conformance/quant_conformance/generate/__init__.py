@@ -13,6 +13,7 @@ from quant_conformance.generate.families import (
     elementwise_cover,
     encode,
     encode_others,
+    encode_special,
     fake_quantize,
     fake_quantize_search,
     gradient,
@@ -29,6 +30,7 @@ from quant_conformance.generate.families import (
     quantize_search,
     quantize_special,
     refused,
+    refused_qparams,
     specs,
     value_range,
 )
@@ -42,6 +44,7 @@ GENERATOR: Final = "1"
 _FAMILIES = (
     encode,
     encode_others,
+    encode_special,
     decode,
     pack,
     value_range,
@@ -63,6 +66,7 @@ _FAMILIES = (
     observe_data,
     specs,
     refused,
+    refused_qparams,
 )
 
 

@@ -105,6 +105,9 @@ MORE_LAYOUTS: Mapping[str, Layout] = MappingProxyType(
 
 ALL_LAYOUTS: Mapping[str, Layout] = MappingProxyType({**LAYOUTS, **MORE_LAYOUTS})
 
+QUICK_TAILS = frozenset({1, 3, 5, 7, 9, 15, 17, 19, 23, 31, 33, 47, 63, 65, 67})
+"""Lengths beside multiples of vector widths that the quick tier keeps."""
+
 GRANULARITY_KINDS = ("per_tensor", "per_channel", "per_block")
 SCHEMES = ("symmetric", "symmetric_with_clipping", "asymmetric")
 FORMULATIONS = ("zp", "minval")

@@ -11,9 +11,9 @@ from quant_conformance.generate.builder import Builder
 from quant_conformance.generate.families.elementwise import ask, params_of, zero_points
 from quant_conformance.generate.families.elementwise_cover import any_codes
 from quant_conformance.generate.families.quantize_float import float_kinds
-from quant_conformance.generate.families.quantize_rounding import QUICK_TAILS, integer_kinds
+from quant_conformance.generate.families.quantize_rounding import integer_kinds
 from quant_conformance.generate.floats import FLOAT32_MAX
-from quant_conformance.generate.layouts import integer_formats, make_spec
+from quant_conformance.generate.layouts import QUICK_TAILS, integer_formats, make_spec
 from quant_conformance.generate.rivals import fma
 from quant_conformance.generate.streams import reals
 from quant_reference import QuantizationSpec

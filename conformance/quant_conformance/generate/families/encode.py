@@ -9,22 +9,18 @@ from numpy.typing import NDArray
 
 from quant_conformance.generate.builder import Builder
 from quant_conformance.generate.floats import (
-    FLOAT32_MAX,
     FLOAT32_TINY,
     around,
     f32,
     finite_codes,
-    from_bits,
     midpoints,
     step,
 )
-from quant_conformance.generate.layouts import float_formats
+from quant_conformance.generate.layouts import QUICK_TAILS, float_formats
 from quant_conformance.generate.streams import reals, words
 from quant_reference import decode, get_format
 
 Array = NDArray[Any]
-
-_SHAPES = {"scalar": (), "single": (1,), "matrix": (3, 5), "cube": (2, 1, 7)}
 
 
 def build(builder: Builder) -> None:
@@ -34,13 +30,8 @@ def build(builder: Builder) -> None:
         _midpoints(builder, name)
         _double_rounding(builder, name)
         _small(builder, name)
-        _near_max(builder, name)
-        _nan(builder, name)
-        _shapes(builder, name)
         _tails(builder, name)
         _random(builder, name)
-    for name in ("float8_e4m3fn", "float8_e5m2"):
-        _overflow(builder, name)
 
 
 def add(
@@ -93,14 +84,15 @@ def _codes(builder: Builder, name: str) -> None:
             builder,
             f"beside-values-binade{field}",
             name,
-            np.clip(x, -_max(name), _max(name)),
+            np.clip(x, -greatest(name), greatest(name)),
             clauses,
             "Rounding",
             "each value and its float32 neighbours encode to the same code",
         )
 
 
-def _max(name: str) -> float:
+def greatest(name: str) -> float:
+    """Return the greatest finite value of a format."""
     return get_format(name).quant_max
 
 
@@ -186,114 +178,10 @@ def _small(builder: Builder, name: str) -> None:
     )
 
 
-def _near_max(builder: Builder, name: str) -> None:
-    largest = _max(name)
-    beyond = {"float8_e4m3fn": 464.0, "float8_e5m2": float(step(f32(61440), -1)[0])}
-    if name == "float4_e2m1fn":
-        x = f32(
-            5,
-            5.5,
-            6,
-            6.0000005,
-            6.9999995,
-            7,
-            7.0000005,
-            8,
-            12,
-            1e3,
-            65504,
-            1e30,
-            FLOAT32_MAX,
-            np.inf,
-        )
-        comment = "beyond 6 there is nothing: neither infinity nor NaN"
-    else:
-        x = np.concatenate(
-            [
-                around(f32(largest)).ravel(),
-                f32(largest * 1.01, largest * 1.03),
-                step(f32(beyond[name]), -1),
-                f32(beyond[name]),
-            ]
-        )
-        comment = "beyond max, but not beyond the midpoint to the next value"
-    add(builder, "near-max", name, np.concatenate([x, -x]), "ENC-5", "Saturation", comment)
-
-
-def _overflow(builder: Builder, name: str) -> None:
-    e4m3 = name == "float8_e4m3fn"
-    edge = step(f32(464), [1, 2, 64]) if e4m3 else step(f32(61440), [0, 1, 64])
-    finite = f32(465, 472, 480, 496, 512, 513, 672, 57344, 65504, 448512, 1e9, 1e30, FLOAT32_MAX)
-    finite = (
-        finite if e4m3 else f32(61441, 65504, 65520, 65536, 98304, 131072, 1e9, 1e30, FLOAT32_MAX)
-    )
-    for case, x, flags, comment in (
-        ("overflow-edge", edge, "Overflow", "the least values that overflow"),
-        (
-            "overflow-finite",
-            finite,
-            "Overflow Saturation",
-            "finite values of every size beyond max",
-        ),
-        (
-            "overflow-all",
-            np.concatenate([f32(1, 300), edge, finite, f32(np.inf)]),
-            "Overflow Infinity",
-            "ordinary values, finite overflow and infinities in one tensor",
-        ),
-        ("overflow-infinity", f32(np.inf, 1.0, np.inf), "Overflow Infinity", "infinities"),
-    ):
-        add(builder, f"{case}-plus", name, x, "ENC-5", flags, comment, policy="overflow")
-        add(builder, f"{case}-minus", name, -x, "ENC-5", flags, comment, policy="overflow")
-
-
-NANS = (0x7FC00000, 0xFFC00000, 0x7F800001, 0xFF800001, 0x7FFFFFFF, 0xFFFFFFFF, 0x7FA00000)
-
-
-def _nan(builder: Builder, name: str) -> None:
-    policy = "nan_in_e2m1" if name == "float4_e2m1fn" else "nan_payload"
-    nans = from_bits(*NANS)
-    for case, x, comment in (
-        ("nan", nans[:1], "a NaN"),
-        ("nan-minus", nans[1:2], "a NaN with its sign bit set"),
-        ("nan-payloads", nans, "NaNs of every sign and payload, quiet and signalling"),
-        (
-            "nan-among-numbers",
-            np.concatenate([f32(1, -2, 0.5), nans[:2], f32(-0.0, 3, 0.25)]),
-            "NaNs among numbers leave the numbers alone",
-        ),
-    ):
-        add(builder, case, name, x, "ENC-4", "NaNEncoding", comment, policy=policy)
-
-
-def _shapes(builder: Builder, name: str) -> None:
-    for word, shape in _SHAPES.items():
-        x = reals(f"encode/{name}/{word}", shape, exponents=(-3, 1))
-        add(
-            builder,
-            f"shape-{word}",
-            name,
-            x,
-            "ENC-1",
-            "EmptyAndScalar",
-            f"a tensor of shape {shape}",
-        )
-    for word, shape in {"empty": (0,), "empty-matrix": (3, 0)}.items():
-        add(
-            builder,
-            f"shape-{word}",
-            name,
-            np.zeros(shape, np.float32),
-            "ENC-1",
-            "EmptyAndScalar",
-            "nothing in, nothing out",
-        )
-
-
 def _tails(builder: Builder, name: str) -> None:
     halves = midpoints(name)
     # Every length for one format; the others share its kernels where they share anything.
-    for length in range(1, 68) if name == "float8_e4m3fn" else sorted(_QUICK_TAILS):
+    for length in range(1, 68) if name == "float8_e4m3fn" else sorted(QUICK_TAILS):
         # Every element is a tie, so whichever part of a kernel takes it is seen.
         x = (
             halves[(np.arange(length) * 5 + length) % halves.size]
@@ -307,18 +195,15 @@ def _tails(builder: Builder, name: str) -> None:
             "ENC-1",
             "TailElements TiesToEven",
             f"{length} ties: every vector width has its tail",
-            full=length not in _QUICK_TAILS,
+            full=length not in QUICK_TAILS,
         )
-
-
-_QUICK_TAILS = {1, 3, 5, 7, 9, 15, 17, 19, 23, 31, 33, 47, 63, 65, 67}
 
 
 def _random(builder: Builder, name: str) -> None:
     for part in range(4):
         x = words(f"encode/{name}/random{part}", 128).view(np.float32)
         x = np.where(
-            np.abs(x) <= np.float32(_max(name)),
+            np.abs(x) <= np.float32(greatest(name)),
             x,
             reals(f"encode/{name}/in{part}", (128,), exponents=(-9, 2)),
         )

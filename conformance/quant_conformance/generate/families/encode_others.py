@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from quant_conformance.generate.builder import Builder
-from quant_conformance.generate.families.encode import NANS, add
+from quant_conformance.generate.families.encode import add
+from quant_conformance.generate.families.encode_special import NANS
 from quant_conformance.generate.floats import (
     FLOAT32_MAX,
     FLOAT32_TINY,

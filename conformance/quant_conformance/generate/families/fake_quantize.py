@@ -167,7 +167,7 @@ def _cast_back(builder: Builder, kind: str, index: int) -> None:
                     clauses="FQ-3",
                 )
     scale = 65520.0 / max(abs(spec.quant_min), spec.quant_max) / (2 if "asym" in kind else 1)
-    scale = 2.0 ** np.ceil(np.log2(scale)) if spec.scale_dtype else scale
+    scale = np.ldexp(1.0, np.frexp(scale)[1]) if spec.scale_dtype else scale
     params = params_of(spec, np.float32(scale), point)
     x = cast(np.array([65504, 60000, 32768, -65504, -60000, 40000, -2000, _INF, -_INF]), "float16")
     ask(
@@ -179,5 +179,19 @@ def _cast_back(builder: Builder, kind: str, index: int) -> None:
         x,
         "CastBack Infinity",
         "results beyond 65520 become infinite in float16",
+        clauses="FQ-3",
+    )
+    steps = np.arange(-4.0, 5.0)
+    small = params_of(spec, 2.0**-24, point, 1, -(2.0**-22))
+    x = at_codes(steps, spec, small) if spec.format.is_integer else steps * 2.0**-24
+    ask(
+        builder,
+        f"cast-back/{kind}-subnormal",
+        "fake_quantize",
+        spec,
+        small,
+        cast(x, "float16"),
+        "CastBack Subnormals",
+        "results that are subnormal in float16",
         clauses="FQ-3",
     )

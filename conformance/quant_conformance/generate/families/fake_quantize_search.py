@@ -11,9 +11,8 @@ from quant_conformance.generate.builder import Builder
 from quant_conformance.generate.families.elementwise import ask, half_codes, params_of
 from quant_conformance.generate.families.fake_quantize import tie_values, zero_point_of
 from quant_conformance.generate.families.quantize_float import float_kinds
-from quant_conformance.generate.families.quantize_rounding import QUICK_TAILS
 from quant_conformance.generate.floats import DTYPES, FLOAT32_MAX, around, cast, f32
-from quant_conformance.generate.layouts import make_spec
+from quant_conformance.generate.layouts import QUICK_TAILS, make_spec
 from quant_conformance.generate.rivals import DIVISIONS, fma, keep
 from quant_conformance.generate.streams import reals
 

@@ -11,9 +11,8 @@ from quant_conformance.generate.builder import Builder
 from quant_conformance.generate.data import at_codes
 from quant_conformance.generate.families.elementwise import ask, params_of
 from quant_conformance.generate.families.quantize_float import float_kinds
-from quant_conformance.generate.families.quantize_rounding import QUICK_TAILS
 from quant_conformance.generate.floats import around, cast, f32
-from quant_conformance.generate.layouts import make_spec
+from quant_conformance.generate.layouts import QUICK_TAILS, make_spec
 from quant_conformance.generate.rivals import keep
 from quant_conformance.generate.streams import reals
 from quant_reference import QParams, QuantizationSpec

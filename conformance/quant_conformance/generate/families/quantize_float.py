@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from quant_conformance.generate.builder import Builder
 from quant_conformance.generate.families.elementwise import ask, params_of
-from quant_conformance.generate.families.quantize_rounding import QUICK_TAILS
 from quant_conformance.generate.families.quantize_search import make_rows
 from quant_conformance.generate.families.quantize_special import NANS
 from quant_conformance.generate.floats import (
@@ -21,7 +20,7 @@ from quant_conformance.generate.floats import (
     from_bits,
     midpoints,
 )
-from quant_conformance.generate.layouts import make_spec, spec_kinds
+from quant_conformance.generate.layouts import QUICK_TAILS, make_spec, spec_kinds
 from quant_conformance.generate.rivals import DIVISIONS, Rival, keep
 from quant_conformance.generate.streams import reals
 from quant_reference import QuantizationSpec, encode

@@ -16,12 +16,10 @@ from quant_conformance.generate.families.elementwise import (
     zero_points,
 )
 from quant_conformance.generate.floats import DTYPES, around, cast, f32
-from quant_conformance.generate.layouts import integer_formats, make_spec, spec_kinds
+from quant_conformance.generate.layouts import QUICK_TAILS, integer_formats, make_spec, spec_kinds
 from quant_reference import PerBlock, PerChannel, QuantizationSpec
 
 Array = NDArray[Any]
-
-QUICK_TAILS = frozenset({1, 3, 5, 7, 9, 15, 17, 19, 23, 31, 33, 47, 63, 65, 67})
 
 
 def integer_kinds(ending: str = "") -> list[str]:

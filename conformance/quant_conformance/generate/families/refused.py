@@ -15,13 +15,12 @@ from quant_reference import (
     Granularity,
     PerBlock,
     PerChannel,
-    PerTensor,
     QuantizationSpec,
 )
 
 Array = NDArray[Any]
 
-_ONES = np.ones((4, 6), np.float32)
+ONES = np.ones((4, 6), np.float32)
 _NAN = float("nan")
 
 
@@ -30,11 +29,9 @@ def build(builder: Builder) -> None:
     _elements(builder)
     _ranges(builder)
     _observers(builder)
-    _qparams(builder)
-    _gradients(builder)
 
 
-def _refuse(
+def refuse(
     builder: Builder,
     case: str,
     operation: str,
@@ -43,6 +40,7 @@ def _refuse(
     inputs: Mapping[str, Array],
     **more: Any,
 ) -> None:
+    """Add one case that must be refused."""
     family, name = case.split("/", 1)
     builder.add_result(
         f"{family}/refused/{name}",
@@ -63,7 +61,7 @@ def _elements(builder: Builder) -> None:
         "minus-one": [-1.0], "infinity": [np.inf], "beneath": [2.0**-128],
         "beside-one": [1.0000001],
     }.items():  # fmt: skip
-        _refuse(
+        refuse(
             builder,
             f"encode/e8m0-{name}",
             "encode",
@@ -73,7 +71,7 @@ def _elements(builder: Builder) -> None:
             arguments={"format": "float8_e8m0fnu"},
         )
     for name in ("int8", "uint4", "int2"):
-        _refuse(
+        refuse(
             builder,
             f"encode/{name}-nan",
             "encode",
@@ -83,7 +81,7 @@ def _elements(builder: Builder) -> None:
             arguments={"format": name},
         )
     for name in ("float8_e4m3fn", "int8"):
-        _refuse(
+        refuse(
             builder,
             f"encode/{name}-int32",
             "encode",
@@ -102,7 +100,7 @@ def _elements(builder: Builder) -> None:
     for name, codes in wide.items():
         arguments = {"format": name.removesuffix("-low").removesuffix("-dtype")}
         comment = "codes wider than the format, or of another dtype"
-        _refuse(
+        refuse(
             builder,
             f"decode/{name}",
             "decode",
@@ -112,7 +110,7 @@ def _elements(builder: Builder) -> None:
             arguments=arguments,
         )
         if not name.startswith(("int8", "uint8", "float8")):
-            _refuse(
+            refuse(
                 builder,
                 f"pack/{name}",
                 "pack",
@@ -125,7 +123,7 @@ def _elements(builder: Builder) -> None:
     for order in ("low", "LOW_FIRST", ""):
         arguments = {"format": "int4", "order": order}
         word = order or "empty"
-        _refuse(
+        refuse(
             builder,
             f"pack/order-{word}-pack",
             "pack",
@@ -134,7 +132,7 @@ def _elements(builder: Builder) -> None:
             {"codes": codes},
             arguments=arguments,
         )
-        _refuse(
+        refuse(
             builder,
             f"pack/order-{word}-unpack",
             "unpack",
@@ -144,7 +142,7 @@ def _elements(builder: Builder) -> None:
             arguments={**arguments, "count": 2},
         )
     for name, count in (("int4", 3), ("int2", 5), ("int8", 2), ("uint4", -1)):
-        _refuse(
+        refuse(
             builder,
             f"pack/{name}-count{count}",
             "unpack",
@@ -173,18 +171,18 @@ def _ranges(builder: Builder) -> None:
     tensor = make_spec("int8-sym-zp")
     for family, operation in (("range", "value_range"), ("qparams", "qparams")):
         for name, granularity in misfits.items():
-            _refuse(
+            refuse(
                 builder,
                 f"{family}/{name}",
                 operation,
                 "GRAN-6",
                 "a granularity that does not fit",
-                {"x": _ONES},
+                {"x": ONES},
                 spec=QuantizationSpec(granularity=granularity),
                 target="weight",
             )
         for name, shape in (("no-elements", (0,)), ("no-elements-matrix", (0, 3))):
-            _refuse(
+            refuse(
                 builder,
                 f"{family}/{name}",
                 operation,
@@ -194,7 +192,7 @@ def _ranges(builder: Builder) -> None:
                 spec=tensor,
                 target="activation",
             )
-        _refuse(
+        refuse(
             builder,
             f"{family}/int32",
             operation,
@@ -204,13 +202,13 @@ def _ranges(builder: Builder) -> None:
             spec=tensor,
             target="activation",
         )
-        _refuse(
+        refuse(
             builder,
             f"{family}/dynamic-weight",
             operation,
             "SPEC-5",
             "dynamic is for activations only",
-            {"x": _ONES},
+            {"x": ONES},
             spec=dynamic,
             target="weight",
         )
@@ -235,7 +233,7 @@ def _observers(builder: Builder) -> None:
         ("clipping", make_spec("int8-clip-zp")),
         ("float-range", make_spec("int8-sym-zp", float_range=(-1.0, None))),
     ):
-        _refuse(
+        refuse(
             builder,
             f"observe/dynamic-{name}",
             "observe",
@@ -246,7 +244,7 @@ def _observers(builder: Builder) -> None:
             target="activation",
             arguments={"kind": "dynamic"},
         )
-    _refuse(
+    refuse(
         builder,
         "observe/dynamic-weight",
         "observe",
@@ -270,7 +268,7 @@ def _observe(
     arguments: dict[str, Any] = {"kind": kind}
     if constant is not None:
         arguments["averaging_constant"] = constant
-    _refuse(
+    refuse(
         builder,
         f"observe/{name}",
         "observe",
@@ -281,110 +279,3 @@ def _observe(
         target="activation",
         arguments=arguments,
     )
-
-
-def _scale(*values: float, shape: tuple[int, ...] = (1, 1)) -> Array:
-    return f32(*values).reshape(shape)
-
-
-_LEGAL = {"scale": _scale(0.5), "zero_point": np.zeros((1, 1), np.int32)}
-_ILLEGAL_QPARAMS: Mapping[str, tuple[str, Mapping[str, Array]]] = {
-    "scale-zero": ("int8-sym-zp", {"scale": _scale(0.0)}),
-    "scale-minus-zero": ("int8-sym-zp", {"scale": _scale(-0.0)}),
-    "scale-negative": ("int8-sym-zp", {"scale": _scale(-0.5)}),
-    "scale-one-negative": (
-        "int8-sym-zp",
-        {"scale": _scale(1, -1, shape=(2, 1)), "zero_point": np.zeros((2, 1), np.int32)},
-    ),
-    "scale-float16": ("int8-sym-zp", {"scale": np.ones((1, 1), np.float16)}),
-    "scale-not-power": ("float4_e2m1fn-e8m0", {"scale": _scale(0.75)}),
-    "scale-not-power-fp8": ("float8_e4m3fn-e8m0", {"scale": _scale(3.0)}),
-    "scale-rank": (
-        "int8-sym-zp",
-        {"scale": _scale(0.5, shape=(1,)), "zero_point": np.zeros(1, np.int32)},
-    ),
-    "blocks": (
-        "int8-sym-zp",
-        {"scale": _scale(1, 2, 3, shape=(3, 1)), "zero_point": np.zeros((3, 1), np.int32)},
-    ),
-    "blocks-too-many": (
-        "int8-sym-zp",
-        {"scale": np.ones((8, 1), np.float32), "zero_point": np.zeros((8, 1), np.int32)},
-    ),
-    "zero-point-high": ("int4-asym-zp", {"zero_point": np.full((1, 1), 8, np.int32)}),
-    "zero-point-low": ("uint8-asym-zp", {"zero_point": np.full((1, 1), -1, np.int32)}),
-    "zero-point-dropped": ("int8-clip-zp", {"zero_point": np.full((1, 1), -128, np.int32)}),
-    "zero-point-shape": ("int8-asym-zp", {"zero_point": np.zeros((4, 1), np.int32)}),
-}
-
-
-def _qparams(builder: Builder) -> None:
-    """Qparams that Q-8 does not accept, for each operation that takes qparams."""
-    for name, (kind, changed) in _ILLEGAL_QPARAMS.items():
-        spec = make_spec(kind, PerTensor())
-        params = {**_LEGAL, **changed}
-        if not spec.format.is_integer:
-            del params["zero_point"]
-        codes = np.ones((4, 6), spec.format.code_dtype)
-        for operation, tensors in (
-            ("quantize", {"x": _ONES}),
-            ("dequantize", {"codes": codes}),
-            ("fake_quantize", {"x": _ONES}),
-            ("gradient", {"x": _ONES, "grad": _ONES}),
-        ):
-            _refuse(
-                builder,
-                f"{operation}/{name}",
-                operation,
-                "Q-8",
-                "qparams that are not accepted",
-                {**tensors, **params},
-                spec=spec,
-                target="weight",
-            )
-    spec = make_spec("int8-sym-zp")
-    whole = {"x": np.ones((2, 2), np.int32), **_LEGAL}
-    for operation, clause in (("quantize", "Q-1"), ("fake_quantize", "FQ-1")):
-        _refuse(
-            builder,
-            f"{operation}/int32",
-            operation,
-            clause,
-            "x is not floating point",
-            whole,
-            spec=spec,
-            target="weight",
-        )
-    for name, kind, codes in (
-        ("int4", "int4-sym-zp", np.full((2, 2), 8, np.int8)),
-        ("uint2", "uint2-asym-zp", np.full((2, 2), 4, np.uint8)),
-        ("int8-dtype", "int8-sym-zp", np.ones((2, 2), np.uint8)),
-    ):
-        _refuse(
-            builder,
-            f"dequantize/codes-{name}",
-            "dequantize",
-            "DQ-4",
-            "codes wider than the format, or of another dtype",
-            {"codes": codes, **_LEGAL},
-            spec=make_spec(kind),
-            target="weight",
-        )
-
-
-def _gradients(builder: Builder) -> None:
-    for name, grad in (
-        ("shape", np.ones((1, 6), np.float32)),
-        ("rank", np.ones((6,), np.float32)),
-        ("dtype", np.ones((4, 6), np.float16)),
-    ):
-        _refuse(
-            builder,
-            f"gradient/grad-{name}",
-            "gradient",
-            "GRAD-1",
-            "grad has shape and dtype of x",
-            {"x": _ONES, "grad": grad, **_LEGAL},
-            spec=make_spec("int8-sym-zp"),
-            target="weight",
-        )
