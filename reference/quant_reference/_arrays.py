@@ -22,9 +22,13 @@ Float32 = NDArray[np.float32]
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 FLOAT_DTYPES = (np.dtype(np.float16), BFLOAT16, np.dtype(np.float32))
 
-# 2**16 float32 elements are 256 KiB: a formula's few temporaries stay in a core's L2 cache, which
-# is what makes plain numpy expressions fast on large tensors, and bounds their extra memory.
-CHUNK_ELEMENTS = 1 << 16
+# 2**17 float32 elements are 512 KiB: a formula's few temporaries stay in a core's cache, which is
+# what makes plain numpy expressions fast on large tensors, and bounds their extra memory.
+CHUNK_ELEMENTS = 1 << 17
+
+# numpy copies a broadcast operand whose rows are shorter than its buffer; a small one spares that.
+UFUNC_BUFFER = 2048
+LONG_RUN = 1024
 
 
 def native(x: object, name: str, allowed: str, clause: str) -> Array:
@@ -112,13 +116,21 @@ def map_blocks(
     views = [t.reshape(view) for t in tensors]
     spread = [p.reshape(block_view_shape(blocks, blocks) or (1,)) for p in params]
     target = out.reshape(view)
+    # Where a block is a short run of neighbours, repeating its entry is faster than broadcasting;
+    # a chunk takes such a run whole.
+    run = view[-1] if view[-1] <= min(LONG_RUN, CHUNK_ELEMENTS) else 1
     # Special values take part in the arithmetic by rule; they are results and not accidents.
     with np.errstate(all="ignore"):
+        np.setbufsize(UFUNC_BUFFER)  # restored with the error state
         for index in _chunks(view):
             of_blocks = tuple(
                 part if axis % 2 == 0 else slice(None) for axis, part in enumerate(index)
             )
-            target[index] = formula(*(v[index] for v in views), *(p[of_blocks] for p in spread))
+            chunks = (v[index] for v in views)
+            entries = (p[of_blocks] for p in spread)
+            if run > 1:
+                entries = (p.repeat(run, axis=-1) for p in entries)
+            target[index] = formula(*chunks, *entries)
     return out
 
 
