@@ -11,7 +11,7 @@ import numpy as np
 from quant_conformance.bits import show
 from quant_conformance.clauses import spec_clauses
 from quant_conformance.compare import Rules, differing, in_order, rules_for
-from quant_conformance.diagnosis import diagnose, mismatch_of, sentence
+from quant_conformance.diagnosis import answers_of, diagnose, sentence
 from quant_conformance.invoke import Outcome
 from quant_conformance.protocol import Array
 from quant_conformance.verdicts import CaseResult, Verdict
@@ -33,7 +33,7 @@ def explain(vectors: VectorSet, case: Case, outcome: Outcome, result: CaseResult
     lines += _question(vectors, case)
     lines += ["", *_answer(vectors, case, outcome, result.choice)]
     if result.verdict is Verdict.WRONG:
-        found = diagnose(mismatch_of(vectors, case, vectors.inputs(case), outcome))
+        found = diagnose(answers_of(vectors, case, vectors.inputs(case), outcome))
         lines += [f"diagnosis  {sentence(explanation)}" for explanation in found]
     for clause_id in case.clauses:
         clause = spec_clauses().get(clause_id)

@@ -8,7 +8,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from threading import Lock
 
-from quant_conformance.diagnosis import Explanation, Mismatch, diagnose, mismatch_of
+from quant_conformance.diagnosis import Answer, Explanation, answers_of, diagnose
 from quant_conformance.errors import UsageError
 from quant_conformance.expectations import Expectations, builtin_expectations
 from quant_conformance.in_process import open_executor
@@ -170,18 +170,16 @@ class Runner:
                 raise UsageError(hello.text)
             if hello.problem is not None:
                 return self._unasked(reference, hello, hello.problem)
-            results, mismatches = self._judged(reference, executor)
+            results, answers = self._judged(reference, executor)
         judged, stale = expectations.apply(
             results, self._vectors.cases, hello.versions, frozen=plan.frozen
         )
         run = self._run(reference, hello, judged, stale)
-        return replace(run, diagnosis=tuple(diagnose(mismatches)))
+        return replace(run, diagnosis=tuple(diagnose(answers)))
 
-    def _judged(
-        self, reference: str, executor: Executor
-    ) -> tuple[list[CaseResult], list[Mismatch]]:
+    def _judged(self, reference: str, executor: Executor) -> tuple[list[CaseResult], list[Answer]]:
         results: list[CaseResult] = []
-        mismatches: list[Mismatch] = []
+        answers: list[Answer] = []
         for index, outcome in executor.run(range(len(self._questions))):
             case, tensors = self._questions[index]
             if outcome.kind == "invalid":
@@ -189,10 +187,10 @@ class Runner:
             result = None if outcome.kind == "left_out" else judge(self._vectors, case, outcome)
             if result is not None:
                 results.append(result)
-                if result.verdict is Verdict.WRONG:
-                    mismatches += mismatch_of(self._vectors, case, tensors, outcome)
+                if result.verdict in (Verdict.WRONG, Verdict.EXACT):
+                    answers += answers_of(self._vectors, case, tensors, outcome)
             self._tell(reference, result)
-        return results, mismatches
+        return results, answers
 
     def _unasked(self, reference: str, hello: Hello, problem: Problem) -> Run:
         verdict = Verdict.UNAVAILABLE if problem == "unavailable" else Verdict.CRASHED

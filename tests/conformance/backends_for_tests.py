@@ -45,6 +45,17 @@ class OneBit(NumpyReference):
         return codes
 
 
+class TiesAway(NumpyReference):
+    """Rounds ties away from zero where zero points are zero."""
+
+    name = "ties-away"
+
+    def quantize(self, x: Any, spec: Any, qparams: Any) -> Any:
+        quotient = x / qparams.scale
+        away = np.trunc(quotient + np.copysign(np.float32(0.5), quotient))
+        return np.clip(away, spec.quant_min, spec.quant_max).astype(spec.format.code_dtype)
+
+
 def _hostile(act: Any) -> type[Backend]:
     """A Powers that does ``act`` when it sees 4.0 (the third of every eight cases)."""
 

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from quant_conformance.diagnosis.evidence import Mask, Mismatch
+from quant_conformance.diagnosis.evidence import Answer, Mask
 from quant_conformance.mutants import MUTANTS, Mutant
 
 MAX_EXPLANATIONS = 5
 """Explanations that are looked for in one operation."""
 
 SAMPLE = 24
-"""Cases on which all hypotheses are compared; the best ones are then tried on every case."""
+"""Wrong answers on which all hypotheses are compared."""
 
-FINALISTS = 3
+FINALISTS = 6
+"""Hypotheses that are then compared on right answers, too."""
+
+RIGHT_SAMPLE = 100
+"""Right answers on which they are."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +34,9 @@ class Explanation:
         matched: Wrong elements that it gives, too, bit for bit.
         total: Wrong elements of the operation.
         further: Those of ``matched`` that no explanation before this one matches.
-        contradicted: Elements of the same cases that were answered otherwise than the bug would.
-        cases: Cases whose whole answer it gives.
-        of_cases: Cases of the operation that were answered wrongly.
+        contradicted: Right elements that the bug would have made wrong.
+        cases: Wrong answers that it gives as a whole.
+        of_cases: Wrong answers of the operation.
     """
 
     operation: str
@@ -46,24 +50,24 @@ class Explanation:
     of_cases: int
 
 
-def diagnose(mismatches: Iterable[Mismatch]) -> list[Explanation]:
+def diagnose(answers: Iterable[Answer]) -> list[Explanation]:
     """Explains wrong answers by known bugs.
 
-    In each operation the hypothesis is taken that matches most wrong elements, less what it
-    contradicts; then the one that matches most of the rest, and so on.
+    In each operation the hypothesis is taken that matches most wrong elements and denies least
+    right ones; then the one that matches most of the rest, and so on.
 
     Args:
-        mismatches: Wrong answers of one backend.
+        answers: Wrong answers of one backend. Right ones may stand among them: they speak
+            against bugs that would have made them wrong.
 
     Returns:
         Explanations as they were found, operation by operation. One without a hypothesis holds
         what remains unexplained.
     """
-    by_operation: dict[str, list[Mismatch]] = {}
-    for mismatch in mismatches:
-        if mismatch.wrong.any():
-            by_operation.setdefault(mismatch.case.operation, []).append(mismatch)
-    return [found for group in by_operation.values() for found in _explain(group)]
+    by_operation: dict[str, list[Answer]] = {}
+    for answer in answers:
+        by_operation.setdefault(answer.case.operation, []).append(answer)
+    return [found for group in by_operation.values() for found in _Inquiry(group).explain()]
 
 
 def sentence(explanation: Explanation) -> str:
@@ -84,90 +88,105 @@ def sentence(explanation: Explanation) -> str:
     return line
 
 
-def _explain(group: Sequence[Mismatch]) -> list[Explanation]:
-    families = {mismatch.case.family for mismatch in group}
-    hypotheses = [m for m in MUTANTS if not families.isdisjoint(m.families)]
-    open_ = [mismatch.wrong.copy() for mismatch in group]
-    found: list[Explanation] = []
-    while len(found) < MAX_EXPLANATIONS:
-        sample = _spread([i for i, mask in enumerate(open_) if mask.any()])
-        for mutant in _best(hypotheses, group, open_, sample):
-            backend = mutant.backend()
-            matches = [mismatch.matched(backend) for mismatch in group]
-            explanation = _explanation(mutant, group, open_, matches)
-            if explanation.further > explanation.contradicted:
+class _Inquiry:
+    """The wrong and right answers of one operation."""
+
+    def __init__(self, answers: Sequence[Answer]) -> None:
+        self._wrong = [answer for answer in answers if answer.wrong.any()]
+        self._right = [answer for answer in answers if not answer.wrong.any()]
+        self._open = [answer.wrong.copy() for answer in self._wrong]
+
+    def explain(self) -> list[Explanation]:
+        found: list[Explanation] = []
+        while len(found) < MAX_EXPLANATIONS:
+            for mutant in self._best():
+                backend = mutant.backend()
+                matches = [answer.matched(backend) for answer in self._wrong]
+                explanation = self._explanation(mutant, matches)
+                if explanation.further > explanation.contradicted:
+                    break
+            else:
                 break
-        else:
-            break
-        found.append(explanation)
-        for mask, match in zip(open_, matches, strict=True):
-            mask &= ~match
-    if any(mask.any() for mask in open_):
-        found.append(_unexplained(group, open_))
-    return found
+            denied = sum(_count(~answer.matched(backend)) for answer in self._right)
+            contradicted = explanation.contradicted + denied
+            found.append(replace(explanation, contradicted=contradicted))
+            for mask, match in zip(self._open, matches, strict=True):
+                mask &= ~match
+        left = sum(map(_count, self._open))
+        if left:
+            unmatched = sum(bool(mask.any()) for mask in self._open)
+            found.append(self._made("", "", left, left, 0, unmatched))
+        return found
+
+    def _best(self) -> list[Mutant]:
+        """Picks the hypotheses that explain most of a sample; of equals, the first in the table."""
+        sample = _spread([i for i, mask in enumerate(self._open) if mask.any()], SAMPLE)
+        families = {self._wrong[i].case.family for i in sample}
+        scored = []
+        for mutant in MUTANTS:
+            if not families.isdisjoint(mutant.families):
+                backend = mutant.backend()
+                score = sum(
+                    _score(self._wrong[i], self._open[i], self._wrong[i].matched(backend))
+                    for i in sample
+                )
+                if score > 0:
+                    scored.append((score, mutant))
+        scored.sort(key=lambda pair: -pair[0])
+        # A bug that would make every right answer wrong is half as likely.
+        some = [self._right[i] for i in _spread(range(len(self._right)), RIGHT_SAMPLE)]
+        finals = [(s * (1 - _denied(m, some) / 2), m) for s, m in scored[:FINALISTS]]
+        finals.sort(key=lambda pair: -pair[0])
+        equals = [m for score, m in finals if score == finals[0][0]]
+        if len(equals) > 1:  # all right answers may still tell them apart
+            equals.sort(key=lambda m: _denied(m, self._right))
+        return equals + [mutant for _, mutant in finals[len(equals) :]]
+
+    def _explanation(self, mutant: Mutant, matches: Sequence[Mask]) -> Explanation:
+        pairs = [(a.wrong, match) for a, match in zip(self._wrong, matches, strict=True)]
+        return self._made(
+            mutant.id,
+            mutant.bug,
+            sum(_count(wrong & match) for wrong, match in pairs),
+            sum(_count(mask & match) for mask, match in zip(self._open, matches, strict=True)),
+            sum(_count(~wrong & ~match) for wrong, match in pairs),
+            sum(bool(match.all()) for match in matches),
+        )
+
+    def _made(
+        self, hypothesis: str, bug: str, matched: int, further: int, contradicted: int, cases: int
+    ) -> Explanation:
+        return Explanation(
+            operation=self._wrong[0].case.operation,
+            hypothesis=hypothesis,
+            bug=bug,
+            matched=matched,
+            total=sum(_count(answer.wrong) for answer in self._wrong),
+            further=further,
+            contradicted=contradicted,
+            cases=cases,
+            of_cases=len(self._wrong),
+        )
 
 
-def _spread(indices: Sequence[int]) -> list[int]:
-    """Picks at most SAMPLE of them, from the first to the last."""
-    picks = np.linspace(0, len(indices) - 1, min(SAMPLE, len(indices))).astype(int)
+def _denied(mutant: Mutant, right: Sequence[Answer]) -> float:
+    """Share of right answers that a hypothesis does not give."""
+    backend = mutant.backend()
+    return sum(not answer.matched(backend).all() for answer in right) / max(1, len(right))
+
+
+def _score(answer: Answer, open_: Mask, match: Mask) -> float:
+    """Share of the wrong elements that it explains, less the share of right ones it denies."""
+    wrong = _count(answer.wrong)
+    loss = _count(~answer.wrong & ~match) / max(1, answer.wrong.size - wrong)
+    return _count(match & open_) / wrong - loss
+
+
+def _spread(indices: Sequence[int], size: int) -> list[int]:
+    """Picks at most ``size`` of them, from the first to the last."""
+    picks = np.linspace(0, len(indices) - 1, min(size, len(indices))).astype(int)
     return [indices[i] for i in picks]
 
 
-def _best(
-    hypotheses: Iterable[Mutant],
-    group: Sequence[Mismatch],
-    open_: Sequence[Mask],
-    sample: Sequence[int],
-) -> list[Mutant]:
-    """Picks the hypotheses that explain most of the sample; of equals, the first in the table."""
-    scored = []
-    for mutant in hypotheses:
-        backend = mutant.backend()
-        score = sum(_score(group[i], open_[i], group[i].matched(backend)) for i in sample)
-        if score > 0:
-            scored.append((score, mutant))
-    scored.sort(key=lambda pair: -pair[0])
-    return [mutant for _, mutant in scored[:FINALISTS]]
-
-
-def _score(mismatch: Mismatch, open_: Mask, match: Mask) -> float:
-    """Share of the wrong elements that it explains, less the share of right ones it denies."""
-    wrong, size = int(np.count_nonzero(mismatch.wrong)), mismatch.wrong.size
-    gain = int(np.count_nonzero(match & open_)) / wrong
-    loss = int(np.count_nonzero(~mismatch.wrong & ~match)) / max(1, size - wrong)
-    return gain - loss
-
-
-def _unexplained(group: Sequence[Mismatch], open_: Sequence[Mask]) -> Explanation:
-    left = sum(int(np.count_nonzero(mask)) for mask in open_)
-    return Explanation(
-        operation=group[0].case.operation,
-        hypothesis="",
-        bug="",
-        matched=left,
-        total=sum(int(np.count_nonzero(mismatch.wrong)) for mismatch in group),
-        further=left,
-        contradicted=0,
-        cases=sum(bool(mask.any()) for mask in open_),
-        of_cases=len(group),
-    )
-
-
-def _explanation(
-    mutant: Mutant, group: Sequence[Mismatch], open_: Sequence[Mask], matches: Sequence[Mask]
-) -> Explanation:
-    wrongs = [mismatch.wrong for mismatch in group]
-    pairs = list(zip(wrongs, matches, strict=True))
-    return Explanation(
-        operation=group[0].case.operation,
-        hypothesis=mutant.id,
-        bug=mutant.bug,
-        matched=sum(int(np.count_nonzero(wrong & match)) for wrong, match in pairs),
-        total=sum(int(np.count_nonzero(wrong)) for wrong in wrongs),
-        further=sum(
-            int(np.count_nonzero(mask & match)) for mask, match in zip(open_, matches, strict=True)
-        ),
-        contradicted=sum(int(np.count_nonzero(~wrong & ~match)) for wrong, match in pairs),
-        cases=sum(bool(match.all()) for match in matches),
-        of_cases=len(group),
-    )
+def _count(mask: Mask) -> int:
+    return int(np.count_nonzero(mask))

@@ -1,4 +1,4 @@
-"""Wrong answers, element by element, and how far a hypothesis gives the same ones."""
+"""Answers of a backend, element by element, and how far a hypothesis gives the same ones."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from quant_vectors import Case, VectorSet
 
 Mask = NDArray[np.bool_]
 
-MAX_BYTES = 1 << 20
-"""No right answer comes near this size; a bigger one is not kept."""
+ROOM = 4096
+"""Bytes that a wrong answer may be longer than four right ones; a longer one is not kept."""
 
 
 @dataclass(frozen=True)
-class Mismatch:
-    """A case that a backend answered wrongly.
+class Answer:
+    """What a backend answered to a case.
 
     Attributes:
         case: The case.
@@ -50,14 +50,12 @@ class Mismatch:
         return self._unlike(self.expected)
 
     def matched(self, backend: Pipeline) -> Mask:
-        """Marks the elements of the actual answer that a hypothesis gives too."""
-        outcome = ask(backend, self.question)
-        if outcome.kind != "answer":
-            return np.zeros_like(self.wrong)
-        return ~self._unlike(outcome.outputs)
+        """Marks the elements of the answer that a hypothesis gives too."""
+        given = outputs_of(self.case, ask(backend, self.question))
+        return np.zeros_like(self.wrong) if given is None else ~self._unlike(given)
 
     def _unlike(self, outputs: Mapping[str, Any]) -> Mask:
-        """Marks the elements of the actual answer that other outputs do not give."""
+        """Marks the elements of the answer that other outputs do not give."""
         case = self.case
         fmt = rules_for(case.operation, case.arguments, case.spec or {}).code_format
         return np.concatenate(
@@ -72,15 +70,26 @@ class Mismatch:
         )
 
 
-def mismatch_of(
+def answers_of(
     vectors: VectorSet, case: Case, inputs: Mapping[str, Array], outcome: Outcome
-) -> list[Mismatch]:
-    """Makes a mismatch of a wrong answer; none of no answer, or of one too big to be kept."""
-    size = sum(a.nbytes for a in outcome.outputs.values() if isinstance(a, np.ndarray))
-    if outcome.kind != "answer" or size > MAX_BYTES:
-        return []
+) -> list[Answer]:
+    """Takes down an answer; none where there is none, or one too long to be kept."""
     expected: Mapping[str, Any] = vectors.expected(case) or {"result": case.result}
-    return [Mismatch(case, inputs, expected, outcome.outputs)]
+    given = outputs_of(case, outcome)
+    if given is None or _size(given) > 4 * _size(expected) + ROOM:
+        return []
+    return [Answer(case, inputs, expected, given)]
+
+
+def outputs_of(case: Case, outcome: Outcome) -> Mapping[str, Any] | None:
+    """Returns the outputs by name, with a refusal that was asked for as one; or None."""
+    if outcome.kind == "raised" and outcome.refused and case.result == "refused":
+        return {"result": "refused"}
+    return outcome.outputs if outcome.kind == "answer" else None
+
+
+def _size(outputs: Mapping[str, Any]) -> int:
+    return sum(array.nbytes for array in outputs.values() if isinstance(array, np.ndarray))
 
 
 def _unlike(name: str, other: Any, got: Any, nan_code_format: str | None) -> Mask:

@@ -23,6 +23,7 @@ LEAST_NORMAL = {np.dtype(np.float32): 2.0**-126, FLOAT16: 2.0**-14, BFLOAT16: 2.
 def ties(to: Callable[[Array, Array], Any]) -> Callable[[Array], Array]:
     """Round to nearest; a tie between n and n + 1 goes to n + ``to(value, n)``."""
 
+    @np.errstate(invalid="ignore")
     def rounded(values: Array) -> Array:
         below = np.floor(values)
         up = np.asarray(to(values, below)).astype(np.float32)
