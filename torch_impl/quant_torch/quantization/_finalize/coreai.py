@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import nn
 
@@ -18,7 +20,9 @@ def load_operators() -> None:
         ImportError: coreai-torch is not installed; the message names the extra.
     """
     try:
-        import coreai_torch._compression.custom_layers  # noqa: F401
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it warns about every local build of torch
+            import coreai_torch._compression.custom_layers  # noqa: F401
     except ImportError as error:
         raise ImportError(
             "finalizing for Core AI needs coreai-torch: pip install 'quant-conformance[coreai]' "
@@ -107,8 +111,8 @@ class CoreAIActivation(nn.Module):
         self.levels = int(quantizer.quant_max - quantizer.quant_min) if fmt.is_integer else 0
         self.least = int(quantizer.quant_min) if fmt.is_integer else 0
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Fake-quantized values in x's dtype."""
+    def forward(self, x: torch.Tensor, overwrite: bool = False) -> torch.Tensor:
+        """Fake-quantized values in x's dtype; x is never overwritten."""
         dtype = x.dtype
         if dtype is not torch.float32:
             x = x.to(torch.float32)

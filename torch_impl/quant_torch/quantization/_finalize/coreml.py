@@ -37,8 +37,8 @@ class CoreMLActivation(nn.Module):
         self.register_buffer("scale", scale.reshape(()).clone())
         self.register_buffer("zero_point", zero_point.reshape(()).to(self.dtype))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Fake-quantized values."""
+    def forward(self, x: torch.Tensor, overwrite: bool = False) -> torch.Tensor:
+        """Fake-quantized values; x is never overwritten."""
         if torch.jit.is_tracing():
             return self._as_converted(x)
         zero_point = self.zero_point.float()

@@ -14,7 +14,7 @@ from torch.nn.utils.parametrize import ParametrizationList
 from quant_torch._backends import ExportBackend
 from quant_torch.quantization._eager._scopes import scopes_of
 from quant_torch.quantization._finalize.backends import FORMS, Forms
-from quant_torch.quantization._finalize.facts import Facts, is_left_out
+from quant_torch.quantization._finalize.facts import Facts, LeftAlone, is_left_out
 from quant_torch.quantization._finalize.refusals import refuse
 from quant_torch.quantization._finalize.storage import Storage, values_of
 from quant_torch.quantization.spec.fake_quantize import FakeQuantizeImplBase
@@ -63,7 +63,7 @@ def finalize_eager(
         for facts in activations:
             memo[id(facts.quantizer)] = forms.activation(facts)
         for quantizer in (*left_out.values(), *(w.facts.quantizer for w in weights)):
-            memo.setdefault(id(quantizer), nn.Identity())
+            memo.setdefault(id(quantizer), LeftAlone())
         finalized = copy.deepcopy(model, memo)
         made: dict[tuple[int, int], nn.Module | nn.Parameter] = {}
         for weight in weights:

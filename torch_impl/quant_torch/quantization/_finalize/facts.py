@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from torch import nn
 
 from quant_reference.formats import Format
 from quant_torch.quantization.spec._dtypes import format_of
@@ -95,14 +96,22 @@ class Facts:
         return " ".join(words)
 
 
+class LeftAlone(nn.Module):
+    """Stands where a fake-quantize module did nothing."""
+
+    def forward(self, x: torch.Tensor, overwrite: bool = False) -> torch.Tensor:
+        """The tensor itself."""
+        return x
+
+
 def is_left_out(quantizer: FakeQuantizeImplBase) -> bool:
     """Whether a module does nothing, so that its tensor stays as it is.
 
     Warns:
         UserWarning: Fake-quantization was switched off by hand.
     """
-    if quantizer.disabled:
-        return True
+    if quantizer.disabled or (quantizer.is_fresh and not quantizer.is_stateless):
+        return True  # what has no qparams was never given a float tensor
     if not quantizer.fake_quant_enabled:
         warnings.warn(
             f"{quantizer.tensor_name or 'a tensor'} is left unquantized: its fake-quantization is "
