@@ -174,13 +174,26 @@ def _nan(builder: Builder, kind: str) -> None:
         "quantize",
         rows,
         params_of(rows, [0.5, np.nan, 2.0], None, 2),
-        f32(1, 2, 3, 4, 5, 6).reshape(3, 2),
+        f32(1, -2, 3, -4, 5, -6).reshape(3, 2),
         "NaNEncoding NaNInRange",
         "a channel whose scale is NaN",
         clauses="ENC-4 Q-8",
         target="weight",
         policy=policy,
     )
+    if spec.scale_dtype is None:
+        ask(
+            builder,
+            f"nan/{kind}-infinite-quotient",
+            "quantize",
+            spec,
+            params_of(spec, _INF),
+            f32(_INF, 1.0, -_INF, -0.0),
+            "NaNEncoding Infinity",
+            "infinity over infinity is a NaN with the sign of x",
+            clauses="ENC-4 Q-8",
+            policy=policy,
+        )
 
 
 def _scales(builder: Builder, kind: str) -> None:
