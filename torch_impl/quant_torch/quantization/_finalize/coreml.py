@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import nn
 
@@ -46,10 +48,15 @@ class CoreMLActivation(nn.Module):
         return (codes.clamp(self.quant_min, self.quant_max) - zero_point) * self.scale
 
     def _as_converted(self, x: torch.Tensor) -> torch.Tensor:
-        scale, zero_point = float(self.scale), int(self.zero_point)
+        with warnings.catch_warnings():
+            # Constants on purpose, and torch's quantized tensors are what coremltools converts.
+            warnings.simplefilter("ignore")
+            return self._quantized(x, float(self.scale), int(self.zero_point))
+
+    def _quantized(self, x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
         if self.clips:
             # Divided by the scale, the bound is within an ulp of a whole number.
-            x = x.clamp(min=float(self.scale * (self.quant_min - zero_point)))
+            x = x.clamp(min=scale * (self.quant_min - zero_point))
         quantized = torch.quantize_per_tensor(x, scale, zero_point, _TORCH_QUANTIZED[self.dtype])
         return quantized.dequantize()
 
