@@ -68,7 +68,8 @@ def assert_same(actual: Array, expected: Sequence[Number | int], dtype: Any, *in
         wrong = actual.ravel() != np.array(expected)
     else:
         wanted = np.array([float(value) for value in expected], np.float64)
-        got = actual.ravel().astype(np.float64)
+        with np.errstate(invalid="ignore"):  # signalling NaN
+            got = actual.ravel().astype(np.float64)
         equal = (got == wanted) & (np.signbit(got) == np.signbit(wanted))
         wrong = ~(equal | (np.isnan(got) & np.isnan(wanted)))
     if wrong.any():

@@ -52,8 +52,15 @@ def test_enc_1_every_code_midpoint_and_neighbour(name: str) -> None:
 @pytest.mark.parametrize("name", FLOATS)
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_enc_1_every_half_precision_value(name: str, dtype: str) -> None:
-    values = np.arange(2**16, dtype=np.uint16).view(DTYPES[dtype])
+    bits = np.arange(2**15, dtype=np.uint16)
+    values, negative = bits.view(DTYPES[dtype]), (bits | 0x8000).view(DTYPES[dtype])
     assert_encodes_like_the_oracle(values, name)
+    # A sign is a sign: what holds for half of the values holds for their negatives.
+    sign = np.uint8(1 << (FORMATS[name].bits - 1))
+    number = slice(None) if FORMATS[name].has_nan else ~np.isnan(values.astype(np.float32))
+    np.testing.assert_array_equal(
+        encode(negative, name)[number], (encode(values, name) | sign)[number]
+    )
 
 
 @pytest.mark.parametrize("name", FLOATS)

@@ -136,7 +136,7 @@ def test_special_values_over_special_scales(spec: QuantizationSpec, dtype: str) 
         params = params_for(spec, scale if np.isfinite(scale) else 1.0, turn)
         held = QParams(np.array([scale], np.float32), params.zero_point, params.minval)
         assert_like_the_oracle(x, spec, held)
-        if spec.qformulation == "minval":
+        if spec.qformulation == "minval" and scale in (0.1, 3.4e38):
             for minval in (-np.inf, np.nan, -0.0, -3.4e38):
                 assert_like_the_oracle(x, spec, qparams(scale, minval=minval))
 
