@@ -17,6 +17,7 @@ from quant_conformance.mutants.tables.illegal_specs import ILLEGAL_SPECS
 from quant_conformance.mutants.tables.layouts import LAYOUTS
 from quant_conformance.mutants.tables.least_scales import LEAST_SCALES
 from quant_conformance.mutants.tables.legal_specs import LEGAL_SPECS
+from quant_conformance.mutants.tables.misfits import MISFITS
 from quant_conformance.mutants.tables.moving_averages import MOVING_AVERAGES
 from quant_conformance.mutants.tables.observers import OBSERVERS
 from quant_conformance.mutants.tables.offsets import OFFSETS
@@ -24,6 +25,7 @@ from quant_conformance.mutants.tables.overflow import OVERFLOW
 from quant_conformance.mutants.tables.packing import PACKING
 from quant_conformance.mutants.tables.passing import PASSING
 from quant_conformance.mutants.tables.ranges import RANGE_BUGS
+from quant_conformance.mutants.tables.refusals import REFUSALS
 from quant_conformance.mutants.tables.rounding import ROUNDING
 from quant_conformance.mutants.tables.scales import SCALE_BUGS
 from quant_conformance.mutants.tables.special_ranges import SPECIAL_RANGES
@@ -40,6 +42,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *FLOAT_RANGES,
     *LEGAL_SPECS,
     *BLOCKS,
+    *MISFITS,
     *LAYOUTS,
     *RANGE_BUGS,
     *SPECIAL_RANGES,
@@ -52,6 +55,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *OFFSETS,
     *CLAMPS,
     *STORED,
+    *REFUSALS,
     *DECODING,
     *VALUE_BUGS,
     *FAKES,

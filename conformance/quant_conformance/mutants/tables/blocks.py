@@ -60,18 +60,6 @@ def _int_blocks(change: Callable[[Shape, int, int, str, Shape], Shape]) -> Step:
     return _of(PerBlock, changed)
 
 
-def _lenient(p: Pipeline, shape: Shape, granularity: Granularity, target: Any) -> Shape:
-    """The next smaller extent that divides the axis, and axes counted round the clock."""
-    try:
-        return block_shape(shape, granularity, target)
-    except ValueError:
-        size = getattr(granularity, "block_size", 1)
-        axis = (getattr(granularity, "axis", None) or 0) % max(1, len(shape))
-        want = size if isinstance(size, int) else size[0]
-        fits = max(n for n in range(1, want + 1) if shape[axis] % n == 0)
-        return tuple(fits if i == axis else n for i, n in enumerate(shape))
-
-
 def _interleaved_rows(p: Pipeline, x: Array, extents: Shape) -> Array:
     counts = [n // e if e else 1 for n, e in zip(x.shape, extents, strict=True)]
     split = [size for pair in zip(extents, counts, strict=True) for size in pair]
@@ -247,11 +235,13 @@ BLOCKS = (
         ),
     ),
     known(
-        "misfits-accepted",
-        "makes extents and axes fit that are to be refused",
-        "GRAN-6",
-        ("range", "qparams"),
-        extents=_lenient,
+        "per-tensor-as-per-channel",
+        "takes a range for each index of axis 0 per tensor",
+        "GRAN-1",
+        RANGES,
+        extents=_of(
+            PerTensor, lambda shape, granularity, target, right: (1, *shape[1:]) if shape else ()
+        ),
     ),
     known(
         "blocks-interleaved",

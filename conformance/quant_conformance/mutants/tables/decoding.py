@@ -172,13 +172,6 @@ DECODING = (
         ),
     ),
     known(
-        "wide-codes-accepted",
-        "accepts codes outside the format's width, and of other dtypes",
-        "DEC-1 DQ-4",
-        ("decode", "dequantize", "pack"),
-        check_codes=lambda p, codes, form, clause: None,
-    ),
-    known(
         "clipped-code-refused",
         "refuses the code that clipping drops",
         "DQ-4",

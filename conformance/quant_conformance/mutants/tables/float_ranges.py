@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 from quant_conformance.mutants.model import Step, known
+from quant_conformance.mutants.pipeline import Pipeline
 from quant_conformance.mutants.tables.families import INVALID
 from quant_conformance.mutants.tables.steps import Plain, is_number, reading
 
@@ -51,7 +51,7 @@ FLOAT_RANGES = (
         tolerated=_pair(
             lambda lo, hi: (
                 lo,
-                (0 if lo != 0 else 1) if is_number(hi) and math.isfinite(hi) and hi < 0 else hi,
+                (0 if lo != 0 else 1) if is_number(hi) and -1e308 < hi < 0 else hi,
             )
         ),
     ),
@@ -133,6 +133,8 @@ FLOAT_RANGES = (
         "SPEC-5",
         ("range", "qparams", "observe"),
         check_target=lambda p, spec, target: None,
-        check_observer=lambda p, kind, spec, target, c: None,
+        check_observer=lambda p, kind, spec, target, c: Pipeline.check_observer(
+            p, kind, spec, "activation", c
+        ),
     ),
 )

@@ -89,14 +89,6 @@ FORMAT_BUGS = (
         format_of=_format("float8_e8m0fnu", bias=128),
     ),
     known(
-        "e8m0-not-a-power-accepted",
-        "rounds what is no power of two to float8_e8m0fnu instead of refusing it",
-        "ENC-6",
-        ("encode",),
-        pitfall="e8m0",
-        check_scale_values=lambda p, values: None,
-    ),
-    known(
         "e8m0-nan-as-254",
         "encodes a NaN scale as 2^127",
         "ENC-6",

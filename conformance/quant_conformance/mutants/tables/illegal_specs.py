@@ -67,6 +67,13 @@ def _block_sizes(change: Callable[[Any], Any]) -> Callable[[Plain], Plain]:
     return lambda given: given | {"block_size": change(given.get("block_size"))}
 
 
+def _float_scheme(scheme: str) -> Step:
+    """Reads one scheme of a float format as symmetric."""
+    return reading(
+        lambda m: m | {"qscheme": "symmetric"} if _is_float(m) and m.get("qscheme") == scheme else m
+    )
+
+
 ILLEGAL_SPECS = (
     known(
         "unknown-key-accepted",
@@ -107,18 +114,15 @@ ILLEGAL_SPECS = (
             lambda m: m | {"dtype": "float8_e4m3fn"} if "e8m0" in str(m.get("dtype")) else m
         ),
     ),
-    known(
-        "asymmetric-float-accepted",
-        "accepts schemes other than symmetric for float formats",
-        "SPEC-2",
-        INVALID,
-        tolerated=reading(
-            lambda m: (
-                m | {"qscheme": "symmetric"}
-                if _is_float(m) and m.get("qscheme") in CHOICES["qscheme"]
-                else m
-            )
-        ),
+    *(
+        known(
+            f"{scheme.replace('_', '-')}-float-accepted",
+            f"accepts {scheme} for float formats",
+            "SPEC-2",
+            INVALID,
+            tolerated=_float_scheme(scheme),
+        )
+        for scheme in ("asymmetric", "symmetric_with_clipping")
     ),
     known(
         "minval-float-accepted",

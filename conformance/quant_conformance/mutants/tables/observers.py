@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from quant_conformance.mutants.ranges import Range
 from quant_conformance.mutants.tables.families import OBSERVE
 from quant_conformance.mutants.wrong import F32
 from quant_conformance.protocol import Array
+from quant_reference.observers import ObserverKind
 
 
 def _both(formula: Callable[[Array, Array], Any]) -> Step:
@@ -45,8 +46,31 @@ def _without(drop: Callable[[Array], Any]) -> Step:
 def _one_zero(p: Pipeline, kind: str, ranges: Sequence[Range]) -> None:
     """Lets an observer without batches observe a zero."""
     if isinstance(ranges, list) and not ranges:
-        zero = np.zeros((1, 1), F32)
+        zero = np.zeros((1, 1), np.float32)
         ranges.append((zero, zero))
+    Pipeline.check_batches(p, kind, ranges)
+
+
+def _like(change: Callable[[Array, Array], Array], new: Range, first: Range) -> Range:
+    return change(new[0], first[0]), change(new[1], first[1])
+
+
+def _checking(change: Callable[[Array, Array], Array]) -> Step:
+    """Checks ranges after they were made like the first: ``change(bound, first bound)``."""
+
+    def check_batches(p: Pipeline, kind: str, ranges: Sequence[Range]) -> None:
+        Pipeline.check_batches(p, kind, [_like(change, new, ranges[0]) for new in ranges])
+
+    return check_batches
+
+
+def _folding(change: Callable[[Array, Array], Array]) -> Step:
+    def fold(p: Pipeline, kind: str, old: Range, new: Range, *rest: Any) -> Range:
+        if kind in ("moving_average", "global_minmax"):
+            new = _like(change, new, old)
+        return Pipeline.fold(p, kind, old, new, *rest)
+
+    return fold
 
 
 OBSERVERS = (
@@ -76,7 +100,9 @@ OBSERVERS = (
         "takes an unknown kind for static",
         "OBS-1",
         OBSERVE,
-        check_observer=lambda p, kind, spec, target, c: None,
+        check_observer=lambda p, kind, spec, target, c: Pipeline.check_observer(
+            p, kind if kind in get_args(ObserverKind) else "static", spec, target, c
+        ),
     ),
     known(
         "global-keeps-last",
@@ -193,12 +219,20 @@ OBSERVERS = (
         ),
     ),
     known(
-        "unequal-batches-accepted",
-        "accepts batches of another dtype or number of blocks",
+        "batch-of-other-dtype-accepted",
+        "casts a batch of another dtype to that of the first",
         "OBS-6",
         OBSERVE,
-        check_batches=lambda p, kind, ranges: None,
-        fold=lambda p, kind, old, new, spec, c: new,
+        check_batches=_checking(lambda bound, first: bound.astype(first.dtype)),
+        fold=_folding(lambda bound, first: bound.astype(first.dtype)),
+    ),
+    known(
+        "batch-of-other-blocks-accepted",
+        "repeats or cuts the range of a batch with another number of blocks",
+        "OBS-6",
+        OBSERVE,
+        check_batches=_checking(lambda bound, first: np.resize(bound, first.shape)),
+        fold=_folding(lambda bound, first: np.resize(bound, first.shape)),
     ),
     known(
         "no-batch-accepted",

@@ -211,13 +211,6 @@ PACKING = (
         PACK,
         unpack=lambda p, packed, fmt, order, count: _strict(p, packed, fmt, order, count),
     ),
-    known(
-        "wide-codes-packed",
-        "packs the low bits of codes that are too wide instead of refusing them",
-        "DEC-1",
-        PACK,
-        check_codes=lambda p, codes, form, clause: None,
-    ),
 )
 
 

@@ -119,11 +119,4 @@ STORED = (
         pitfall="e8m0",
         scale_used=lambda p, s: np.where(np.isnan(s), F32(np.inf), s),
     ),
-    known(
-        "illegal-qparams-accepted",
-        "accepts scales that are not positive, zero points out of range and blocks that do not fit",
-        "Q-8",
-        APPLIED,
-        check_params=lambda p, shape, spec, qparams: None,
-    ),
 )
