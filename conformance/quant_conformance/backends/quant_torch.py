@@ -86,6 +86,8 @@ class QuantTorch(Backend):
         return to_numpy(self._module(spec, qparams, x.shape)(to_torch(x)))
 
     def gradient(self, x: Array, grad: Array, spec: QuantizationSpec, qparams: QParams) -> Array:
+        if grad.dtype != x.dtype:
+            raise NotImplementedError("autograd casts a gradient before the module sees it")
         leaf = to_torch(x).requires_grad_()
         self._module(spec, qparams, x.shape)(leaf).backward(to_torch(grad))
         return to_numpy(leaf.grad)
@@ -210,12 +212,16 @@ class QuantTorchEager(QuantTorch):
         return to_numpy(output)
 
     def gradient(self, x: Array, grad: Array, spec: QuantizationSpec, qparams: QParams) -> Array:
+        if grad.dtype != x.dtype:
+            raise NotImplementedError("autograd casts a gradient before the module sees it")
         output, leaf = self._answer(x, spec, qparams)
         output.backward(to_torch(grad))
         return to_numpy(leaf.grad)
 
     def _answer(self, x: Array, spec: QuantizationSpec, qparams: QParams) -> tuple[Any, Any]:
         """The fake-quantized tensor of a model with given qparams, and the leaf it comes from."""
+        if qparams.scale.dtype != np.float32:
+            raise NotImplementedError("load_state_dict casts what it loads")
         target = self._target(spec, qparams, x.shape)
         if target == "weight" and x.ndim not in range(2, 6):
             target = "activation"

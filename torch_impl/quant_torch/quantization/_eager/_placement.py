@@ -55,7 +55,7 @@ class PlannedSite:
         """Make the fake-quantize modules and add them to the module; None if there are none."""
         if not (self.inputs or self.outputs):
             return None
-        site = Site(self.name)
+        site = Site(self.name, overwrites=self.op is not None and self.op.result_is_free)
         for path, (argument, spec) in self.inputs.items():
             target: Target = "activation"
             if is_state_argument(self.op, argument):

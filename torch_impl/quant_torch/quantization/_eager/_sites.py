@@ -20,12 +20,14 @@ class Site:
         positional: (position, module) of quantized positional arguments.
         nested: (path, module) of quantized arguments that are keywords or inside a sequence.
         outputs: Module of each quantized output by index.
+        overwrites: Whether outputs may be overwritten by their quantized values.
     """
 
-    __slots__ = ("name", "nested", "outputs", "positional")
+    __slots__ = ("name", "nested", "outputs", "overwrites", "positional")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, overwrites: bool = False) -> None:
         self.name = name
+        self.overwrites = overwrites
         self.positional: list[tuple[int, FakeQuantizeImplBase]] = []
         self.nested: list[tuple[Path, FakeQuantizeImplBase]] = []
         self.outputs: dict[int, FakeQuantizeImplBase] = {}
@@ -56,24 +58,25 @@ class Site:
         if self.positional:
             changed = list(args)
             for position, module in self.positional:
-                if position < len(changed) and isinstance(changed[position], torch.Tensor):
+                if position < len(changed) and _is_float(changed[position]):
                     changed[position] = module(changed[position])
             args = tuple(changed)
         if self.nested:
             args, kwargs = _with_nested(self.nested, args, kwargs)
         result = function(*args, **kwargs)
         if self.outputs:
-            result = self._quantize_outputs(result)
+            result = self._quantize_outputs(result, self.overwrites and target is None)
         if target is None or result is target:
             return result
         # The operation wrote to a quantized copy; who holds the original must see the result.
         target.copy_(result)
         return target
 
-    def _quantize_outputs(self, result: Any) -> Any:
+    def _quantize_outputs(self, result: Any, overwrite: bool) -> Any:
         if isinstance(result, torch.Tensor):
             module = self.outputs.get(0)
-            return result if module is None else module(result)
+            quantized = module is not None and result.is_floating_point()
+            return module(result, overwrite) if quantized else result
         if not isinstance(result, tuple | list):
             return result
         changed = [
@@ -92,6 +95,10 @@ def _writes_in_place(function: TorchFunction, kwargs: dict[str, Any]) -> bool:
     return (name.endswith("_") and not name.endswith("__")) or kwargs.get("inplace") is True
 
 
+def _is_float(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.is_floating_point()
+
+
 def _with_nested(
     nested: list[tuple[Path, FakeQuantizeImplBase]], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -104,7 +111,7 @@ def _with_nested(
 def _replaced(tree: Any, path: Path, module: FakeQuantizeImplBase) -> Any:
     """The tree with the tensor at a path fake-quantized; unchanged where the path ends early."""
     if not path:
-        return module(tree) if isinstance(tree, torch.Tensor) else tree
+        return module(tree) if _is_float(tree) else tree
     step = path[0]
     if isinstance(tree, dict) and step in tree:
         return {**tree, step: _replaced(tree[step], path[1:], module)}

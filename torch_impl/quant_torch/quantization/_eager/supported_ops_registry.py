@@ -35,12 +35,14 @@ class SupportedOp:
         functions: The torch functions it stands for, as ``__torch_function__`` sees them.
         arguments: Names of its positional tensor arguments.
         by_default: Whether it is quantized without being named in a config.
+        result_is_free: Whether its result is new memory that its own gradient does not need.
     """
 
     key: str
     functions: tuple[TorchFunction, ...]
     arguments: tuple[str, ...] = _UNARY
     by_default: bool = True
+    result_is_free: bool = True
 
 
 _BY_DEFAULT = (
@@ -70,7 +72,7 @@ _BY_DEFAULT = (
 
 
 def _off(key: str, *functions: TorchFunction, arguments: tuple[str, ...] = _UNARY) -> SupportedOp:
-    return SupportedOp(key, functions, arguments, by_default=False)
+    return SupportedOp(key, functions, arguments, by_default=False, result_is_free=False)
 
 
 _WHEN_NAMED = (
@@ -167,7 +169,7 @@ def supported_functions() -> dict[TorchFunction, SupportedOp]:
         known = BUILT_IN.get(key)
         arguments = getattr(registered, "arguments", known.arguments if known else ())
         functions = dict.fromkeys([*registered.ops, *(known.functions if known else ())])
-        added = SupportedOp(key, tuple(functions), tuple(arguments))
+        added = SupportedOp(key, tuple(functions), tuple(arguments), result_is_free=False)
         table.update(dict.fromkeys(functions, added))
     return table
 

@@ -17,17 +17,19 @@ class StraightThrough(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, to: CodeMap) -> torch.Tensor:
-        """Values in the shape and dtype of x."""
-        values, outside = _kernels.fake_quantize_with_outside(x, to)
+    def forward(ctx: Any, x: torch.Tensor, to: CodeMap, overwrite: bool) -> torch.Tensor:
+        """Values in the shape and dtype of x; x itself, written in place, if it may be."""
+        values, outside = _kernels.fake_quantize_with_outside(x, to, x if overwrite else None)
         ctx.save_for_backward(outside)
+        if overwrite:
+            ctx.mark_dirty(x)
         return values
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         """Gradient of x; nothing for the qparams."""
         (outside,) = ctx.saved_tensors
-        return torch.where(outside, 0.0, grad), None
+        return _kernels.gradient(grad, outside), None, None
 
 
 class PassThrough(torch.autograd.Function):

@@ -65,4 +65,4 @@ def block_extremes(x: torch.Tensor, layout: BlockLayout) -> tuple[torch.Tensor, 
         low, high = (
             (view.amin(layout.inside), view.amax(layout.inside)) if layout.inside else (view, view)
         )
-    return low.reshape(layout.blocks), high.reshape(layout.blocks)
+    return low.view(layout.blocks), high.view(layout.blocks)

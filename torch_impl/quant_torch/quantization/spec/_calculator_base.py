@@ -12,8 +12,8 @@ from torch import nn
 from quant_reference.errors import SpecError
 from quant_torch._registry import KeyedClasses
 from quant_torch.quantization.spec import _qparams
-from quant_torch.quantization.spec._blocks import block_layout
 from quant_torch.quantization.spec._dtypes import format_of
+from quant_torch.quantization.spec._legal import check_values
 from quant_torch.quantization.spec._qparams import QParams, QuantRange
 from quant_torch.quantization.spec.granularity import QuantizationGranularity, Target
 from quant_torch.quantization.spec.qscheme import QuantizationScheme
@@ -88,12 +88,14 @@ class QParamsCalculatorBase(KeyedClasses, nn.Module, ABC):
         Returns:
             (lo, hi) in the rank of the tensor with one entry per block, in its dtype; float32
             when float_range gives both bounds.
+
+        Raises:
+            InputError: Another dtype (RANGE-3), or no elements (RANGE-5).
         """
+        check_values(tensor, "a tensor to observe", "RANGE-3")
         lo_bound, hi_bound = self.float_range
         if lo_bound is not None and hi_bound is not None:
-            blocks = block_layout(
-                tensor.shape, self.range_calculator.block_size(tensor.shape)
-            ).blocks
+            blocks = self.range_calculator.layout_of(tensor.shape).blocks
             empty = torch.empty(blocks, device=tensor.device)
             return torch.full_like(empty, lo_bound) + 0.0, torch.full_like(empty, hi_bound) + 0.0
         lo, hi = _qparams.widen_to_zero(*self.range_calculator(tensor))
@@ -171,12 +173,13 @@ class StatefulQParamsCalculatorBase(QParamsCalculatorBase):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.revision = 0  # counts changes, so that results computed from the qparams can be kept
         for name in self._STATE:
             self.register_buffer(name, None)
 
     def forward(self, tensor: torch.Tensor) -> QParams:
         """Observe a tensor, keep the new qparams and return them."""
+        if self._observe_as_numbers(tensor):
+            return self.get_qparams()
         qparams = QParams(*self.compute_qparams(tensor, *self.value_range(tensor)))
         self._keep(**qparams._asdict())
         return qparams
@@ -195,9 +198,12 @@ class StatefulQParamsCalculatorBase(QParamsCalculatorBase):
             )
         return QParams(scale, buffers["zero_point"], buffers["minval"])
 
+    def _observe_as_numbers(self, tensor: torch.Tensor) -> bool:
+        """Take the short way of a per-tensor observer, if this is one; tell whether it was."""
+        return False
+
     def _keep(self, **tensors: torch.Tensor | None) -> None:
         self._buffers.update(tensors)
-        self.revision += 1
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> nn.Module:
         before = {name: self._buffers[name] for name in self._QPARAMS}
@@ -207,7 +213,6 @@ class StatefulQParamsCalculatorBase(QParamsCalculatorBase):
             # model.half() converts every float buffer; qparams stay float32 (QP-9).
             if old is not None and new is not None and new.dtype != old.dtype:
                 self._buffers[name] = old.to(new.device)
-        self.revision += 1
         return self
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
@@ -217,7 +222,6 @@ class StatefulQParamsCalculatorBase(QParamsCalculatorBase):
                 device = incoming.device if current is None else current.device
                 self._buffers[name] = torch.empty_like(incoming, device=device)
         super()._load_from_state_dict(state_dict, prefix, *args)
-        self.revision += 1
 
     def extra_repr(self) -> str:
         """Short form of the qparams."""

@@ -9,14 +9,14 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from quant_reference.errors import GranularityError, InputError
+from quant_reference.errors import GranularityError
 from quant_torch._registry import KeyedClasses
 from quant_torch.quantization.spec._autograd import PassThrough
-from quant_torch.quantization.spec._blocks import BlockLayout, block_layout
 from quant_torch.quantization.spec._calculator_base import (
     QParamsCalculatorBase,
     StatelessQParamsCalculatorBase,
 )
+from quant_torch.quantization.spec._legal import check_values
 from quant_torch.quantization.spec._qparams import QParams
 from quant_torch.quantization.spec.granularity import (
     BlockSizeMismatchError,
@@ -26,7 +26,6 @@ from quant_torch.quantization.spec.granularity import (
 from quant_torch.quantization.spec.qformulation import QuantizationFormulation
 from quant_torch.quantization.spec.qscheme import QuantizationScheme
 
-_FLOAT_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 # Switches that other implementations keep as buffers; here they are not part of the state.
 _FOREIGN_STATE = ("fake_quant_enabled", "observer_enabled", "_disabled")
 
@@ -53,6 +52,7 @@ class FakeQuantizeImplBase(KeyedClasses, nn.Module, ABC):
         fake_quant_enabled: Whether a forward pass returns fake-quantized values.
         disabled: True once the tensor turned out not to fit the blocks: it passes unchanged.
         tensor_name: What the module quantizes, for messages.
+        is_stateless: Whether qparams are recomputed for every tensor; the observer never rests.
         spec: The spec that the module was made from, or None.
         qat_schedule: The schedule that governs the switches in training, or None.
     """
@@ -85,7 +85,8 @@ class FakeQuantizeImplBase(KeyedClasses, nn.Module, ABC):
         self.tensor_name = ""
         self.spec: Any = None
         self.qat_schedule: Any = None
-        self._layout: tuple[torch.Size, BlockLayout] | None = None
+        # Asked on every forward pass, and an isinstance of an abstract class is slow.
+        self.is_stateless = isinstance(qparams_calculator, StatelessQParamsCalculatorBase)
 
     @property
     def granularity(self) -> QuantizationGranularity:
@@ -101,11 +102,6 @@ class FakeQuantizeImplBase(KeyedClasses, nn.Module, ABC):
     def quantization_target(self) -> Target:
         """``"weight"`` or ``"activation"``."""
         return self.qparams_calculator.quantization_target
-
-    @property
-    def is_stateless(self) -> bool:
-        """Whether qparams are recomputed for every tensor; its observer never rests."""
-        return isinstance(self.qparams_calculator, StatelessQParamsCalculatorBase)
 
     @property
     def is_fresh(self) -> bool:
@@ -150,44 +146,49 @@ class FakeQuantizeImplBase(KeyedClasses, nn.Module, ABC):
         """(scale, zero_point, minval) as they stand; the latter two None for float formats."""
         return self.qparams_calculator.get_qparams()
 
-    def forward(self, tensor: torch.Tensor) -> torch.Tensor:
+    def forward(self, tensor: torch.Tensor, overwrite: bool = False) -> torch.Tensor:
         """Observe and fake-quantize, as the switches say.
 
         Args:
-            tensor: float16, bfloat16 or float32 of any rank; integers and booleans pass as they
-                are.
+            tensor: float16, bfloat16 or float32 of any rank.
+            overwrite: Whether the tensor may be overwritten by the result: it is new, the caller
+                alone has it, and no gradient needs it.
 
         Returns:
             Values in the shape and dtype of the tensor; the tensor itself where nothing is done.
 
         Raises:
-            InputError: float64 (Q-1), no elements while observing (RANGE-5), or another number of
-                blocks than before (OBS-6).
+            InputError: Another dtype (FQ-1), qparams that are not legal (Q-8), no elements while
+                observing (RANGE-5), or another number of blocks than before (OBS-6).
             GranularityError: The granularity does not fit the tensor's rank (GRAN-6).
         """
         if self.disabled or not (self.fake_quant_enabled or self.observer_enabled):
             return tensor
-        if tensor.dtype not in _FLOAT_DTYPES:
-            return self._pass_or_refuse(tensor)
+        check_values(tensor, self.tensor_name or "a tensor to quantize", "FQ-1")
         # Inside a __torch_function__ mode the formulas must not be taken for the model's own ops.
         with torch._C.DisableTorchFunction():
             try:
                 if self.observer_enabled or self.is_stateless:
                     qparams = self._observe(tensor)
                 else:
-                    qparams = self.qparams_calculator.get_qparams()
+                    qparams = self._modules["qparams_calculator"].get_qparams()
+                if not self.fake_quant_enabled:
+                    return tensor
+                if overwrite:
+                    return self.fake_quantize_(tensor, *qparams)
+                return self.fake_quantize(tensor, *qparams)
             except BlockSizeMismatchError as error:
                 return self._leave_unquantized(tensor, error)
             except GranularityError as error:
                 raise self._named(error) from error
-            if not self.fake_quant_enabled:
-                return tensor
-            return self.fake_quantize(tensor, *qparams)
 
     def _observe(self, tensor: torch.Tensor) -> QParams:
+        calculator = self._modules["qparams_calculator"]
         # Qparams get no gradient, and must stay usable after a calibration in inference mode.
-        with torch.inference_mode(False), torch.no_grad():
-            calculator = self.qparams_calculator
+        if torch.is_inference_mode_enabled():
+            with torch.inference_mode(False), torch.no_grad():
+                return QParams(*calculator(calculator.admit(tensor)))
+        with torch.no_grad():
             return QParams(*calculator(calculator.admit(tensor.detach())))
 
     def fake_quantize(
@@ -209,6 +210,16 @@ class FakeQuantizeImplBase(KeyedClasses, nn.Module, ABC):
             Values in the shape and dtype of the tensor.
         """
         return PassThrough.apply(tensor, self, (scale, zero_point, minval))
+
+    def fake_quantize_(
+        self,
+        tensor: torch.Tensor,
+        scale: torch.Tensor,
+        zero_point: torch.Tensor | None,
+        minval: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """As :meth:`fake_quantize` for a tensor that may be overwritten; it need not be."""
+        return self.fake_quantize(tensor, scale, zero_point, minval)
 
     @abstractmethod
     def quantize(
@@ -234,24 +245,6 @@ class FakeQuantizeImplBase(KeyedClasses, nn.Module, ABC):
     def right_inverse(self, tensor: torch.Tensor) -> torch.Tensor:
         """What to store when a parametrized weight is assigned: the value itself."""
         return tensor
-
-    def layout_of(self, shape: torch.Size) -> BlockLayout:
-        """How a tensor of this shape splits into blocks; the last answer is kept."""
-        known = self._layout
-        if known is None or known[0] != shape:
-            known = (shape, block_layout(shape, self.get_block_size(shape)))
-            self._layout = known
-        return known[1]
-
-    def _pass_or_refuse(self, tensor: torch.Tensor) -> torch.Tensor:
-        if not tensor.is_floating_point():
-            return tensor
-        raise InputError(
-            f"dtype of {self.tensor_name or 'a tensor to quantize'} is not supported",
-            given=tensor.dtype,
-            allowed="float16, bfloat16 or float32",
-            clause="Q-1",
-        )
 
     def _leave_unquantized(self, tensor: torch.Tensor, error: GranularityError) -> torch.Tensor:
         warnings.warn(

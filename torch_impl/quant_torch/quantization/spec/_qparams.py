@@ -57,8 +57,8 @@ class QuantRange(NamedTuple):
 
 
 def widen_to_zero(low: torch.Tensor, high: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Make a range contain zero (RANGE-1); NaN stays, and a zero is +0."""
-    return low.clamp(max=0.0) + 0.0, high.clamp(min=0.0) + 0.0
+    """Make a range contain zero (RANGE-1); NaN stays."""
+    return low.clamp(max=0.0), high.clamp(min=0.0)
 
 
 def compute_qparams(lo: torch.Tensor, hi: torch.Tensor, codes: QuantRange) -> QParams:
@@ -89,10 +89,10 @@ def compute_qparams(lo: torch.Tensor, hi: torch.Tensor, codes: QuantRange) -> QP
         scale = scale.float()
         # Only a range that is not finite leaves no zero point; it gets the scheme's zero (QP-8).
         zero_point = torch.where(scale.isfinite(), zero_point, float(codes.zero_code))
-        return QParams(scale, zero_point.to(torch.int32), lo.float())
+        return QParams(scale, zero_point.to(torch.int32), lo.to(torch.float32, copy=True))
     scale = (max_abs / (levels / 2)).clamp(min=SCALE_EPS).float()
     zero_point = torch.full_like(scale, codes.zero_code, dtype=torch.int32)
-    return QParams(scale, zero_point, (-max_abs).float() + 0.0)
+    return QParams(scale, zero_point, (-max_abs).float())
 
 
 def _e8m0_scale(max_abs: torch.Tensor, max_pow2: int) -> torch.Tensor:

@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from quant_torch.quantization.spec._kernels import CodeMap
+
 _SAMPLES = 64
 
 
@@ -31,25 +33,25 @@ class ValueCache:
     def clear(self) -> None:
         """Forget the result."""
         self._source: weakref.ref[torch.Tensor] | None = None
-        self._made_by: object = None
+        self._made_by: CodeMap | None = None
         self._key: tuple[Any, ...] = ()
         self._sample: torch.Tensor | None = None
         self._values: torch.Tensor | None = None
 
-    def get(self, source: torch.Tensor, made_by: object) -> torch.Tensor | None:
+    def get(self, source: torch.Tensor, made_by: CodeMap) -> torch.Tensor | None:
         """The values computed from ``source`` by ``made_by``, or None if anything changed."""
         if self._source is None or self._source() is not source or self._made_by is not made_by:
             return None
         values, kept = self._values, self._sample
-        if values is None or kept is None or self._key != _key(source, values):
+        if values is None or kept is None or self._key != _key(source, made_by, values):
             return None
         sample = _sample(source)
         return values if sample is not None and torch.equal(sample, kept) else None
 
-    def put(self, source: torch.Tensor, made_by: object, values: torch.Tensor) -> None:
+    def put(self, source: torch.Tensor, made_by: CodeMap, values: torch.Tensor) -> None:
         """Keep a result, unless changes of the source could not be noticed."""
         self.clear()
-        if source.is_inference() or values.is_inference():
+        if any(version_of(tensor) is None for tensor in (source, values, made_by.scale)):
             return
         sample = _sample(source)
         if sample is None:
@@ -58,7 +60,7 @@ class ValueCache:
         self._made_by = made_by
         self._sample = sample.clone()
         self._values = values
-        self._key = _key(source, values)
+        self._key = _key(source, made_by, values)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ValueCache:
         return ValueCache()
@@ -67,8 +69,10 @@ class ValueCache:
         return ValueCache, ()
 
 
-def _key(source: torch.Tensor, values: torch.Tensor) -> tuple[Any, ...]:
-    return (source.data_ptr(), source._version, source.dtype, values._version)
+def _key(source: torch.Tensor, made_by: CodeMap, values: torch.Tensor) -> tuple[Any, ...]:
+    shift = None if made_by.shift is None else made_by.shift._version
+    versions = (source._version, made_by.scale._version, shift, values._version)
+    return (source.data_ptr(), source.dtype, versions)
 
 
 def _sample(source: torch.Tensor) -> torch.Tensor | None:

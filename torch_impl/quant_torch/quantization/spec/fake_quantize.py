@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any, NamedTuple
 
 import torch
@@ -12,6 +13,12 @@ from quant_torch.quantization.spec._autograd import StraightThrough
 from quant_torch.quantization.spec._blocks import BlockLayout
 from quant_torch.quantization.spec._fake_quantize_base import FakeQuantizeImplBase
 from quant_torch.quantization.spec._kernels import Bound, CodeMap
+from quant_torch.quantization.spec._legal import (
+    check_codes,
+    check_scale,
+    check_values,
+    check_zero_point,
+)
 from quant_torch.quantization.spec._value_cache import ValueCache, version_of
 from quant_torch.quantization.spec.qformulation import QuantizationFormulation
 
@@ -19,10 +26,20 @@ __all__ = ["DefaultFakeQuantize", "FakeQuantizeImplBase"]
 
 
 class _KnownMap(NamedTuple):
-    """A code map and what it was made from; while nothing of it changed, it serves again."""
+    """A code map and what it was made from; while nothing of it changed, it serves again.
 
-    made_from: tuple[Any, ...]
-    versions: tuple[int | None, ...]
+    Attributes:
+        scale: The scale that the map reads, also after it is written in place.
+        offset: The zero point or minval.
+        layout: How the tensor splits into blocks.
+        version: How often the offset had been written: the map holds a zero point by value.
+        code_map: The map.
+    """
+
+    scale: torch.Tensor
+    offset: torch.Tensor | None
+    layout: BlockLayout
+    version: int | None
     code_map: CodeMap
 
 
@@ -36,6 +53,7 @@ class DefaultFakeQuantize(FakeQuantizeImplBase):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._is_weight = self.quantization_target == "weight"
         self._known: _KnownMap | None = None
         self._cache = ValueCache()
 
@@ -57,17 +75,30 @@ class DefaultFakeQuantize(FakeQuantizeImplBase):
         Returns:
             Values in the shape and dtype of the tensor.
         """
-        to = self._code_map(self.layout_of(tensor.shape), scale, zero_point, minval)
+        to = self._code_map(self._layout_of(tensor.shape), scale, zero_point, minval)
         if tensor.requires_grad and torch.is_grad_enabled():
             self._cache.clear()
-            return StraightThrough.apply(tensor, to)
-        if self.training or self.quantization_target != "weight":
+            return StraightThrough.apply(tensor, to, False)
+        if self.training or not self._is_weight:
             return _kernels.fake_quantize(tensor, to)
         values = self._cache.get(tensor, to)
         if values is None:
             values = _kernels.fake_quantize(tensor, to)
             self._cache.put(tensor, to, values)
         return values
+
+    def fake_quantize_(
+        self,
+        tensor: torch.Tensor,
+        scale: torch.Tensor,
+        zero_point: torch.Tensor | None,
+        minval: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """As :meth:`fake_quantize`, written into the tensor: memory is what costs most."""
+        to = self._code_map(self._layout_of(tensor.shape), scale, zero_point, minval)
+        if tensor.requires_grad and torch.is_grad_enabled():
+            return StraightThrough.apply(tensor, to, not tensor._is_view())
+        return _kernels.fake_quantize(tensor, to, out=tensor)
 
     def quantize(
         self,
@@ -81,8 +112,12 @@ class DefaultFakeQuantize(FakeQuantizeImplBase):
         Returns:
             int8 for signed formats, uint8 for unsigned ones, bit codes in uint8 for float formats
             with FP4 in the low nibble.
+
+        Raises:
+            InputError: Another dtype (Q-1), or qparams that are not legal (Q-8).
         """
-        to = self._code_map(self.layout_of(tensor.shape), scale, zero_point, minval)
+        check_values(tensor, self.tensor_name or "a tensor to quantize", "Q-1")
+        to = self._code_map(self._layout_of(tensor.shape), scale, zero_point, minval)
         return _kernels.quantize(tensor.detach(), to)
 
     def dequantize(
@@ -93,9 +128,19 @@ class DefaultFakeQuantize(FakeQuantizeImplBase):
         minval: torch.Tensor | None,
         output_dtype: torch.dtype = torch.float32,
     ) -> torch.Tensor:
-        """Values of codes as :meth:`quantize` gives them (DQ-1 to DQ-3)."""
-        to = self._code_map(self.layout_of(tensor.shape), scale, zero_point, minval)
+        """Values of codes as :meth:`quantize` gives them (DQ-1 to DQ-3).
+
+        Raises:
+            InputError: Codes of another dtype or width (DQ-4), or qparams that are not legal (Q-8).
+        """
+        check_codes(tensor, self.qparams_calculator.codes.fmt)
+        to = self._code_map(self._layout_of(tensor.shape), scale, zero_point, minval)
         return _kernels.dequantize(tensor, to).to(output_dtype)
+
+    def _layout_of(self, shape: torch.Size) -> BlockLayout:
+        # Not by attributes: nn.Module looks its children up slowly, and this is every forward.
+        calculator = self._modules["qparams_calculator"]
+        return calculator._modules["range_calculator"].layout_of(shape)
 
     def _code_map(
         self,
@@ -105,18 +150,22 @@ class DefaultFakeQuantize(FakeQuantizeImplBase):
         minval: torch.Tensor | None,
     ) -> CodeMap:
         offset = minval if self.qformulation is QuantizationFormulation.MINVAL else zero_point
-        made_from = (scale, offset, layout)
-        versions = tuple(version_of(t) for t in (scale, offset) if t is not None)
+        version = None if offset is None else version_of(offset)
         known = self._known
         if (
             known is not None
-            and known.versions == versions
-            and None not in versions
-            and all(old is new for old, new in zip(known.made_from, made_from, strict=True))
+            and known.scale is scale
+            and known.offset is offset
+            and known.layout is layout
+            and known.version == version
         ):
             return known.code_map
         code_map = self._new_code_map(layout, scale, zero_point, minval)
-        self._known = _KnownMap(made_from, versions, code_map)
+        read = ((scale, code_map.scale), (minval, code_map.shift))
+        copied = any(b is not None and a.data_ptr() != b.data_ptr() for a, b in read)
+        uncounted = offset is not None and version is None
+        keep = not (copied or uncounted)
+        self._known = _KnownMap(scale, offset, layout, version, code_map) if keep else None
         return code_map
 
     def _new_code_map(
@@ -128,13 +177,15 @@ class DefaultFakeQuantize(FakeQuantizeImplBase):
     ) -> CodeMap:
         codes = self.qparams_calculator.codes
         spread = _spread(scale, layout, "scale")
+        check_scale(spread, codes)
         if not codes.fmt.is_integer:
             return CodeMap(codes, layout.view, spread)
         if self.qformulation is QuantizationFormulation.MINVAL:
             shift = _spread(minval, layout, "minval")
             return CodeMap(codes, layout.view, spread, shift, codes.quant_min)
-        zero = _zero(_spread(zero_point, layout, "zero_point"))
-        return CodeMap(codes, layout.view, spread, None, zero)
+        zero_point = _spread(zero_point, layout, "zero_point")
+        check_zero_point(zero_point, codes)
+        return CodeMap(codes, layout.view, spread, None, _zero(zero_point))
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
@@ -143,20 +194,22 @@ class DefaultFakeQuantize(FakeQuantizeImplBase):
 
 def _spread(tensor: torch.Tensor | None, layout: BlockLayout, name: str) -> torch.Tensor:
     """Shape qparams so that they broadcast against the view of the tensor."""
-    if tensor is None or tensor.numel() != torch.Size(layout.params).numel():
+    if tensor is None or tensor.numel() != prod(layout.params):
         raise InputError(
             f"{name} for a tensor in {layout.blocks} blocks",
             given="None" if tensor is None else f"shape {tuple(tensor.shape)}",
             allowed="one entry per block",
             clause="Q-8",
         )
-    return tensor.reshape(layout.params)
+    return tensor if tensor.shape == layout.params else tensor.reshape(layout.params)
 
 
 def _zero(zero_point: torch.Tensor) -> Bound:
     """The zero point as one number where all blocks agree: clamping to numbers is faster."""
     if zero_point.device.type == "cpu":  # elsewhere, reading a value waits for the device
-        low, high = (int(z) for z in zero_point.aminmax())
-        if low == high:
+        if zero_point.numel() == 1:
+            return float(zero_point)
+        low, high = zero_point.aminmax()
+        if torch.equal(low, high):
             return float(low)
     return zero_point.float()

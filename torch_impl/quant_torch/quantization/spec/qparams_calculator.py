@@ -13,7 +13,15 @@ from quant_torch.quantization.spec._calculator_base import (
     StatelessQParamsCalculatorBase,
 )
 from quant_torch.quantization.spec._qparams import QParams
+from quant_torch.quantization.spec._scalar_qparams import (
+    average,
+    compute_qparams,
+    greatest,
+    least,
+    round_float32,
+)
 from quant_torch.quantization.spec.granularity import PerTensorGranularity
+from quant_torch.quantization.spec.range_calculator import MinMaxRangeCalculator
 
 __all__ = [
     "DefaultQParamsCalculator",
@@ -102,18 +110,64 @@ class RunningRangeMixin:
         raise NotImplementedError(f"{type(self).__name__} must define update_running_range")
 
 
+class _OnNumbers(StatefulQParamsCalculatorBase):
+    """A calculator of this module that may observe one float32 range as two Python numbers.
+
+    Subclasses that users write go the general way.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._is_plain = (
+            type(self) in _PLAIN
+            and type(self.range_calculator) is MinMaxRangeCalculator
+            and isinstance(self.granularity, PerTensorGranularity)
+            and self.scale_dtype is None
+            and None in self.float_range
+        )
+
+    def _new_bounds(self, low: float, high: float) -> tuple[float, float]:
+        """The range after a batch with the given one."""
+        return low, high
+
+    def _observe_as_numbers(self, tensor: torch.Tensor) -> bool:
+        scale = self._buffers["scale"]
+        if (
+            not self._is_plain
+            or scale is None
+            or tensor.dtype != torch.float32
+            or tensor.device.type != "cpu"
+            or tensor.dim() != scale.dim()
+            or tensor.numel() == 0
+            or scale.is_inference()
+        ):
+            return False
+        low, high = (bound.item() for bound in torch.aminmax(tensor))
+        lo_bound, hi_bound = self.float_range
+        low = least(low, 0.0) if lo_bound is None else round_float32(lo_bound)
+        high = greatest(high, 0.0) if hi_bound is None else round_float32(hi_bound)
+        low, high = self._new_bounds(low, high)
+        values = compute_qparams(low, high, self.codes)
+        for name, value in zip(self._QPARAMS, values, strict=True):
+            buffer = self._buffers[name]
+            # A symmetric zero point never changes, and an unwritten one keeps what hangs on it.
+            if buffer is not None and (name != "zero_point" or buffer.item() != value):
+                buffer.fill_(value)
+        return True
+
+
 @QParamsCalculatorBase.register("default")
-class DefaultQParamsCalculator(StatefulQParamsCalculatorBase):
+class DefaultQParamsCalculator(_OnNumbers):
     """Stands for static in a weight's spec and for moving_average in an activation's (SPEC-5)."""
 
 
 @QParamsCalculatorBase.register("static")
-class StaticQParamsCalculator(StatefulQParamsCalculatorBase):
+class StaticQParamsCalculator(_OnNumbers):
     """Qparams of the last tensor seen (OBS-1)."""
 
 
 @QParamsCalculatorBase.register("moving_average")
-class MovingAverageQParamsCalculator(RunningRangeMixin, StatefulQParamsCalculatorBase):
+class MovingAverageQParamsCalculator(RunningRangeMixin, _OnNumbers):
     """Exponential moving average of the range (OBS-2).
 
     Args:
@@ -142,9 +196,15 @@ class MovingAverageQParamsCalculator(RunningRangeMixin, StatefulQParamsCalculato
             max_val * take + self.running_max * keep,
         )
 
+    def _new_bounds(self, low: float, high: float) -> tuple[float, float]:
+        take = self.averaging_constant
+        low = average(low, self.running_min.item(), take)
+        high = average(high, self.running_max.item(), take)
+        return _kept(self, low, high)
+
 
 @QParamsCalculatorBase.register("global_minmax")
-class GlobalMinMaxQParamsCalculator(RunningRangeMixin, StatefulQParamsCalculatorBase):
+class GlobalMinMaxQParamsCalculator(RunningRangeMixin, _OnNumbers):
     """Least and greatest value ever seen (OBS-3); NaN stays once it was seen (OBS-5)."""
 
     def update_running_range(
@@ -156,7 +216,27 @@ class GlobalMinMaxQParamsCalculator(RunningRangeMixin, StatefulQParamsCalculator
             torch.maximum(max_val, self.running_max),
         )
 
+    def _new_bounds(self, low: float, high: float) -> tuple[float, float]:
+        low = least(low, self.running_min.item())
+        return _kept(self, low, greatest(high, self.running_max.item()))
+
 
 @QParamsCalculatorBase.register("dynamic")
 class DynamicQParamsCalculator(StatelessQParamsCalculatorBase):
     """Qparams of the current tensor, every time (OBS-4); activations only, never exported."""
+
+
+def _kept(calculator: RunningRangeMixin, low: float, high: float) -> tuple[float, float]:
+    calculator.running_min.fill_(low)
+    calculator.running_max.fill_(high)
+    return low, high
+
+
+_PLAIN = frozenset(
+    {
+        DefaultQParamsCalculator,
+        StaticQParamsCalculator,
+        MovingAverageQParamsCalculator,
+        GlobalMinMaxQParamsCalculator,
+    }
+)

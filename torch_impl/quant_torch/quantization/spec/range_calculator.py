@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from math import prod
 from typing import Any, ClassVar
 
 import torch
@@ -10,7 +11,7 @@ from torch import nn
 
 from quant_reference.errors import InputError
 from quant_torch._registry import KeyedClasses
-from quant_torch.quantization.spec._blocks import block_extremes, block_layout
+from quant_torch.quantization.spec._blocks import BlockLayout, block_extremes, block_layout
 from quant_torch.quantization.spec.granularity import QuantizationGranularity, Target
 
 
@@ -36,6 +37,7 @@ class RangeCalculatorBase(KeyedClasses, nn.Module, ABC):
         super().__init__()
         self.granularity = granularity
         self.quantization_target = quantization_target
+        self._layout: tuple[torch.Size, BlockLayout] | None = None
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Least and greatest value per block.
@@ -65,10 +67,10 @@ class RangeCalculatorBase(KeyedClasses, nn.Module, ABC):
         """Compute the range of every block, in any shape with one entry per block."""
 
     def _reshape_min_max(self, values: torch.Tensor, input_shape: torch.Size) -> torch.Tensor:
-        blocks = block_layout(input_shape, self.block_size(input_shape)).blocks
+        blocks = self.layout_of(input_shape).blocks
         if values.shape == blocks:
             return values
-        if values.numel() != torch.Size(blocks).numel():
+        if values.numel() != prod(blocks):
             raise InputError(
                 f"range from {type(self).__name__}",
                 given=f"shape {tuple(values.shape)}",
@@ -77,9 +79,18 @@ class RangeCalculatorBase(KeyedClasses, nn.Module, ABC):
             )
         return values.reshape(blocks)
 
-    def block_size(self, shape: torch.Size) -> tuple[int, ...]:
-        """Extents of one block in a tensor of this shape."""
-        return self.granularity.get_block_size(shape, self.quantization_target)
+    def layout_of(self, shape: torch.Size) -> BlockLayout:
+        """How a tensor of this shape splits into blocks; the last answer is kept.
+
+        Raises:
+            GranularityError: The granularity does not fit the shape (GRAN-6).
+        """
+        known = self._layout
+        if known is None or known[0] != shape:
+            block = self.granularity.get_block_size(shape, self.quantization_target)
+            known = (shape, block_layout(shape, block))
+            self._layout = known
+        return known[1]
 
 
 @RangeCalculatorBase.register("minmax")
@@ -87,4 +98,4 @@ class MinMaxRangeCalculator(RangeCalculatorBase):
     """The least and greatest element themselves; a NaN in a block makes its range NaN (RANGE-4)."""
 
     def _generate_min_max(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return block_extremes(x, block_layout(x.shape, self.block_size(x.shape)))
+        return block_extremes(x, self.layout_of(x.shape))
