@@ -8,6 +8,7 @@ BACKENDS: dict[str, str] = {
     "torch": "quant_conformance.backends.torch:Torch",
     "quant-torch": "quant_conformance.backends.quant_torch:QuantTorch",
     "quant-torch-eager": "quant_conformance.backends.quant_torch:QuantTorchEager",
+    "quant-torch-graph": "quant_conformance.backends.quant_torch_graph:QuantTorchGraph",
     "torchao": "quant_conformance.backends.torchao:Torchao",
     "onnxruntime": "quant_conformance.backends.onnxruntime:OnnxRuntime",
     "onnxruntime-nonsaturating": (
@@ -17,5 +18,7 @@ BACKENDS: dict[str, str] = {
     "gfloat": "quant_conformance.backends.gfloat:Gfloat",
     "coreai-opt": "quant_conformance.backends.coreai_opt:CoreaiOpt",
     "coreai-runtime": "quant_conformance.backends.coreai_runtime:CoreAIRuntime",
+    "coreai-torch": "quant_conformance.backends.coreai_torch:CoreAITorch",
+    "coreml-mil": "quant_conformance.backends.coreml_mil:CoreMLMil",
 }
 """Backend name to "module:Class", in the order in which the scoreboard shows them."""

@@ -26,9 +26,6 @@ from quant_torch.quantization.spec import QuantizationSpec
 
 pytestmark = [pytest.mark.peers, pytest.mark.slow]
 
-NAMES = {"fake_quantize_": "", "activation_post_process_": ""}
-
-
 @functools.cache
 def peer() -> Any:
     with warnings.catch_warnings():
