@@ -1,19 +1,25 @@
-"""Small sets of one's own, on disk, to be broken by the tests."""
+"""The frozen set, and small sets of one's own on disk, to be broken by the tests."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 
-from quant_vectors import SetWriter
+from quant_vectors import SetWriter, VectorSet, load
 
 FLAGS = {"TiesToEven": {"bug": "Ties go up.", "effect": "Off by one.", "link": "owner/repo#1"}}
+
+
+@cache
+def v1() -> VectorSet:
+    return load()
 
 
 def small_writer() -> SetWriter:

@@ -1,22 +1,21 @@
-"""What the frozen set promises: schema, size, clauses, flags and coverage."""
+"""What the frozen set promises: schema, size, clauses, flags and policies."""
 
 from __future__ import annotations
 
-import functools
 import json
 import re
 from collections import Counter
+from functools import cache
 from importlib.resources import files
 from itertools import product
 from typing import Any
 
 import jsonschema
-import numpy as np
 import pytest
+from tests.vectors.sets import v1
 
 import quant_reference
-from quant_reference import FORMATS, QuantizationSpec, decode
-from quant_vectors import FAMILIES, OPERATION_OUTPUTS, Case, VectorSet, load
+from quant_vectors import FAMILIES, OPERATION_OUTPUTS
 
 SPEC = (files(quant_reference) / "SPEC.md").read_text(encoding="utf-8")
 # Graphs of operations have no tensors in and out that a case could hold.
@@ -37,18 +36,9 @@ POLICIES = {
 V1 = files("quant_vectors") / "v1"
 
 
-@functools.cache
-def v1() -> VectorSet:
-    return load()
-
-
-@functools.cache
+@cache
 def text(name: str) -> Any:
     return json.loads((V1 / name).read_text(encoding="utf-8"))
-
-
-def of(operation: str) -> list[Case]:
-    return [case for case in v1() if case.operation == operation]
 
 
 def schema(name: str) -> Any:
@@ -219,115 +209,6 @@ def test_outputs_have_the_shape_and_dtype_that_the_operation_promises() -> None:
         for name in ("lo", "hi", "scale", "zero_point", "minval"):
             if name in expected and "x" in inputs:
                 assert expected[name].ndim == inputs["x"].ndim, case.id
-
-
-def all_specs() -> list[QuantizationSpec]:
-    integers = [n for n, f in FORMATS.items() if f.is_integer]
-    floats = [n for n, f in FORMATS.items() if f.kind == "float"]
-    schemes = ("symmetric", "symmetric_with_clipping", "asymmetric")
-    found = [
-        QuantizationSpec(d, s, f)  # type: ignore[arg-type]
-        for d, s, f in product(integers, schemes, ("zp", "minval"))
-    ]
-    return found + [
-        QuantizationSpec(d, scale_dtype=s) for d in floats for s in (None, "float8_e8m0")
-    ]
-
-
-def test_every_legal_combination_is_there_in_every_dtype() -> None:
-    """dtype, scheme, formulation, scale dtype and granularity, times the dtype of the tensor."""
-    wanted = {
-        (s.dtype, s.qscheme, s.qformulation, s.scale_dtype, granularity, dtype)
-        for s in all_specs()
-        for granularity in ("per_tensor", "per_channel", "per_block")
-        for dtype in ("float32", "float16", "bfloat16")
-    }
-    for operations in (("fake_quantize",), ("quantize", "qparams", "gradient", "fake_quantize")):
-        seen = set()
-        for case in v1():
-            if case.operation in operations and case.spec is not None:
-                s = case.spec
-                x = v1()._tensors[case.family][case.inputs["x"]]
-                kind = s["granularity"]["type"]
-                key = (s["dtype"], s["qscheme"], s["qformulation"], s["scale_dtype"])
-                seen.add((*key, kind, x.dtype.name))
-        assert wanted - seen == set()
-
-
-@pytest.mark.parametrize("operation", ["quantize", "dequantize", "gradient", "qparams", "observe"])
-def test_every_legal_combination_is_there(operation: str) -> None:
-    wanted = {(s.dtype, s.qscheme, s.qformulation, s.scale_dtype) for s in all_specs()}
-    seen = {
-        (s["dtype"], s["qscheme"], s["qformulation"], s["scale_dtype"])
-        for case in of(operation)
-        if (s := case.spec) is not None
-    }
-    assert seen == wanted
-
-
-@pytest.mark.parametrize("name", FORMATS)
-def test_every_code_is_decoded(name: str) -> None:
-    seen: set[int] = set()
-    for case in of("decode"):
-        if case.arguments["format"] == name and case.expected:
-            seen |= set(v1().inputs(case)["codes"].ravel().tolist())
-    fmt = FORMATS[name]
-    codes = (
-        range(int(fmt.quant_min), int(fmt.quant_max) + 1) if fmt.is_integer else range(2**fmt.bits)
-    )
-    assert seen == set(codes)
-
-
-@pytest.mark.parametrize("name", ["float8_e4m3fn", "float8_e5m2", "float4_e2m1fn"])
-def test_every_finite_code_and_every_midpoint_is_encoded(name: str) -> None:
-    asked = np.concatenate(
-        [
-            v1().inputs(case)["x"].ravel()
-            for case in of("encode")
-            if case.arguments["format"] == name and case.expected
-        ]
-    )
-    every = decode(np.arange(2 ** FORMATS[name].bits, dtype=np.uint8), name)
-    values = np.unique(every[np.isfinite(every)])
-    middles = ((values[1:].astype(np.float64) + values[:-1]) / 2).astype(np.float32)
-    middles = middles[middles != 0]
-    for wanted in (
-        values,
-        middles,
-        np.nextafter(middles, np.float32(np.inf)),
-        np.nextafter(middles, np.float32(-np.inf)),
-    ):
-        assert set(wanted.view(np.uint32).tolist()) <= set(asked.view(np.uint32).tolist())
-
-
-def test_every_power_of_two_is_encoded_as_a_scale() -> None:
-    seen: set[int] = set()
-    for case in of("encode"):
-        if case.arguments["format"] == "float8_e8m0fnu" and case.expected:
-            seen |= set(v1().expected(case)["codes"].tolist())
-    assert seen == set(range(256))
-
-
-def test_e8m0_scales_cover_the_exponents() -> None:
-    seen = set()
-    for case in of("qparams"):
-        if (
-            case.spec is not None
-            and case.spec["scale_dtype"]
-            and case.rule == "exact"
-            and case.expected
-        ):
-            seen |= set(np.frexp(v1().expected(case)["scale"])[1].ravel().tolist())
-    # 2**-126 is the least; the greatest float32 over float4's 2**2 gives 2**125.
-    assert seen == set(range(-125, 127))
-
-
-def test_vectors_of_every_length_have_their_tails() -> None:
-    for operation in ("encode", "quantize"):
-        lengths = {
-            v1().inputs(case)["x"].size for case in of(operation) if "TailElements" in case.flags
-        }
-        assert lengths >= set(range(1, 68))
 
 
 def test_the_quick_tier_has_every_clause_and_every_flag() -> None:
