@@ -19,7 +19,7 @@ from quant_torch.quantization.spec._legal import (
     check_values,
     check_zero_point,
 )
-from quant_torch.quantization.spec._value_cache import ValueCache, version_of
+from quant_torch.quantization.spec._value_cache import ValueCache, same_bits, version_of
 from quant_torch.quantization.spec.qformulation import QuantizationFormulation
 
 __all__ = ["DefaultFakeQuantize", "FakeQuantizeImplBase"]
@@ -33,6 +33,8 @@ class _KnownMap(NamedTuple):
         offset: The zero point or minval.
         layout: How the tensor splits into blocks.
         version: How often the offset had been written: the map holds a zero point by value.
+        zero: A copy of that zero point, because writes through ``.data`` are not counted; None
+            where it is not held by value, or where reading it would wait for a device.
         code_map: The map.
     """
 
@@ -40,6 +42,7 @@ class _KnownMap(NamedTuple):
     offset: torch.Tensor | None
     layout: BlockLayout
     version: int | None
+    zero: torch.Tensor | None
     code_map: CodeMap
 
 
@@ -158,6 +161,7 @@ class DefaultFakeQuantize(FakeQuantizeImplBase):
             and known.offset is offset
             and known.layout is layout
             and known.version == version
+            and (known.zero is None or same_bits(known.zero, zero_point))
         ):
             return known.code_map
         code_map = self._new_code_map(layout, scale, zero_point, minval)
@@ -165,7 +169,9 @@ class DefaultFakeQuantize(FakeQuantizeImplBase):
         copied = any(b is not None and a.data_ptr() != b.data_ptr() for a, b in read)
         uncounted = offset is not None and version is None
         keep = not (copied or uncounted)
-        self._known = _KnownMap(scale, offset, layout, version, code_map) if keep else None
+        by_value = offset is not None and offset is zero_point and offset.device.type == "cpu"
+        zero = offset.clone() if by_value else None
+        self._known = _KnownMap(scale, offset, layout, version, zero, code_map) if keep else None
         return code_map
 
     def _new_code_map(
