@@ -72,7 +72,7 @@ class FoldedWeight(BatchNormPart):
         super().__init__(eps)
         self.axis = axis
         self.groups = groups
-        self._caches = tuple(ValueCache() for _ in range(3))
+        self._cache = ValueCache()
 
     def forward(self, weight: Tensor, gamma: Tensor | None, variance: Tensor) -> Tensor:
         """The folded weight, in the shape of the weight.
@@ -80,18 +80,15 @@ class FoldedWeight(BatchNormPart):
         While nothing changes and no gradient is recorded, this is one and the same tensor, so
         that the quantized weight can be kept as well.
         """
-        sources = (weight, variance if gamma is None else gamma, variance)
+        sources = (weight, variance) if gamma is None else (weight, gamma, variance)
         recorded = torch.is_grad_enabled() and any(s.requires_grad for s in sources)
         if recorded or self.training:
-            for cache in self._caches:
-                cache.clear()
+            self._cache.clear()
             return self._fold(weight, gamma, variance)
-        kept = [c.get(s, self) for c, s in zip(self._caches, sources, strict=True)]
-        if kept[0] is not None and all(k is kept[0] for k in kept):
-            return kept[0]
-        folded = self._fold(weight, gamma, variance)
-        for cache, source in zip(self._caches, sources, strict=True):
-            cache.put(source, self, folded)
+        folded = self._cache.get(sources)
+        if folded is None:
+            folded = self._fold(weight, gamma, variance)
+            self._cache.put(sources, folded)
         return folded
 
     def _fold(self, weight: Tensor, gamma: Tensor | None, variance: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Fake-quantized weights, kept while neither the weight nor its qparams change."""
+"""Results computed from weights and qparams, kept while none of those change."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import weakref
 from typing import Any
 
 import torch
-
-from quant_torch.quantization.spec._kernels import CodeMap
 
 # libc's comparison is several times as fast as torch.equal, and this runs in every forward pass.
 _memcmp = ctypes.CDLL("msvcrt" if sys.platform == "win32" else None).memcmp
@@ -22,12 +20,11 @@ def version_of(tensor: torch.Tensor) -> int | None:
 
 
 class ValueCache:
-    """The last result computed from a tensor, if it still holds.
+    """The last result computed from some tensors, if it still holds.
 
     In-place writes are noticed by the version counter, replaced storage by its address. Writes
-    through ``.data`` (averaged weights, hand-written optimizers) escape both, so the weight and its
-    qparams are compared bit by bit with copies: reading is cheap, quantizing anew is not.
-    ``clear`` forgets.
+    through ``.data`` (averaged weights, hand-written optimizers) escape both, so the tensors are
+    compared bit by bit with copies: reading is cheap, quantizing anew is not. ``clear`` forgets.
 
     A copy or a pickle of the cache is empty, so that it costs no memory elsewhere.
     """
@@ -37,36 +34,38 @@ class ValueCache:
 
     def clear(self) -> None:
         """Forget the result."""
-        self._source: weakref.ref[torch.Tensor] | None = None
-        self._made_by: CodeMap | None = None
+        self._sources: tuple[weakref.ref[torch.Tensor], ...] = ()
+        self._made_by: object = None
         self._key: tuple[Any, ...] = ()
-        self._copies: tuple[torch.Tensor, ...] | None = None
+        self._copies: tuple[torch.Tensor, ...] = ()
         self._values: torch.Tensor | None = None
 
-    def get(self, source: torch.Tensor, made_by: CodeMap) -> torch.Tensor | None:
-        """The values computed from ``source`` by ``made_by``, or None if anything changed."""
-        if self._source is None or self._source() is not source or self._made_by is not made_by:
+    def get(self, sources: tuple[torch.Tensor, ...], made_by: object = None) -> torch.Tensor | None:
+        """The values computed from ``sources`` by ``made_by``, or None if anything changed."""
+        values = self._values
+        if values is None or self._made_by is not made_by or len(sources) != len(self._sources):
             return None
-        values, kept = self._values, self._copies
-        if values is None or kept is None or self._key != _key(source, made_by, values):
+        known = all(ref() is source for ref, source in zip(self._sources, sources, strict=True))
+        if not known or self._key != _key(sources, values):
             return None
-        read = _read(source, made_by)
-        same = read is not None and all(map(same_bits, read, kept))
+        same = all(map(same_bits, map(_dense, sources), self._copies))
         return values if same else None
 
-    def put(self, source: torch.Tensor, made_by: CodeMap, values: torch.Tensor) -> None:
-        """Keep a result, unless changes of the source could not be noticed."""
+    def put(
+        self, sources: tuple[torch.Tensor, ...], values: torch.Tensor, made_by: object = None
+    ) -> None:
+        """Keep a result, unless changes of the sources could not be noticed."""
         self.clear()
-        if any(version_of(tensor) is None for tensor in (source, values, made_by.scale)):
+        dense = tuple(map(_dense, sources))
+        if any(tensor.is_inference() for tensor in (*sources, values)) or not all(
+            tensor.is_contiguous() for tensor in dense
+        ):
             return
-        read = _read(source, made_by)
-        if read is None:
-            return
-        self._source = weakref.ref(source)
+        self._sources = tuple(map(weakref.ref, sources))
         self._made_by = made_by
-        self._copies = tuple(tensor.clone() for tensor in read)
+        self._copies = tuple(tensor.clone() for tensor in dense)
         self._values = values
-        self._key = _key(source, made_by, values)
+        self._key = _key(sources, values)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ValueCache:
         return ValueCache()
@@ -75,20 +74,16 @@ class ValueCache:
         return ValueCache, ()
 
 
-def _key(source: torch.Tensor, made_by: CodeMap, values: torch.Tensor) -> tuple[Any, ...]:
-    shift = None if made_by.shift is None else made_by.shift._version
-    versions = (source._version, made_by.scale._version, shift, values._version)
-    return (source.data_ptr(), source.dtype, source.stride(), versions)
+def _key(sources: tuple[torch.Tensor, ...], values: torch.Tensor) -> tuple[Any, ...]:
+    return (values._version, *((s._version, s.data_ptr(), s.stride()) for s in sources))
 
 
-def _read(source: torch.Tensor, made_by: CodeMap) -> tuple[torch.Tensor, ...] | None:
-    """Everything a result depends on, without gaps in memory; None if that takes a copy."""
-    tensors = [source.detach(), made_by.scale]
-    if made_by.shift is not None:
-        tensors.append(made_by.shift)
-    if tensors[0].dim() == 4 and not tensors[0].is_contiguous():
-        tensors[0] = tensors[0].permute(0, 2, 3, 1)  # channels_last
-    return tuple(tensors) if all(t.is_contiguous() for t in tensors) else None
+def _dense(source: torch.Tensor) -> torch.Tensor:
+    """The elements in the order of memory, as far as a permutation gives it."""
+    tensor = source.detach()
+    if tensor.dim() == 4 and not tensor.is_contiguous():
+        return tensor.permute(0, 2, 3, 1)  # channels_last
+    return tensor
 
 
 def same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:

@@ -84,10 +84,11 @@ class DefaultFakeQuantize(FakeQuantizeImplBase):
             return StraightThrough.apply(tensor, to, False)
         if self.training or not self._is_weight:
             return _kernels.fake_quantize(tensor, to)
-        values = self._cache.get(tensor, to)
+        sources = (tensor, to.scale) if to.shift is None else (tensor, to.scale, to.shift)
+        values = self._cache.get(sources, to)
         if values is None:
             values = _kernels.fake_quantize(tensor, to)
-            self._cache.put(tensor, to, values)
+            self._cache.put(sources, values, to)
         return values
 
     def fake_quantize_(
