@@ -166,3 +166,19 @@ def examples(seed: int = 0) -> dict[str, tuple[nn.Module, tuple[torch.Tensor, ..
         "embedding": (EmbeddingClassifier(), (torch.randint(0, 20, (2, 7)),)),
     }
     return {name: (model.eval(), inputs) for name, (model, inputs) in models.items()}
+
+
+def batches(name: str, count: int, seed: int = 1) -> list[tuple[torch.Tensor, ...]]:
+    """Seeded inputs for a model of :func:`examples`, like its example input."""
+    _, example = examples()[name]
+    generator = torch.Generator().manual_seed(seed)
+    made = []
+    for _ in range(count):
+        drawn = (
+            torch.randn(x.shape, generator=generator)
+            if x.is_floating_point()
+            else torch.randint(0, 20, x.shape, generator=generator)
+            for x in example
+        )
+        made.append(tuple(drawn))
+    return made
