@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from quant_conformance.compare import compare, rules_for
 from quant_conformance.invoke import Outcome
+from quant_conformance.placement import difference_of
 from quant_conformance.protocol import Array
 from quant_conformance.verdicts import CaseResult, Verdict
 
@@ -50,6 +51,8 @@ def _judge_result(case: Case, outcome: Outcome) -> CaseResult:
     given = outcome.outputs.get("result")
     if type(given) is type(case.result) and given == case.result:
         return result_of(case, Verdict.EXACT)
+    if isinstance(case.result, tuple) and isinstance(given, tuple):
+        return result_of(case, Verdict.WRONG, difference_of(case.result, given))
     return result_of(case, Verdict.WRONG, f"expected {case.result}, got {given}")
 
 

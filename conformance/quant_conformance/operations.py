@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from quant_conformance.placement import written
 from quant_conformance.protocol import Array
 from quant_reference.granularity import granularity_from_dict
 from quant_reference.qparams import QParams
@@ -109,6 +110,13 @@ def _axis(answer: Any) -> dict[str, Any]:
     return {"result": int(answer)}
 
 
+def _placement(answer: Any) -> dict[str, Any]:
+    try:
+        return {"result": written(answer)}
+    except (TypeError, ValueError) as error:
+        raise MalformedAnswer(f"the answer is no placement: {error}") from error
+
+
 def _accepted(answer: Any) -> dict[str, Any]:
     return {"result": "accepted"}
 
@@ -157,6 +165,11 @@ OPERATIONS: Mapping[str, Operation] = {
             granularity_from_dict(case.arguments["granularity"]),
         ),
         _axis,
+    ),
+    "placement": Operation(
+        "placement",
+        lambda case, t: (case.arguments["model_id"], case.arguments["mode"]),
+        _placement,
     ),
     "validate_spec": Operation(
         "validate_spec", lambda case, t: (deepcopy(case.arguments["mapping"]),), _accepted

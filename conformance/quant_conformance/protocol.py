@@ -152,6 +152,19 @@ class Backend:
         """
         raise NotImplementedError
 
+    def placement(self, model_id: str, mode: str) -> Sequence[tuple[str, Any, str, str]]:
+        """Returns which tensors of a model are quantized, in the order of computation (PLACE-12).
+
+        Args:
+            model_id: a key of ``quant_conformance.models.MODELS``; ``build`` there gives the model.
+            mode: "graph" or "eager".
+
+        Returns:
+            For each quantized tensor (name, spec, target, group): the spec as a mapping, target
+            "weight" or "activation", and the name of the first tensor that shares its qparams.
+        """
+        raise NotImplementedError
+
     def validate_spec(self, mapping: Mapping[str, Any]) -> None:
         """Returns if ``mapping`` describes a legal spec, raises (a ValueError, say) if not."""
         raise NotImplementedError

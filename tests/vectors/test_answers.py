@@ -191,7 +191,7 @@ def same(have: Number, want: Number, signed: bool) -> bool:
 
 
 @pytest.mark.parametrize(
-    "family", [f for f in FAMILIES if f not in ("default_axis", "invalid_spec")]
+    "family", [f for f in FAMILIES if f not in ("default_axis", "invalid_spec", "placement")]
 )
 def test_answers_are_the_oracles(family: str) -> None:
     asked = [case for case in v1() if case.family == family and has_elements(case)]
@@ -222,9 +222,11 @@ def test_a_wrong_answer_would_be_seen() -> None:
 
 
 def test_the_numpy_form_still_gives_every_frozen_answer() -> None:
-    """All cases; what the scoreboard says of numpy-reference, without the scoreboard."""
+    """All cases that have tensors or specs; placements were made by hand."""
     backend = NumpyReference()
     for case in v1():
+        if case.operation == "placement":
+            continue
         inputs, operation = v1().inputs(case), OPERATIONS[case.operation]
         try:
             arguments = operation.arguments(case, inputs)

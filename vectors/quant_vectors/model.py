@@ -32,6 +32,7 @@ FAMILIES: Final = (
     "observe",
     "default_axis",
     "invalid_spec",
+    "placement",
 )
 """Families of the frozen sets; a set of one's own may hold fewer or others."""
 
@@ -49,6 +50,7 @@ OPERATION_OUTPUTS: Final[Mapping[str, tuple[str, ...]]] = {
     "observe": ("scale", "zero_point", "minval"),
     "default_axis": (),
     "validate_spec": (),
+    "placement": (),
 }
 """Operation -> the outputs that it may give; those without any answer in ``Case.result``."""
 
@@ -88,7 +90,8 @@ class Case:
         arguments: Further arguments by name: plain JSON values.
         inputs: Argument name -> tensor name.
         expected: Output name -> tensor name.
-        result: The answer of an operation without tensors (an axis, ``"refused"``), or None.
+        result: The answer of an operation without tensors (an axis, ``"refused"``, the lines of a
+            placement), or None.
         policy: Name of the policy that a ``"policy"`` case tells apart.
         choice: Name of the behaviour in ``expected``.
         alternatives: Name of a further legal behaviour -> output name -> tensor name.
@@ -106,7 +109,7 @@ class Case:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     inputs: Mapping[str, str] = field(default_factory=dict)
     expected: Mapping[str, str] = field(default_factory=dict)
-    result: str | int | None = None
+    result: str | int | tuple[str, ...] | None = None
     policy: str | None = None
     choice: str | None = None
     alternatives: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

@@ -102,6 +102,8 @@ def parse_case(
         if missing:
             raise MissingTensorError(f"{where} names tensors {missing} that {name} does not list")
     lists = {"clauses": tuple(value["clauses"]), "flags": tuple(value["flags"])}
+    if isinstance(value.get("result"), list):
+        lists["result"] = tuple(value["result"])
     return Case(**{**value, **lists, "family": family})
 
 
@@ -231,7 +233,9 @@ _OPTIONAL: Mapping[str, Check] = {
     "arguments": _mapping,
     "inputs": _names,
     "expected": _names,
-    "result": lambda v: _line(v) or (isinstance(v, int) and not isinstance(v, bool)),
+    "result": lambda v: (
+        _line(v) or (isinstance(v, int) and not isinstance(v, bool)) or (_lines(v) and bool(v))
+    ),
     "policy": _line,
     "choice": _line,
     "alternatives": _alternatives,

@@ -142,6 +142,30 @@ class Builder:
             raise VectorError(f"{case_id}: the reference says {answer!r}, not {result!r}")
         self._write(draft, inputs or {}, {}, {"rule": "exact"})
 
+    def add_stated(
+        self,
+        case_id: str,
+        operation: str,
+        lines: tuple[str, ...],
+        *,
+        clauses: Sequence[str],
+        flags: Sequence[str],
+        comment: str,
+        arguments: Mapping[str, Any],
+    ) -> None:
+        """Add one case whose answer was made by hand; the numpy form has none (SPEC.md, 14)."""
+        draft = Case(
+            id=case_id,
+            family=case_id.split("/", 1)[0],
+            operation=operation,
+            clauses=tuple(clauses),
+            flags=tuple(flags),
+            comment=comment,
+            arguments=dict(arguments),
+            result=lines,
+        )
+        self._write(draft, {}, {}, {"rule": "exact"})
+
     def _answer(self, draft: Case, tensors: Mapping[str, Array]) -> dict[str, Any]:
         operation = OPERATIONS[draft.operation]
         method = getattr(self._reference, operation.method)

@@ -306,7 +306,30 @@ _OBSERVERS = {
     ),
 }
 
+_PLACEMENT = {
+    "QuantizerInsideRegion": Flag(
+        "A quantizer stands between operations that an engine runs as one, or is missing around.",
+        "The engine cannot fuse, or computes in float; accuracy is measured on another model.",
+        "",
+    ),
+    "SharedQParams": Flag(
+        "Tensors whose values are the same get qparams of their own, or others' qparams.",
+        "Requantization between a pool, a reshape or a concatenation and its neighbours.",
+        "",
+    ),
+    "KnownRange": Flag(
+        "The range of an activation function is observed instead of known, or known wrongly.",
+        "Codes that no value uses, or values cut off that calibration did not see.",
+        "",
+    ),
+    "EagerPlacement": Flag(
+        "A call site is quantized as in a graph: inputs or outputs left out, qparams shared.",
+        "Eager mode gives another model than it documents.",
+        "",
+    ),
+}
+
 FLAGS: Mapping[str, Flag] = MappingProxyType(
-    {**_ROUNDING, **_SPECIAL, **_LAYOUT, **_QPARAMS, **_OBSERVERS}
+    {**_ROUNDING, **_SPECIAL, **_LAYOUT, **_QPARAMS, **_OBSERVERS, **_PLACEMENT}
 )
 """Flag -> what it stands for."""

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from quant_conformance.mutants.ranges import Ranges
+from quant_conformance.placement import Placed, read, stated_lines
 from quant_conformance.protocol import Array
 from quant_reference import (
     Granularity,
@@ -211,6 +212,14 @@ class Pipeline(Ranges):
     def default_axis(self, module_kind: str, granularity: Granularity) -> int:
         """GRAN-7."""
         return default_axis(module_kind, granularity)
+
+    def placement(self, model_id: str, mode: str) -> list[Placed]:
+        """PLACE-1 to PLACE-12, from the lists made by hand."""
+        return self.placed(read(stated_lines(model_id, mode)), mode)
+
+    def placed(self, quantizers: list[Placed], mode: str) -> list[Placed]:
+        """The quantizers of a model; a mutant misplaces some here."""
+        return quantizers
 
     def validate_spec(self, mapping: Mapping[str, Any]) -> None:
         """SPEC-1 to SPEC-7."""

@@ -24,6 +24,7 @@ from quant_conformance.mutants.tables.offsets import OFFSETS
 from quant_conformance.mutants.tables.overflow import OVERFLOW
 from quant_conformance.mutants.tables.packing import PACKING
 from quant_conformance.mutants.tables.passing import PASSING
+from quant_conformance.mutants.tables.placements import PLACEMENTS
 from quant_conformance.mutants.tables.ranges import RANGE_BUGS
 from quant_conformance.mutants.tables.refusals import REFUSALS
 from quant_conformance.mutants.tables.rounding import ROUNDING
@@ -63,4 +64,5 @@ MUTANTS: tuple[Mutant, ...] = (
     *PASSING,
     *OBSERVERS,
     *MOVING_AVERAGES,
+    *PLACEMENTS,
 )

@@ -1,0 +1,100 @@
+"""Quantizers in the wrong place, too many, too few, or with the wrong spec."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from quant_conformance.mutants.model import Mutant, known
+from quant_conformance.placement import Placed
+
+PLACEMENT = ("placement",)
+
+_ACTIVATIONS = ("relu", "gelu", "silu", "sigmoid", "tanh", "hard", "leaky")
+_POOLS = ("max_pool", "avg_pool", "adaptive", "mean", "flatten", "cat")
+_SHAPE_ONLY = ("reshape", "permute", "transpose", "dropout", "squeeze")
+_PLAIN = {"dtype": "int8", "qscheme": "symmetric", "granularity": {"type": "per_tensor"}}
+
+
+def _graph(change: Callable[[list[Placed]], list[Placed]]) -> Callable[..., list[Placed]]:
+    return lambda self, placed, mode: change(placed) if mode == "graph" else placed
+
+
+def _each(change: Callable[[Placed], Placed]) -> Callable[..., list[Placed]]:
+    return _graph(lambda placed: [change(p) for p in placed])
+
+
+def _without(*beginnings: str) -> Callable[..., list[Placed]]:
+    return _graph(lambda placed: [p for p in placed if not p[0].startswith(beginnings)])
+
+
+def _apart(*beginnings: str) -> Callable[..., list[Placed]]:
+    return _each(lambda p: (*p[:3], p[0]) if p[0].startswith(beginnings) else p)
+
+
+def _respec(**members: Any) -> Callable[[Placed], Placed]:
+    return lambda p: (p[0], {**p[1], **members}, *p[2:])
+
+
+def _with_inner(*beginnings: str) -> Callable[..., list[Placed]]:
+    """One more quantizer in front of the last operation of some region."""
+
+    def change(placed: list[Placed]) -> list[Placed]:
+        found = any(p[0].startswith(beginnings) for p in placed)
+        inner: Placed = ("inner", _PLAIN, "activation", "inner")
+        return [*placed, inner] if found else placed
+
+    return _graph(change)
+
+
+def _first_shared_range(placed: list[Placed]) -> list[Placed]:
+    bounds = {p[0]: p[1]["float_range"] for p in placed}
+    shared = {p[3] for p in placed if p[3] != p[0]}
+    known_one = [0.0, None]
+    return [
+        _respec(qscheme="asymmetric", float_range=known_one)(p)
+        if p[3] in shared and bounds[p[3]] == [None, None] and p[3].startswith(_ACTIVATIONS)
+        else p
+        for p in placed
+    ]
+
+
+PLACEMENTS: tuple[Mutant, ...] = (
+    known("quantizer-before-activation", "quantizes between a layer and its activation",
+          "PLACE-1 PLACE-2", PLACEMENT, placed=_with_inner(*_ACTIVATIONS)),
+    known("quantizer-before-batch-norm", "quantizes between a layer and its batch norm",
+          "PLACE-2 BN-5", PLACEMENT, placed=_with_inner("batch_norm")),
+    known("einsum-forgotten", "knows no einsum", "PLACE-2", PLACEMENT, placed=_without("einsum")),
+    known("inputs-forgotten", "quantizes outputs only", "PLACE-4", PLACEMENT,
+          placed=_without("x", "a", "b")),
+    known("weights-per-tensor", "quantizes weights per tensor", "PLACE-5", PLACEMENT,
+          placed=_each(lambda p: _respec(granularity={"type": "per_tensor"})(p)
+                       if p[0].endswith("weight") else p)),
+    known("tied-weight-twice", "quantizes a weight once for each reader", "PLACE-5", PLACEMENT,
+          placed=_graph(lambda placed: [
+              *placed, *(("classify.weight", *p[1:3], "classify.weight") for p in placed
+                         if p[0] == "embed.weight" and len(placed) == 6)])),
+    known("pools-apart", "gives a pool's output qparams of its own", "PLACE-6", PLACEMENT,
+          placed=_apart(*_POOLS)),
+    known("concat-apart", "gives a concatenation's output qparams of its own", "PLACE-6",
+          PLACEMENT, placed=_apart("cat")),
+    known("shape-only-forgotten", "does not quantize behind reshape and transpose", "PLACE-7",
+          PLACEMENT, placed=_without(*_SHAPE_ONLY)),
+    known("shape-only-apart", "gives reshape and transpose qparams of their own", "PLACE-7",
+          PLACEMENT, placed=_apart(*_SHAPE_ONLY)),
+    known("known-bounds-lost", "observes the range of sigmoid and tanh", "PLACE-8", PLACEMENT,
+          placed=_each(_respec(float_range=[None, None]))),
+    known("known-scheme-lost", "quantizes relu symmetrically", "PLACE-8", PLACEMENT,
+          placed=_each(_respec(qscheme="symmetric"))),
+    known("range-of-one-for-all", "pins a shared set to the range of one of its tensors",
+          "PLACE-8", PLACEMENT, placed=_graph(_first_shared_range)),
+    known("global-config-wins", "lets the global config decide over a module's", "PLACE-3 PLACE-9",
+          PLACEMENT, placed=_each(_respec(dtype="int8"))),
+    known("boundary-ignored", "does nothing at the boundary of a module", "PLACE-10", PLACEMENT,
+          placed=_graph(lambda placed: placed if len(placed) > 2 else [])),
+    known("eager-shares", "quantizes a tensor once for all its readers in eager mode", "PLACE-11",
+          PLACEMENT, placed=lambda self, placed, mode: [
+              p for p in placed if mode == "graph" or " input " not in p[0]]),
+    known("names-of-its-own", "names tensors as it likes", "PLACE-12", PLACEMENT,
+          placed=lambda self, placed, mode: [(f"%{p[0]}", *p[1:3], f"%{p[3]}") for p in placed]),
+)  # fmt: skip
