@@ -13,14 +13,15 @@ from quant_torch.quantization.spec._kernels import CodeMap
 class StraightThrough(torch.autograd.Function):
     """Fake-quantize; the gradient passes inside the range and is +0 outside.
 
-    Saves one byte per element: where the unclamped code was outside.
+    Saves one byte per element, where the unclamped code was outside, or nothing if none was.
     """
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, to: CodeMap, overwrite: bool) -> torch.Tensor:
         """Values in the shape and dtype of x; x itself, written in place, if it may be."""
         values, outside = _kernels.fake_quantize_with_outside(x, to, x if overwrite else None)
-        ctx.save_for_backward(outside)
+        if outside is not None:
+            ctx.save_for_backward(outside)
         if overwrite:
             ctx.mark_dirty(x)
         return values
@@ -28,6 +29,8 @@ class StraightThrough(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         """Gradient of x; nothing for the qparams."""
+        if not ctx.saved_tensors:
+            return grad, None, None
         (outside,) = ctx.saved_tensors
         return _kernels.gradient(grad, outside), None, None
 
