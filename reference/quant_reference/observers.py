@@ -13,7 +13,7 @@ from quant_reference.errors import InputError, SpecError
 from quant_reference.granularity import Target
 from quant_reference.qparams import QParams, compute_qparams
 from quant_reference.ranges import value_range
-from quant_reference.spec import QuantizationSpec
+from quant_reference.spec import QuantizationSpec, check_spec
 
 ObserverKind = Literal["static", "moving_average", "global_minmax", "dynamic"]
 
@@ -113,6 +113,7 @@ def make_observer(
         SpecError: Unknown kind (OBS-1), a constant out of range (OBS-2), or a combination that
             SPEC-5 refuses for dynamic.
     """
+    check_spec(spec)
     if kind not in get_args(ObserverKind):
         raise SpecError(
             "observer kind", given=kind, allowed=", ".join(get_args(ObserverKind)), clause="OBS-1"

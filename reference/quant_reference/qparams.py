@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from quant_reference._arrays import Array, Float32, float_array, round_to, to_float32
 from quant_reference.errors import InputError
-from quant_reference.spec import QuantizationSpec
+from quant_reference.spec import QuantizationSpec, check_spec
 
 SCALE_EPS = np.float32(2.0**-23)
 """Least scale of every rule but e8m0 (QP-1)."""
@@ -55,6 +55,7 @@ def compute_qparams(lo: Array, hi: Array, spec: QuantizationSpec) -> QParams:
     Raises:
         InputError: dtypes or shapes that differ (QP-9), or a range without zero (RANGE-1).
     """
+    check_spec(spec)
     lo, hi = float_array(lo, "lo", "QP-9"), float_array(hi, "hi", "QP-9")
     if (lo.dtype, lo.shape) != (hi.dtype, hi.shape):
         raise InputError(

@@ -19,7 +19,7 @@ from quant_reference._arrays import (
 from quant_reference.encoding import code_array, decode, encode_float
 from quant_reference.errors import InputError
 from quant_reference.qparams import QParams
-from quant_reference.spec import QuantizationSpec
+from quant_reference.spec import QuantizationSpec, check_spec
 
 
 def quantize(x: Array, spec: QuantizationSpec, qparams: QParams) -> Array:
@@ -76,6 +76,7 @@ def dequantize(codes: Array, spec: QuantizationSpec, qparams: QParams) -> Float3
         InputError: Wrong dtype, a code outside the format's width (DQ-4), or qparams that do
             not tile the codes or are not legal (Q-8).
     """
+    check_spec(spec)
     fmt = spec.format
     checked = code_array(codes, fmt, "DQ-4")
     params = checked_params(checked.shape, spec, qparams, "Q-8")
@@ -155,6 +156,9 @@ def checked_params(
     shape: tuple[int, ...], spec: QuantizationSpec, qparams: QParams, clause: str
 ) -> tuple[Array, ...]:
     """The scale and, for integer formats, the offset of the formulation, all as float32."""
+    check_spec(spec)
+    if not isinstance(qparams, QParams):
+        raise InputError("qparams", given=qparams, allowed="a QParams", clause=clause)
     scale = _parameter("scale", qparams.scale, np.float32, clause)
     if not (np.isnan(scale) | (scale > 0)).all():
         raise InputError(

@@ -9,7 +9,7 @@ import numpy as np
 from quant_reference._arrays import Array, block_view_shape, float_array
 from quant_reference.errors import InputError, SpecError
 from quant_reference.granularity import Target, scale_shape
-from quant_reference.spec import QuantizationSpec
+from quant_reference.spec import QuantizationSpec, check_spec
 
 
 def value_range(x: Array, spec: QuantizationSpec, target: Target) -> tuple[Array, Array]:
@@ -32,6 +32,7 @@ def value_range(x: Array, spec: QuantizationSpec, target: Target) -> tuple[Array
         SpecError: A dynamic spec for a weight (SPEC-5).
         GranularityError: The granularity does not fit x (GRAN-6).
     """
+    check_spec(spec)
     if spec.qparam_calculator_cls == "dynamic" and target == "weight":
         raise SpecError(
             "a dynamic calculator", given="a weight", allowed="activations", clause="SPEC-5"

@@ -10,7 +10,7 @@ from numbers import Real
 from typing import Any, Literal, get_args
 
 from quant_reference.errors import SpecError
-from quant_reference.formats import FORMATS, Format, get_format
+from quant_reference.formats import ALIASES, FORMATS, Format, get_format
 from quant_reference.granularity import (
     Granularity,
     PerBlock,
@@ -22,6 +22,8 @@ from quant_reference.granularity import (
 QScheme = Literal["symmetric", "symmetric_with_clipping", "asymmetric"]
 QFormulation = Literal["zp", "minval"]
 Calculator = Literal["default", "static", "moving_average", "global_minmax", "dynamic"]
+
+_SCALE_DTYPES = tuple(n for n in (*FORMATS, *ALIASES) if get_format(n).kind == "scale")
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,16 @@ class QuantizationSpec:
         return cls(**mapping)
 
 
+def check_spec(given: object) -> None:
+    """Refuse what is not a spec, a spec's plain form included (SPEC-1).
+
+    Raises:
+        SpecError: ``given`` is no QuantizationSpec.
+    """
+    if not isinstance(given, QuantizationSpec):
+        raise SpecError("spec", given=given, allowed="a QuantizationSpec", clause="SPEC-1")
+
+
 def _format_of(what: str, name: object) -> Format:
     fmt = get_format(name)  # type: ignore[arg-type]  # any object: a wrong one is refused there
     if fmt.kind == "scale":
@@ -163,7 +175,7 @@ def _one_of(what: str, given: object, allowed: tuple[str, ...]) -> None:
 
 
 def _checked_scale_dtype(given: object, fmt: Format) -> str | None:
-    if given is not None and get_format(given).kind != "scale":  # type: ignore[arg-type]
+    if given is not None and given not in _SCALE_DTYPES:
         raise SpecError("scale_dtype", given=given, allowed="None, float8_e8m0fnu", clause="SPEC-3")
     if given is not None and fmt.is_integer:
         raise SpecError(f"scale_dtype of {fmt.name}", given=given, allowed="None", clause="SPEC-3")

@@ -3,6 +3,7 @@
 import pickle
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,24 @@ CASES: dict[str, tuple[Callable[[], object], type[QuantError], str, str, str]] =
         SpecError, "SPEC-4", "inf", "finite"),
     "unknown observer": (lambda: make_observer("histogram", INT8, "activation"),
         SpecError, "OBS-1", "histogram", "moving_average"),
+    "scale_dtype that is no scale": (lambda: replace(FP8, scale_dtype="float16"),
+        SpecError, "SPEC-3", "float16", "None, float8_e8m0fnu"),
+    "scale_dtype that is no name": (lambda: replace(FP8, scale_dtype=["x"]),
+        SpecError, "SPEC-3", "['x']", "None, float8_e8m0fnu"),
+    "a spec's plain form": (lambda: quantize(X, INT8.to_dict(), scale_of(1)),
+        SpecError, "SPEC-1", "int8", "a QuantizationSpec"),
+    "no spec to dequantize": (lambda: dequantize(CODES, None, scale_of(1)),
+        SpecError, "SPEC-1", "None", "a QuantizationSpec"),
+    "no spec for a range": (lambda: value_range(X, None, "weight"),
+        SpecError, "SPEC-1", "None", "a QuantizationSpec"),
+    "no spec for qparams": (lambda: compute_qparams(-ONE, ONE, "int8"),
+        SpecError, "SPEC-1", "int8", "a QuantizationSpec"),
+    "no spec for an observer": (lambda: make_observer("static", None, "weight"),
+        SpecError, "SPEC-1", "None", "a QuantizationSpec"),
+    "a tuple of qparams": (lambda: fake_quantize(X, INT8, (ONE, ZERO)),
+        InputError, "Q-8", "array", "a QParams"),
+    "no qparams": (lambda: fake_quantize_gradient(X, X, INT8, None),
+        InputError, "Q-8", "None", "a QParams"),
     "lo and hi of two dtypes": (lambda: compute_qparams(-ONE, ONE.astype(np.float16), INT8),
         InputError, "QP-9", "float16", "one dtype"),
 }

@@ -181,7 +181,7 @@ def _cast_back(builder: Builder, kind: str, index: int) -> None:
         "results beyond 65520 become infinite in float16",
         clauses="FQ-3",
     )
-    steps = np.arange(-4.0, 5.0)
+    steps = np.arange(-4.0, 5.0).astype(np.float64)
     small = params_of(spec, 2.0**-24, point, 1, -(2.0**-22))
     x = at_codes(steps, spec, small) if spec.format.is_integer else steps * 2.0**-24
     ask(
