@@ -26,6 +26,7 @@ from quant_torch.quantization.spec import QuantizationSpec
 
 pytestmark = [pytest.mark.peers, pytest.mark.slow]
 
+
 @functools.cache
 def peer() -> Any:
     with warnings.catch_warnings():
