@@ -19,6 +19,7 @@ from quant_torch.quantization._eager._weights import planned_states
 from quant_torch.quantization._eager.supported_ops_registry import supported_functions
 from quant_torch.quantization._engine import Engine, fake_quantizers
 from quant_torch.quantization._module_configs import ModuleSettings, resolve_module_configs
+from quant_torch.quantization.config import QuantizerConfig
 from quant_torch.quantization.spec.fake_quantize import FakeQuantizeImplBase
 
 
@@ -111,6 +112,19 @@ def trace_model(
     trace = Trace(model, with_frames)
     trace.run(model, state, _copied(example_inputs))
     return trace
+
+
+def inspect_model(model: nn.Module, example_inputs: tuple[Any, ...]) -> Trace:
+    """Record one run of a float model with its source lines, and leave the model as it was."""
+    if scopes_of(model):
+        raise RuntimeError("the model is prepared already; inspect the float model")
+    settings = resolve_module_configs(model, QuantizerConfig(global_config=None))
+    try:
+        with _undisturbed(model), parametrize.cached():
+            return trace_model(model, settings, example_inputs, with_frames=True)
+    finally:
+        for scope in scopes_of(model):
+            scope.detach()
 
 
 def undo(model: nn.Module) -> None:
