@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -72,7 +74,7 @@ class ResNet18(nn.Module):
         sizes = [width, width, 2 * width, 4 * width, 8 * width]
         self.layers = nn.ModuleList(
             nn.Sequential(BasicBlock(a, b, 1 if a == b else 2), BasicBlock(b, b, 1))
-            for a, b in zip(sizes, sizes[1:], strict=False)
+            for a, b in itertools.pairwise(sizes)
         )
         self.head = nn.Linear(8 * width, classes)
 
@@ -134,10 +136,7 @@ class Branching(nn.Module):
         self.refine = nn.Linear(8, 8)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if x.sum() > 0:
-            x = self.positive(x) + 1.0
-        else:
-            x = self.negative(x) * 2.0
+        x = self.positive(x) + 1.0 if x.sum() > 0 else self.negative(x) * 2.0
         rounds = 1 + int(x.abs().mean() > 1)
         for _ in range(rounds):
             x = x + self.refine(x)
