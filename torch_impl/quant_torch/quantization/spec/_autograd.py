@@ -29,9 +29,10 @@ class StraightThrough(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         """Gradient of x; nothing for the qparams."""
-        if not ctx.saved_tensors:
+        saved = ctx.saved_tensors  # read once: checkpointing allows no more
+        if not saved:
             return grad, None, None
-        (outside,) = ctx.saved_tensors
+        (outside,) = saved
         return _kernels.gradient(grad, outside), None, None
 
 
