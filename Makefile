@@ -20,7 +20,7 @@ KEY := $(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 ALL := $(VENV)/.installed-all-$(KEY)
 DEV := $(VENV)/.installed-dev-$(KEY)
 
-.PHONY: run test bench lint vectors vectors-check dist clean
+.PHONY: run test bench lint vectors vectors-check mutants dist clean
 .DELETE_ON_ERROR:
 
 run: $(ALL)  ## judge the default backends and print the scoreboard
@@ -44,6 +44,9 @@ vectors: $(ALL)  ## rebuild the frozen vectors from the reference
 
 vectors-check: $(ALL)  ## rebuild them elsewhere and compare byte for byte
 	$(BIN)/quant-conformance vectors generate --check
+
+mutants: $(ALL)  ## does the quick tier catch every known bug?
+	$(BIN)/quant-conformance mutants --tier quick $(ARGS)
 
 dist: $(DEV)
 	$(BIN)/python -m build

@@ -97,7 +97,7 @@ BEHIND_A_FRAMEWORK = (
     "quant_conformance.models",
     "quant_conformance.zoo",
 )
-"""Packages that programs and models are written in; whoever needs one imports it when it is asked."""
+"""Written in a framework, and imported when somebody asks for what is in them."""
 
 
 def test_no_module_of_the_suite_loads_a_framework() -> None:
