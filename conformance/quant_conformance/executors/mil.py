@@ -105,6 +105,12 @@ class MilExecutor:
             raise ExecutorError(f"the program has no value named {sorted(missing)}")
         return {name: values[name].numpy() for name in wanted}
 
+    @property
+    def quantized(self) -> dict[str, str]:
+        """Name of each value that a ``quantize`` reads -> name of its codes."""
+        steps = (op for op in self._steps if op.op_type == "quantize")
+        return {op.inputs["input"].name: op.outputs[0].name for op in steps}
+
     def _evaluated(self, feeds: Mapping[str, Array]) -> dict[str, Any]:
         check_feeds(feeds, self.inputs)
         values = dict(self._constants)
