@@ -49,7 +49,7 @@ class CoreaiOpt(Backend):
         from coreai_opt.config.spec.factory import CompressionTargetTensor
         from coreai_opt.quantization import spec
 
-        class WithConstant(spec.QuantizationSpec):  # type: ignore[misc]
+        class WithConstant(spec.QuantizationSpec):
             """A spec with one more argument for its calculator, as the factory documents."""
 
             averaging_constant: float = 0.01

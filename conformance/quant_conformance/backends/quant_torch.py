@@ -268,7 +268,7 @@ class QuantTorchEager(QuantTorch):
 def _times_one(dtype: Any) -> Any:
     import torch
 
-    class TimesOne(torch.nn.Module):  # type: ignore[misc]
+    class TimesOne(torch.nn.Module):
         """Multiplies by one: the product has the bits of its input."""
 
         def __init__(self) -> None:

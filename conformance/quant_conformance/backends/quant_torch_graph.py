@@ -300,7 +300,7 @@ def _checked(cell: Cell) -> Cell:
 def _model(torch: Any, tensors: Sequence[Any], is_weight: bool) -> Any:
     """A model with one cell per tensor; weights are parameters, activations its inputs."""
 
-    class CellModule(torch.nn.Module):  # type: ignore[misc]
+    class CellModule(torch.nn.Module):
         def __init__(self, tensor: Any) -> None:
             super().__init__()
             self.register_buffer("one", torch.ones((), dtype=tensor.dtype))
@@ -310,7 +310,7 @@ def _model(torch: Any, tensors: Sequence[Any], is_weight: bool) -> Any:
         def forward(self, *x: Any) -> Any:
             return torch.mul(self.weight if is_weight else x[0], self.one)
 
-    class Cells(torch.nn.Module):  # type: ignore[misc]
+    class Cells(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.cells = torch.nn.ModuleList(CellModule(tensor) for tensor in tensors)
