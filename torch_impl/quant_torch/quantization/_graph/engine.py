@@ -81,4 +81,4 @@ def place_quantizers(
     insert_states(module, requests)
     insert_activations(module, groups)
     module.recompile()
-    return module
+    return module.eval()
