@@ -96,7 +96,7 @@ class ModuleCall:
 
     Attributes:
         scope: Of the module.
-        inputs: Keys of every input tensor, by id: its index and argument name.
+        inputs: Keys of every input tensor, by id: its indices and argument names.
         outputs: The recorded producer of every output tensor by index.
     """
 
@@ -145,7 +145,8 @@ class Trace:
         call = ModuleCall(scope)
         for index, (name, leaf) in enumerate(_named_leaves(scope, args, kwargs)):
             if isinstance(leaf, torch.Tensor):
-                call.inputs[id(leaf)] = (index, name)
+                # Given twice, a tensor goes by the keys of both arguments.
+                call.inputs[id(leaf)] = (*call.inputs.get(id(leaf), ()), index, name)
                 self._kept.append(leaf)
         if not self._running:
             self.model_inputs = [t for t in pytree.tree_leaves((args, kwargs)) if _is_tensor(t)]

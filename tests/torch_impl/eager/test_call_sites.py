@@ -1,0 +1,335 @@
+"""Which operation is which: names, operators, branches, loops, modules called several times."""
+
+from __future__ import annotations
+
+import copy
+import operator
+import warnings
+from collections import namedtuple
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from tests.torch_impl.eager.support import (
+    INT8,
+    WIDE,
+    both_ways,
+    eager,
+    fixed,
+    only_named,
+    operations,
+    prepare,
+    quantized,
+)
+from tests.torch_impl.graph.support import Net
+from tests.torch_impl.models import Branching
+from torch import Tensor, nn
+from torch.nn import functional
+
+from quant_torch.quantization import ModuleQuantizerConfig, OpQuantizerConfig, Quantizer
+
+X = torch.linspace(-1, 1, 12).reshape(3, 4)
+Pair = namedtuple("Pair", "first second")
+
+
+def net(function: Callable[..., Any], **modules: nn.Module) -> Net:
+    return Net(function, **modules)
+
+
+class Inner(nn.Module):
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function(*args, **kwargs)
+
+
+class TestNames:
+    def test_by_call_site(self) -> None:
+        block = Inner(lambda x: (x + 1.0) + x)
+        model = net(lambda s, x: s.block(x) + x, block=block)
+        assert operations(prepare(model, X)) == {"add", "block.add", "block.add_1"}
+
+    def test_two_calls_on_one_line(self) -> None:
+        model = net(lambda s, x: (x + x) * (x * x) + x)
+        assert operations(prepare(model, X)) == {"add", "add_1", "mul", "mul_1"}
+
+    def test_weights_and_their_operations(self) -> None:
+        model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
+        assert quantized(prepare(model, X)) == {
+            "0.weight", "0.linear input input", "0.linear output 0",
+            "2.weight", "2.linear input input", "2.linear output 0",
+        }  # fmt: skip
+
+    def test_the_name_is_what_op_name_config_matches(self) -> None:
+        block = Inner(lambda x: (x + 1.0) + x)
+        model = net(lambda s, x: s.block(x), block=block)
+        for pattern, left in ((r"block\.add", "block.add_1"), (r".*add_1", "block.add")):
+            config = eager(ModuleQuantizerConfig(op_name_config={pattern: None}))
+            assert operations(prepare(copy.deepcopy(model), X, config=config)) == {left}
+
+    def test_a_helper_called_twice_is_two_sites(self) -> None:
+        def helper(x: Tensor) -> Tensor:
+            return x + 1.0
+
+        model = net(lambda s, x: helper(helper(x)))
+        assert operations(prepare(model, X)) == {"add", "add_1"}
+
+    def test_numbers_do_not_depend_on_the_branch_taken(self) -> None:
+        def forward(self: Any, x: Tensor) -> Tensor:
+            return x + 1.0 if x.sum() > 0 else x * 2.0
+
+        one, other = prepare(net(forward), X.abs()), prepare(net(forward), -X.abs())
+        assert operations(one) == {"add"}
+        assert operations(other) == {"mul"}
+
+
+SPELLINGS: dict[str, tuple[str, Callable[[Tensor, Tensor], Tensor]]] = {
+    "+": ("add", lambda x, y: x + y),
+    "torch.add": ("add", torch.add),
+    "x.add": ("add", lambda x, y: x.add(y)),
+    "operator.add": ("add", operator.add),
+    "keyword": ("add", lambda x, y: torch.add(input=x, other=y)),
+    "half a keyword": ("add", lambda x, y: torch.add(x, other=y)),
+    "-": ("sub", lambda x, y: x - y),
+    "torch.subtract": ("subtract", torch.subtract),
+    "x.sub": ("sub", lambda x, y: x.sub(y)),
+    "*": ("mul", lambda x, y: x * y),
+    "torch.multiply": ("multiply", torch.multiply),
+    "@": ("matmul", lambda x, y: x @ y.t()),
+    "torch.matmul": ("matmul", lambda x, y: torch.matmul(x, y.t())),
+    "x.matmul": ("matmul", lambda x, y: x.matmul(y.t())),
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_every_spelling_is_quantized_alike(spelling: str) -> None:
+    """Both inputs and the output, by a spec whose qparams are known beforehand."""
+    name, function = SPELLINGS[spelling]
+    y = X.flip(0) * 1.5
+    config = eager(ModuleQuantizerConfig(op_input_spec={"*": WIDE}, op_output_spec={"*": WIDE}))
+    model = prepare(net(lambda s, x, y: function(x, y)), X, y, config=config)
+    assert quantized(model) == {f"{name} input input", f"{name} input other", f"{name} output 0"}
+    expected = fixed(function(fixed(X), fixed(y)))
+    assert torch.equal(model(X, y), expected)
+
+
+def _in_place(method: str) -> Callable[[Any, Tensor], Any]:
+    def forward(self: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+        kept = x.clone()
+        alias = kept
+        getattr(kept, method)(x)
+        return kept, alias
+
+    return forward
+
+
+@pytest.mark.parametrize(
+    ("forward", "name", "float_function"),
+    [
+        (_in_place("add_"), "add_", torch.add),
+        (_in_place("mul_"), "mul_", torch.mul),
+        (_in_place("sub_"), "sub_", torch.sub),
+        (_in_place("__iadd__"), "add_", torch.add),
+    ],
+)
+def test_in_place_operations(forward: Any, name: str, float_function: Any) -> None:
+    """Everybody who holds the tensor sees the quantized result."""
+    config = eager(ModuleQuantizerConfig(op_input_spec={"*": WIDE}, op_output_spec={"*": WIDE}))
+    x = X.clone()
+    model = prepare(net(forward), x, config=config)
+    assert torch.equal(x, X), "prepare wrote to its example inputs"
+    result, alias = model(x)
+    expected = fixed(float_function(fixed(x), fixed(x)))
+    assert result is alias
+    assert torch.equal(result, expected)
+    assert operations(model) == {name}
+
+
+def test_in_place_on_an_input_of_the_model() -> None:
+    def forward(self: Any, x: Tensor) -> Tensor:
+        x += 1.0
+        return x
+
+    model = prepare(net(forward), X.clone())
+    x = X.clone()
+    assert model(x) is x
+    assert not torch.equal(x, X)
+
+
+def test_gradients_through_in_place_operations() -> None:
+    def forward(self: Any, x: Tensor) -> Tensor:
+        y = self.layer(x)
+        y += x
+        return y.relu_()
+
+    model = prepare(net(forward, layer=nn.Linear(4, 4)), X)
+    x = X.clone().requires_grad_()
+    model(x).sum().backward()
+    assert x.grad is not None
+    assert model.layer.parametrizations.weight.original.grad.abs().sum() > 0
+
+
+class TestStructures:
+    def test_nested_inputs_and_keywords(self) -> None:
+        def forward(self: Any, pair: Any, *, more: dict[str, Any]) -> Any:
+            first, (second,) = pair
+            return {"sum": first + more["x"], "rest": [second * 2.0, Pair(second, None)]}
+
+        inner = Inner(lambda pair, more: forward(None, pair, more=more))
+        model = net(lambda s, x, y: s.inner((x, (y,)), more={"x": y}), inner=inner)
+        prepared = prepare(model, X, 2 * X)
+        assert operations(prepared) == {"inner.add", "inner.mul"}
+        output = prepared(X, 2 * X)
+        assert set(output) == {"sum", "rest"}
+        assert isinstance(output["rest"][1], Pair)
+        assert torch.equal(output["rest"][1].first, 2 * X)
+
+    def test_nested_example_inputs(self) -> None:
+        model = net(lambda s, pair, named: pair[0] + named["y"])
+        prepared = prepare(model, (X, None), {"y": X})
+        assert operations(prepared) == {"add"}
+        assert prepared((X, None), named={"y": X}).shape == X.shape
+
+    def test_tensors_in_a_list_argument(self) -> None:
+        config = only_named(cat=both_ways(WIDE))
+        model = prepare(net(lambda s, x, y: torch.cat([x, y], dim=1)), X, 2 * X, config=config)
+        assert quantized(model) == {"cat input tensors_0", "cat input tensors_1", "cat output 0"}
+        assert torch.equal(model(X, 2 * X), fixed(torch.cat([fixed(X), fixed(2 * X)], 1)))
+
+    def test_named_tuples_come_back_as_they_are(self) -> None:
+        config = only_named(adaptive_max_pool1d=both_ways())
+        model = net(lambda s, x: functional.adaptive_max_pool1d(x, 2, return_indices=True))
+        values, indices = prepare(model, X, config=config)(X)
+        assert values.shape == indices.shape == (3, 2)
+        assert indices.dtype == torch.int64
+
+    @pytest.mark.parametrize("scalar", [2, 2.0, torch.tensor(2.0)])
+    def test_single_numbers_are_left_alone(self, scalar: Any) -> None:
+        model = prepare(net(lambda s, x: x * scalar), X)
+        assert quantized(model) == {"mul input input", "mul output 0"}
+
+    def test_integers_are_left_alone(self) -> None:
+        tokens = torch.arange(6).reshape(2, 3)
+        model = net(lambda s, t: s.table(t + 1) * 1.0, table=nn.Embedding(8, 4))
+        assert quantized(prepare(model, tokens)) == {
+            "table.weight", "table.embedding output 0", "mul input input", "mul output 0",
+        }  # fmt: skip
+
+    def test_a_result_that_belongs_to_the_caller(self) -> None:
+        def forward(self: Any, x: Tensor) -> Tensor:
+            return torch.add(x, x, out=torch.empty_like(x))
+
+        assert torch.equal(prepare(net(forward), X)(X), X + X)
+
+    def test_an_index_of_the_config(self) -> None:
+        config = eager(ModuleQuantizerConfig(op_input_spec={1: INT8}, op_output_spec={"*": None}))
+        assert quantized(prepare(net(lambda s, x: x + x.flip(0)), X, config=config)) == {
+            "add input other"
+        }
+
+    def test_an_argument_name_of_the_config(self) -> None:
+        config = eager(
+            ModuleQuantizerConfig(op_input_spec={"other": None, "*": INT8}, op_output_spec=None)
+        )
+        assert quantized(prepare(net(lambda s, x: x + x.flip(0)), X, config=config)) == {
+            "add input input"
+        }
+
+
+class TestControlFlow:
+    def test_a_loop_has_a_site_for_each_round(self) -> None:
+        def forward(self: Any, x: Tensor, rounds: int = 3) -> Tensor:
+            for _ in range(rounds):
+                x = x + 1.0
+            return x
+
+        model = prepare(net(forward), X)
+        assert operations(model) == {"add", "add_1", "add_2"}
+        assert model(X, rounds=2).shape == X.shape
+
+    def test_calibration_reaches_further_rounds_and_branches(self) -> None:
+        quantizer = Quantizer(Branching().eval(), eager())
+        model = quantizer.prepare((torch.full((4, 8), 0.1),))
+        assert "negative.linear" not in operations(model)
+        with quantizer.calibration_mode():
+            model(torch.full((4, 8), -9.0))
+        assert {"negative.linear", "mul_1"} <= operations(model)
+        reached = operations(model)
+        y = model(torch.full((4, 8), -9.0))
+        assert operations(model) == reached
+        assert y.isfinite().all()
+
+    def test_calibrated_branches_are_the_float_models(self) -> None:
+        torch.manual_seed(0)
+        branching = Branching().eval()
+        original = copy.deepcopy(branching)
+        quantizer = Quantizer(branching, eager())
+        model = quantizer.prepare((torch.rand(4, 8),))
+        with quantizer.calibration_mode(), torch.no_grad():
+            for scale in (-5.0, -0.1, 0.1, 9.0):
+                x = scale * torch.rand(4, 8)
+                assert torch.equal(model(x), original(x))
+
+    def test_a_branch_without_calibration_warns_once(self) -> None:
+        model = prepare(Branching(), torch.rand(4, 8))
+        x = -torch.rand(4, 8)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            model(x)
+            model(x)
+        told = [str(w.message).partition(" was not reached")[0] for w in caught]
+        assert sorted(told) == ["mul_1", "negative.linear"]
+
+    def test_weights_of_a_branch_not_taken_are_quantized(self) -> None:
+        model = prepare(Branching(), torch.rand(4, 8))
+        assert {"positive.weight", "negative.weight", "refine.weight"} <= quantized(model)
+
+    def test_a_site_that_gets_an_integer_later(self) -> None:
+        model = prepare(net(lambda s, x: x + x), X)
+        ints = torch.arange(4)
+        assert torch.equal(model(ints), ints + ints)
+
+
+class TestRepeatedModules:
+    def test_each_call_has_its_own_activations(self) -> None:
+        """One module, two calls with very different ranges: one site each would be too coarse.
+
+        The sites belong to the module, so both calls share its qparams (PLACE-11).
+        """
+        layer = nn.Linear(4, 4)
+        model = prepare(net(lambda s, x: s.layer(s.layer(x)), layer=layer), X)
+        assert quantized(model) == {
+            "layer.weight", "layer.linear input input", "layer.linear output 0",
+        }  # fmt: skip
+
+    def test_a_module_under_two_names(self) -> None:
+        model = net(lambda s, x: s.b(s.a(x)), a=nn.Linear(4, 4))
+        model.b = model.a
+        prepared = prepare(model, X)
+        assert "a.weight" in quantized(prepared)
+        assert "b.weight" not in quantized(prepared)
+        assert prepared.a.weight.equal(prepared.b.weight)
+
+    def test_a_function_that_calls_itself(self) -> None:
+        def deeper(x: Tensor, depth: int) -> Tensor:
+            return x if depth == 0 else deeper(x + 1.0, depth - 1)
+
+        assert operations(prepare(net(lambda s, x: deeper(x, 3)), X)) == {"add", "add_1", "add_2"}
+
+    def test_names_of_configs_hold_for_both_calls(self) -> None:
+        layer = nn.Linear(4, 4)
+        config = eager().set_module_name("layer", ModuleQuantizerConfig.presets.w8())
+        model = net(lambda s, x: s.layer(s.layer(x) + 1.0), layer=layer)
+        assert operations(prepare(model, X, config=config)) == {"add"}
+
+    def test_operation_configs_by_function_or_key(self) -> None:
+        function = net(lambda s, x: torch.subtract(x, x))
+        for key in ("subtract", "sub"):
+            config = eager(ModuleQuantizerConfig(op_type_config={key: None}))
+            assert operations(prepare(copy.deepcopy(function), X, config=config)) == set()
+        both = {"sub": None, "subtract": OpQuantizerConfig()}
+        config = eager(ModuleQuantizerConfig(op_type_config=both))
+        assert operations(prepare(copy.deepcopy(function), X, config=config)) == {"subtract"}
