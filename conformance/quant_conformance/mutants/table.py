@@ -31,6 +31,7 @@ from quant_conformance.mutants.tables.rounding import ROUNDING
 from quant_conformance.mutants.tables.scales import SCALE_BUGS
 from quant_conformance.mutants.tables.special_ranges import SPECIAL_RANGES
 from quant_conformance.mutants.tables.stored import STORED
+from quant_conformance.mutants.tables.systems import SYSTEMS
 from quant_conformance.mutants.tables.values import VALUE_BUGS
 from quant_conformance.mutants.tables.zero_points import ZERO_POINTS
 
@@ -65,4 +66,5 @@ MUTANTS: tuple[Mutant, ...] = (
     *OBSERVERS,
     *MOVING_AVERAGES,
     *PLACEMENTS,
+    *SYSTEMS,
 )

@@ -1,0 +1,238 @@
+"""Mutants made after what the systems get wrong that the suite judges (docs/findings.md)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from quant_conformance.mutants import wrong
+from quant_conformance.mutants.model import known
+from quant_conformance.mutants.pipeline import Pipeline
+from quant_conformance.mutants.tables.families import (
+    CODES,
+    CODES_AND_GRADIENT,
+    FAKE,
+    GRADIENT,
+    OBSERVE,
+    QPARAMS,
+    SCALES,
+)
+from quant_conformance.protocol import Array
+from quant_reference import Format, PerChannel, PerTensor, QParams, QuantizationSpec
+
+F32 = np.float32
+LEAST_NORMAL = F32(2.0**-126)
+
+
+def _greatest_for_nan(
+    p: Pipeline, x: Array, spec: QuantizationSpec, scale: Array, zero_point: Array
+) -> Array:
+    codes = p.round_code(wrong.fma(p.widen(x), F32(1) / scale, zero_point))
+    return np.where(np.isnan(codes) & ~np.isnan(p.widen(x)), F32(p.codes_in_use(spec)[1]), codes)
+
+
+def _least_for_nan(
+    p: Pipeline, x: Array, spec: QuantizationSpec, scale: Array, zero_point: Array
+) -> Array:
+    codes = p.round_code(p.widen(x) * (F32(1) / scale)) + zero_point
+    return np.where(np.isnan(codes) & ~np.isnan(p.widen(x)), F32(p.codes_in_use(spec)[0]), codes)
+
+
+def _there_and_back(
+    p: Pipeline, x: Array, grad: Array, spec: QuantizationSpec, q: QParams
+) -> Array:
+    with np.errstate(all="ignore"):
+        scale, offset = p.spread_params(q, spec, x.shape)
+        reciprocal = F32(1) / scale
+        codes = p.round_code(p.widen(x) * reciprocal) + offset
+        product = p.narrow(p.widen(grad) * scale, x.dtype)
+        inside = p.inside(codes, x, spec, scale, offset)
+        back = np.where(inside, product, F32(0)) * reciprocal
+        return back.astype(x.dtype)
+
+
+def _payload(p: Pipeline, sign: Array, form: Format) -> Array:
+    return sign | 3 if form.nan_code is None else sign | form.nan_code
+
+
+def _misread(values: Array) -> Array:
+    """A subnormal float16: its leading bit still in the fraction, the exponent far too low."""
+    half = values.astype(np.float16)
+    bits = half.view(np.uint16).astype(np.int32)
+    fraction = bits & 0x3FF
+    subnormal = ((bits & 0x7C00) == 0) & (fraction > 0)
+    length = np.frexp(fraction.astype(np.float32))[1]
+    exponent = 97 + 2 * ((length - 1) // 2)
+    as_read = (exponent << 23) | ((fraction << np.clip(10 - length, 0, 9)) << 4)
+    misread = np.copysign(as_read.astype(np.int32).view(np.float32), values)
+    held = (half.astype(np.float32) == values).all()  # else the program widens x instead
+    return np.where(subnormal & held, misread, values)
+
+
+class _RuntimeStatistics(Pipeline):
+    """Scales as the statistics of the Core AI runtime find them: in the range's dtype."""
+
+    def symmetric_scale(self, max_abs: Array, spec: QuantizationSpec, dtype: Any) -> Array:
+        return self._scale(max_abs, self.levels(spec), dtype)
+
+    def float_scale(self, max_abs: Array, form: Format, dtype: Any) -> Array:
+        return self._scale(max_abs, 2 * form.quant_max, dtype)
+
+    def _scale(self, max_abs: Array, width: float, dtype: Any) -> Array:
+        held = self.narrow(np.asarray(F32(width)), dtype)
+        if dtype == wrong.BFLOAT16:
+            return self.narrow(self.narrow(max_abs * 2, dtype) / held, dtype)
+        half = self.narrow(held / 2, dtype)
+        return self.narrow(max_abs * self.narrow(1 / half, dtype), dtype)
+
+    def least_scale(self, scale: Array, dtype: Any) -> Array:
+        return scale + F32(0)
+
+    def zero_point(
+        self, low: Array, high: Array, scale: Array, spec: QuantizationSpec, dtype: Any
+    ) -> Array:
+        code = Pipeline.zero_point(self, low, high, scale, spec, dtype)
+        return np.where(np.isnan(code), F32(0), code)  # 0/0
+
+
+def _statistics(p: Pipeline, lo: Array, hi: Array, spec: QuantizationSpec) -> QParams:
+    return _RuntimeStatistics().qparams_of(lo, hi, spec)
+
+
+def _of_vector(p: Pipeline, x: Array, spec: QuantizationSpec, target: str) -> QParams:
+    if x.ndim != 1 or not isinstance(spec.granularity, PerChannel):
+        return Pipeline.qparams(p, x, spec, target)
+    whole = _RuntimeStatistics().qparams(x, replace(spec, granularity=PerTensor()), target)
+    right = Pipeline.qparams(p, x, spec, target)
+    first = np.arange(x.size) == 0
+    return replace(right, scale=np.where(first, whole.scale, F32(np.inf)).astype(np.float32))
+
+
+def _whole_range(p: Pipeline, x: Array, spec: QuantizationSpec, scale: Array, offset: Any) -> Array:
+    if not spec.format.is_integer:
+        return Pipeline.clamped_codes(p, x, spec, scale, offset)
+    codes = p.unclamped_codes(x, spec, scale, offset)
+    return p.clamp(codes, spec.format.quant_min, spec.format.quant_max)
+
+
+SYSTEMS = (
+    known(
+        "zero-point-fused-nan-as-greatest",
+        "computes rint(fma(x, 1/scale, zero_point)) and stores the greatest code for 0 * inf",
+        "Q-1 Q-3",
+        CODES_AND_GRADIENT,
+        zero_point_codes=_greatest_for_nan,
+    ),
+    known(
+        "reciprocal-nan-as-least",
+        "multiplies by 1/scale and takes the least code for 0 * inf",
+        "Q-1 Q-2",
+        CODES,
+        zero_point_codes=_least_for_nan,
+    ),
+    known(
+        "mask-by-reciprocal",
+        "multiplies the gradient by a mask that is found with 1/scale",
+        "GRAD-1 GRAD-2",
+        GRADIENT,
+        divide=lambda p, x, scale: x * (F32(1) / scale),
+        masked=lambda p, grad, inside: (grad * inside.astype(grad.dtype)).astype(grad.dtype),
+    ),
+    known(
+        "zero-point-of-nan-greatest",
+        "gives quant_max for the zero point beside a NaN scale",
+        "QP-8",
+        QPARAMS,
+        zero_code_nonfinite=lambda p, zero, form: form.quant_max,
+    ),
+    known(
+        "dynamic-incremental",
+        "computes r + 1 * (new - r) in a dynamic observer",
+        "OBS-4",
+        OBSERVE,
+        fold_dynamic=lambda p, old, new: tuple(o + (n - o) for o, n in zip(old, new, strict=True)),
+    ),
+    known(
+        "gradient-there-and-back",
+        "computes (grad * scale) * (1/scale)",
+        "GRAD-1",
+        GRADIENT,
+        gradient=_there_and_back,
+    ),
+    known(
+        "float4-nan-as-number",
+        "encodes NaN as the float4 number 1.5",
+        "ENC-4",
+        ("encode",),
+        nan_code=_payload,
+    ),
+    known(
+        "e8m0-infinity-at-face-value",
+        "gives NaN for the e8m0 scale of NaN, but 2^(128 - max_pow2) for that of an infinity",
+        "QP-8",
+        QPARAMS,
+        e8m0_nonfinite=lambda p, scale, max_abs: np.where(np.isnan(max_abs), F32(np.nan), scale),
+    ),
+    known(
+        "least-e8m0-divided-as-normal",
+        "divides by 2^-126 where the scale is 2^-127",
+        "FQ-1",
+        FAKE,
+        quotient=lambda p, x, scale: p.divide(p.widen(x), np.maximum(scale, LEAST_NORMAL)),
+    ),
+    known(
+        "statistics-in-dtype",
+        "multiplies by the reciprocal of half the width, all in x's dtype, without a least scale",
+        "QP-1 QP-2 QP-6 QP-9",
+        SCALES,
+        qparams_of=_statistics,
+    ),
+    known(
+        "vector-reduced-to-first",
+        "takes the greatest element of a vector for its first channel, and infinity for the rest",
+        "GRAN-2",
+        QPARAMS,
+        qparams=_of_vector,
+    ),
+    known(
+        "clipping-not-clamped",
+        "clamps to the whole format under symmetric_with_clipping",
+        "Q-3 SPEC-6",
+        CODES,
+        clamped_codes=_whole_range,
+    ),
+    known(
+        "float16-subnormal-minval-misread",
+        "misreads a minval that is subnormal in the float16 of x",
+        "Q-4",
+        CODES,
+        above_minval=lambda p, x, minval: (
+            p.widen(x) - (_misread(minval) if x.dtype == wrong.FLOAT16 else minval)
+        ),
+    ),
+    known(
+        "fake-nan-as-code-0",
+        "dequantizes the integer 0 where x is NaN",
+        "FQ-2",
+        FAKE,
+        values_of=lambda p, codes, spec, scale, offset: Pipeline.values_of(
+            p, np.where(np.isnan(codes), F32(0), codes), spec, scale, offset
+        ),
+        faked_nan=lambda p, values, spec: values,
+    ),
+    known(
+        "blockwise-offset-in-front",
+        "computes q * scale + (minval - zero_point * scale)",
+        "DQ-1 DQ-2",
+        ("dequantize",),
+        values_of=lambda p, codes, spec, scale, offset: (
+            Pipeline.values_of(p, codes, spec, scale, offset)
+            if not spec.format.is_integer
+            else codes * scale + (F32(0) - offset * scale)
+            if spec.qformulation == "zp"
+            else codes * scale + (offset - F32(p.codes_in_use(spec)[0]) * scale)
+        ),
+    ),
+)
