@@ -1,0 +1,171 @@
+"""Eager mode beside the peer: a ResNet-18 layout and a transformer encoder, ratios of one run.
+
+Nothing here fails for being slow. The goals: prepare no slower than the peer's, the fake-quantized
+forward at most a third of its time, a training step at most 1.8 times the float step. Only the
+memory of a training step, which no other load can change, is held to the peer's.
+"""
+
+from __future__ import annotations
+
+import copy
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.torch_impl.models import Encoder, ResNet18
+from torch import nn
+
+pytestmark = [pytest.mark.benchmark, pytest.mark.peers, pytest.mark.slow]
+
+MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "resnet18": (ResNet18, (1, 3, 64, 64)),
+    "encoder": (lambda: Encoder(layers=6, size=128, heads=4), (1, 64, 128)),
+}
+PACKAGES = {"ours": "quant_torch.quantization", "peer": "coreai_opt.quantization"}
+BATCH = 8
+
+
+@pytest.fixture(autouse=True)
+def _two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def quantizer(who: str, model: nn.Module) -> Any:
+    """A quantizer in eager mode with the default config."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        package = __import__(PACKAGES[who], fromlist=["Quantizer"])
+        return package.Quantizer(model, package.QuantizerConfig(execution_mode="eager"))
+
+
+def prepared(who: str, model: nn.Module, x: torch.Tensor) -> tuple[Any, nn.Module]:
+    made = quantizer(who, copy.deepcopy(model).eval())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return made, made.prepare((x,))
+
+
+def trainer(model: nn.Module, x: torch.Tensor) -> Callable[[], None]:
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-6)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        model(x).square().mean().backward()
+        optimizer.step()
+
+    return step
+
+
+def in_turns(actions: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
+    """Median seconds of each action; they take turns, so that another load strikes all alike."""
+    times: dict[str, list[float]] = {name: [] for name in actions}
+    for _ in range(rounds + 2):
+        for name, action in actions.items():
+            start = time.perf_counter()
+            action()
+            times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(measured[2:]) for name, measured in times.items()}
+
+
+def report(benchmark: Any, times: dict[str, float], *ratios: tuple[str, str]) -> None:
+    measured = {f"{name} ms": 1e3 * value for name, value in times.items()}
+    measured |= {f"{a} / {b}": times[a] / times[b] for a, b in ratios}
+    benchmark.extra_info.update({name: round(value, 3) for name, value in measured.items()})
+    print("  " + ", ".join(f"{name} {value:.2f}" for name, value in measured.items()))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_prepare(benchmark: Any, name: str) -> None:
+    benchmark.group = f"eager prepare, {name}"
+    build, shape = MODELS[name]
+    model, x = build(), torch.randn(shape)
+    actions = {who: lambda who=who: prepared(who, model, x) for who in PACKAGES}
+    report(benchmark, in_turns(actions, 5), ("ours", "peer"))
+    benchmark.pedantic(actions["ours"], rounds=3)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_forward(benchmark: Any, name: str) -> None:
+    """Evaluation without gradients."""
+    benchmark.group = f"eager forward, {name}"
+    build, shape = MODELS[name]
+    model, x = build().eval(), torch.randn(shape)
+    models = {"float": model} | {who: prepared(who, model, x)[1] for who in PACKAGES}
+    with torch.no_grad():
+        times = in_turns({who: lambda m=m: m(x) for who, m in models.items()}, 20)
+        report(benchmark, times, ("ours", "peer"), ("ours", "float"), ("peer", "float"))
+        benchmark.pedantic(models["ours"], args=(x,), rounds=10)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_training_step(benchmark: Any, name: str) -> None:
+    """Forward, backward and SGD at batch size 8."""
+    benchmark.group = f"eager training step, {name}"
+    build, shape = MODELS[name]
+    model, x = build(), torch.randn(shape)
+    batch = torch.randn(BATCH, *shape[1:])
+    steps = {"float": trainer(copy.deepcopy(model).train(), batch)}
+    contexts = []
+    for who in PACKAGES:
+        made, ready = prepared(who, model, x)
+        contexts.append(made.training_mode())
+        contexts[-1].__enter__()
+        steps[who] = trainer(ready, batch)
+    report(benchmark, in_turns(steps, 7), ("ours", "float"), ("peer", "float"))
+    benchmark.pedantic(steps["ours"], rounds=3)
+    for context in contexts:
+        context.__exit__(None, None, None)
+
+
+PEAK = """
+import sys, torch
+from pathlib import Path
+sys.path.insert(0, {root!r})
+from tests.benchmarks.test_eager_speed import BATCH, MODELS, prepared, trainer
+torch.set_num_threads(2)
+build, shape = MODELS[{name!r}]
+torch.manual_seed(0)
+made, model = prepared({who!r}, build(), torch.randn(shape))
+def kilobytes(key):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(key)).split()[1])
+with made.training_mode():
+    step = trainer(model, torch.randn(BATCH, *shape[1:]))
+    step()
+    Path("/proc/self/clear_refs").write_text("5")
+    before = kilobytes("VmRSS")
+    for _ in range(3):
+        step()
+    print("kilobytes", before, kilobytes("VmHWM"))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
+@pytest.mark.parametrize("name", MODELS)
+def test_training_memory(benchmark: Any, name: str) -> None:
+    """Peak memory of a step above what stays between steps, each in a process of its own."""
+    benchmark.group = f"eager training memory, {name}"
+    root = str(Path(__file__).parents[2])
+    peaks = {}
+    for who in PACKAGES:
+        code = PEAK.format(root=root, name=name, who=who)
+        run = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True
+        )
+        (line,) = [line for line in run.stdout.splitlines() if line.startswith("kilobytes")]
+        before, peak = (int(number) for number in line.split()[1:])
+        peaks[who] = (peak - before) / 1024
+    print(f"  MB above resting: {peaks}")
+    benchmark.extra_info.update({f"{who} MB": round(mb, 1) for who, mb in peaks.items()})
+    benchmark.pedantic(lambda: None, rounds=1)
+    assert peaks["ours"] <= peaks["peer"]
