@@ -191,7 +191,11 @@ class TestWhatIsNoPlainWeight:
         assert quantized(prepared) == {"layer.weight", "linear input weight"}
         original = prepared.layer.parametrizations.weight.original
         stored = torch.from_numpy(expected(WEIGHT, original)[2])
-        weight = torch.from_numpy(expected(WEIGHT, stored * 2.0)[2])
+        # Ranges are those of the float model, values those of the quantized one.
+        qparams = expected(WEIGHT, original * 2.0)[1]
+        rules = reference.QuantizationSpec.from_dict(WEIGHT)
+        values = reference.fake_quantize((stored * 2.0).numpy(), rules, qparams)
+        weight = torch.from_numpy(values)
         assert torch.equal(prepared(x), functional.linear(x, weight))
 
     def test_the_users_own_parametrization_stays(self) -> None:

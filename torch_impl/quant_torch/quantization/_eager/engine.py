@@ -190,7 +190,7 @@ def _copied(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
 @contextmanager
 def _undisturbed(model: nn.Module) -> Iterator[None]:
     """Run the model in evaluation mode; modes, buffers and the random state are restored."""
-    modes = [(module, module.training) for module in model.modules()]
+    modes = {id(module): module.training for module in model.modules()}
     buffers = [(buffer, buffer.clone(), buffer._version) for buffer in model.buffers()]
     devices = sorted({t.device.index or 0 for t in model.parameters() if t.is_cuda})
     model.eval()
@@ -202,8 +202,14 @@ def _undisturbed(model: nn.Module) -> Iterator[None]:
             for buffer, before, version in buffers:
                 if buffer._version != version:
                     buffer.copy_(before)
-        for module, training in modes:
-            module.training = training
+        _restore_modes(model, modes, model.training)
+
+
+def _restore_modes(module: nn.Module, modes: dict[int, bool], outer: bool) -> None:
+    """Give every module its mode back; one that was added takes the mode of the one around it."""
+    module.training = modes.get(id(module), outer)
+    for child in module.children():
+        _restore_modes(child, modes, module.training)
 
 
 def _stay_in_evaluation(module: nn.Module, args: tuple[Any, ...]) -> None:
