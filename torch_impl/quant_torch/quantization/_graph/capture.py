@@ -69,11 +69,9 @@ def capture(
     functionalize(graph)
     graph.eliminate_dead_code()
     _name_states(exported, model)
-    module = _plain_module(exported)
-    check_constant_inputs(module)
-    switchable_dropout(module)
-    module.recompile()
-    return module
+    check_constant_inputs(graph)
+    switchable_dropout(exported, graph)
+    return _plain_module(exported)
 
 
 def _name_states(exported: fx.GraphModule, model: nn.Module) -> None:
@@ -104,13 +102,14 @@ def _plain_module(exported: fx.GraphModule) -> fx.GraphModule:
         *exported.named_parameters(remove_duplicate=False),
         *exported.named_buffers(remove_duplicate=False),
     ]
+    saved = set(exported.state_dict())
     for name, tensor in tensors:
         if name not in held:
-            _hold(module, name, tensor, name not in exported.state_dict())
+            _hold(module, name, tensor, name in saved)
     return module.eval()
 
 
-def _hold(module: nn.Module, name: str, tensor: torch.Tensor, transient: bool) -> None:
+def _hold(module: nn.Module, name: str, tensor: torch.Tensor, saved: bool) -> None:
     *path, last = name.split(".")
     owner = module
     for step in path:
@@ -120,7 +119,7 @@ def _hold(module: nn.Module, name: str, tensor: torch.Tensor, transient: bool) -
     if isinstance(tensor, nn.Parameter):
         owner.register_parameter(last, tensor)
     else:
-        owner.register_buffer(last, tensor, persistent=not transient)
+        owner.register_buffer(last, tensor, persistent=saved)
 
 
 @contextmanager

@@ -10,9 +10,8 @@ from torch import fx
 from quant_reference.errors import InputError
 
 
-def check_constant_inputs(module: fx.GraphModule) -> None:
+def check_constant_inputs(graph: fx.Graph) -> None:
     """Make a graph refuse other values for the arguments that were captured as constants."""
-    graph = module.graph
     placeholders = [node for node in graph.nodes if node.op == "placeholder"]
     after = placeholders[-1] if placeholders else None
     for node in placeholders:

@@ -34,17 +34,16 @@ class Dropout(nn.Module):
         return f"{self.kind}, p={self.p}"
 
 
-def switchable_dropout(module: fx.GraphModule) -> None:
-    """Replace the dropouts that were captured in evaluation mode by modules."""
-    for node in list(module.graph.nodes):
+def switchable_dropout(root: nn.Module, graph: fx.Graph) -> None:
+    """Replace the dropouts that were captured in evaluation mode by modules of a root."""
+    for node in list(graph.nodes):
         kind = op_type(node)
         if kind not in DROPOUTS or len(node.args) < 3 or node.args[2] is not False:
             continue
         op_types(node)
         node.op = "call_module"
-        node.target = add_module(module, node.name, Dropout(kind, float(node.args[1])))
+        node.target = add_module(root, node.name, Dropout(kind, float(node.args[1])))
         node.args = (node.args[0],)
-        module.get_submodule(node.target).train(module.training)
 
 
 def add_module(root: nn.Module, wanted: str, child: nn.Module) -> str:
