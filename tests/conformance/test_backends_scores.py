@@ -15,12 +15,13 @@ EXACT = {
     "numpy-reference": 6000,
     "ml-dtypes": 400,
     "torch": 1500,
-    "torchao": 2000,
+    "torchao": 2500,
     "onnxruntime": 1800,
     "onnxruntime-nonsaturating": 200,
     "onnx-reference": 2000,
     "gfloat": 1000,
     "coreai-opt": 4500,
+    "coreai-runtime": 2300,
 }
 
 

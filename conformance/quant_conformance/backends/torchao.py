@@ -12,6 +12,7 @@ from quant_conformance.backends._torch_arrays import to_numpy, to_torch
 from quant_conformance.backends._torch_observers import observed
 from quant_conformance.protocol import Array, Backend
 from quant_reference import QParams, QuantizationSpec
+from quant_reference.formats import FORMATS
 
 SCALE_EPS = 2.0**-23
 
@@ -25,6 +26,7 @@ class Torchao(Backend):
       ``_fake_quantize_affine`` with its autograd; any block shape, zero points, and a least scale
       that is an argument. A fixed range goes through ``choose_qparams_affine_with_min_max``.
     * FP8 with a float32 scale: ``choose_qparams_affine`` and the two ``_affine_float8`` ops.
+    * encode and decode of integer and FP8 formats: those ops with scale 1.
     * e8m0 scales: ``to_mx`` (floor) and ``to_dtype`` along the last axis. ``to_mx`` chooses the
       scale itself, so that quantize is asked only where that is the given scale.
 
@@ -46,17 +48,19 @@ class Torchao(Backend):
         self._primitives, self._kernels = primitives, kernels
 
     def encode(self, x: Array, fmt: str) -> Array:
-        if fmt != "float4_e2m1fn":
-            raise NotImplementedError("of raw encoders torchao has the one of FP4")
-        return to_numpy(self._kernels.f32_to_f4_unpacked(to_torch(x)))
+        if fmt == "float4_e2m1fn":
+            return to_numpy(self._kernels.f32_to_f4_unpacked(to_torch(x)))
+        if fmt == "float8_e8m0fnu":
+            raise NotImplementedError("torchao has no encoder of e8m0, only rules for scales")
+        return self.quantize(x, QuantizationSpec(fmt), _by_one(x, fmt))
 
     def decode(self, codes: Array, fmt: str) -> Array:
         if fmt == "float8_e8m0fnu":
             scales = to_torch(codes).view(self._torch.float8_e8m0fnu)
             return to_numpy(self._mx.get_fp_scale(scales))
-        if fmt != "float4_e2m1fn":
-            raise NotImplementedError("of raw decoders torchao has those of FP4 and e8m0")
-        return to_numpy(self._kernels.f4_unpacked_to_f32(to_torch(codes)))
+        if fmt == "float4_e2m1fn":
+            return to_numpy(self._kernels.f4_unpacked_to_f32(to_torch(codes)))
+        return self.dequantize(codes, QuantizationSpec(fmt), _by_one(codes, fmt))
 
     def pack(self, codes: Array, fmt: str, order: str) -> Array:
         self._check_packable(fmt, order, codes.size)
@@ -230,13 +234,20 @@ def _blocks(x: Any, qparams: QParams) -> Blocks:
     return tuple(int(n // s) for n, s in zip(x.shape, qparams.scale.shape, strict=True))
 
 
+def _by_one(tensor: Array, fmt: str) -> QParams:
+    """Qparams that leave values as they are: so the affine ops encode and decode."""
+    shape = (1,) * tensor.ndim
+    zero_point = np.zeros(shape, np.int32) if FORMATS[fmt].is_integer else None
+    return QParams(np.ones(shape, np.float32), zero_point)
+
+
 def _number(spec: QuantizationSpec, limit: float) -> float:
     return int(limit) if spec.format.is_integer else limit
 
 
 def _check_formulation(spec: QuantizationSpec) -> None:
     if spec.qformulation == "minval":
-        raise NotImplementedError("torchao's affine primitives have zero points only")
+        raise NotImplementedError("torchao's float zero points are values of the middle code")
 
 
 def _check_mx_blocks(blocks: Blocks, spec: QuantizationSpec) -> None:
