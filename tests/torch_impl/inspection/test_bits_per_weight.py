@@ -130,7 +130,6 @@ def test_the_peer_counts_alike(name: str, preset: str) -> None:
             execution_mode=peer.ExecutionMode.EAGER, **options
         ),
     )
-    import warnings
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # blocks that do not divide a 7×7 stem's 3 channels
