@@ -99,10 +99,11 @@ class Isolated:
         return None if ready == READY else Outcome("died", text="the process answered out of turn")
 
     def _receive(self, child: Child, index: int) -> Outcome:
+        seconds = self._limits.timeout * self.hello.patience
         try:
-            answer = child.receive(self._limits.timeout, self._cancelled)
+            answer = child.receive(seconds, self._cancelled)
         except TimeoutError:
-            return Outcome("timed_out", text=f"no answer within {self._limits.timeout:g} s")
+            return Outcome("timed_out", text=f"no answer within {seconds:g} s")
         except ChildDiedError:
             return Outcome("died", text=child.obituary())
         if not (isinstance(answer, tuple) and len(answer) == 2 and answer[0] == index):

@@ -27,6 +27,7 @@ class Hello:
         name: what reports call it.
         versions: package name to installed version.
         policies: the choices that it documents.
+        patience: factor of the time limit per case.
         problem: None, or why no case can be asked.
         text: the problem for people.
     """
@@ -34,6 +35,7 @@ class Hello:
     name: str
     versions: Mapping[str, str] = field(default_factory=dict)
     policies: Mapping[str, str] = field(default_factory=dict)
+    patience: float = 1.0
     problem: Problem | None = None
     text: str = ""
 
@@ -128,7 +130,8 @@ def open_backend(reference: str) -> tuple[Backend | None, Hello]:
             return None, Hello(name, problem="usage", text=f"{reference} makes no Backend")
         versions = {str(k): str(v) for k, v in backend.versions().items()}
         policies = {str(k): str(v) for k, v in backend.policies.items()}
-        return backend, Hello(backend.name or name, versions, policies)
+        patience = float(backend.patience)
+        return backend, Hello(backend.name or name, versions, policies, patience)
     except KeyboardInterrupt:
         raise
     except UsageError as error:

@@ -44,6 +44,8 @@ class Backend:
         pip: the line that installs them; by default ``pip install`` and ``requires``.
         isolated: run in a child process with a time limit per case, because the system can
             crash or hang.
+        patience: the time limit per case is multiplied by this; more than 1 for systems that
+            compile a model before they answer.
         checks_input: whether bad arguments are the system's to refuse. A bare kernel leaves that to
             its caller: where it answers what must be refused, it is ``unsupported`` and not wrong.
             (``validate_spec`` and ``default_axis`` exist to refuse; they are always held to it.)
@@ -55,6 +57,7 @@ class Backend:
     requires: ClassVar[tuple[str, ...]] = ()
     pip: ClassVar[str] = ""
     isolated: ClassVar[bool] = False
+    patience: ClassVar[float] = 1.0
     checks_input: ClassVar[bool] = True
     policies: ClassVar[Mapping[str, str]] = {}
 

@@ -134,6 +134,17 @@ class HangsAlways(Powers):
         return np.zeros(codes.shape, np.float32)
 
 
+class Patient(Powers):
+    """Slower than the limit, but no slower than it says."""
+
+    name = "patient"
+    patience = 200.0
+
+    def encode(self, x: Any, fmt: str) -> Any:
+        time.sleep(0.5)
+        return super().encode(x, fmt)
+
+
 class ReadsInput(Powers):
     name = "reads-input"
 

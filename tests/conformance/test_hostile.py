@@ -83,6 +83,11 @@ def test_error_modes_that_a_backend_sets_end_with_the_case() -> None:
     assert np.geterr() == before
 
 
+def test_a_backend_that_says_it_is_slow_is_given_its_time() -> None:
+    limits = Limits(timeout=0.3, start_timeout=60.0)
+    assert run("Patient", isolate=True, limits=limits).summary == {"exact": 8}
+
+
 def test_standard_input_is_empty() -> None:
     assert run("ReadsInput").summary == {"exact": 8}
 

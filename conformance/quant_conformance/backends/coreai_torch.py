@@ -32,6 +32,7 @@ class CoreAITorch(ExportedBackend):
     """Weights by ``constexpr_blockwise_shift_scale``, activations by quantize and dequantize."""
 
     name = "coreai-torch"
+    patience = 6.0  # a case may wait for a model to be compiled
     requires = ("coreai-torch", "coreai-core=coreai", "torch")
 
     def __init__(self) -> None:

@@ -34,6 +34,7 @@ class CoreMLMil(ExportedBackend):
     """Weights as ``constexpr_blockwise_shift_scale``, activations as quantize and dequantize."""
 
     name = "coreml-mil"
+    patience = 6.0  # a case may wait for a model to be compiled
     requires = ("coremltools", "torch")
 
     def __init__(self) -> None:

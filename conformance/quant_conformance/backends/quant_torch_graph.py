@@ -70,6 +70,7 @@ class QuantTorchGraph(QuantTorch):
     """
 
     name = "quant-torch-graph"
+    patience = 6.0  # a case may wait for a model to be compiled
 
     def __init__(self) -> None:
         super().__init__()
