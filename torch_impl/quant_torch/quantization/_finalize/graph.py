@@ -86,10 +86,10 @@ class _Finalizer:
 
     def _facts(self, node: fx.Node) -> Facts:
         quantizer, source = self._module(node), node.args[0]
-        if quantizer.quantization_target == "weight" and _is_constant(source):
-            value = self._value(source)
-            return Facts(quantizer, "weight", tuple(value.shape), value.dtype)
         value = source.meta.get("val")
+        if quantizer.quantization_target == "weight" and _is_constant(source):
+            value = self._value(source) if value is None else value
+            return Facts(quantizer, "weight", tuple(value.shape), value.dtype)
         return Facts(quantizer, "activation", dtype=getattr(value, "dtype", None))
 
     def _place_weight(self, node: fx.Node, facts: Facts, storage: Storage) -> None:
