@@ -42,32 +42,42 @@ def bits_per_weight(model: nn.Module) -> BitsPerWeightResult:
 
     A fake-quantized tensor counts its codes and its qparams: float32 or 8-bit scales, zero points
     of asymmetric schemes in the width of a code, float32 minvals. Everything else counts in its
-    dtype. A shared tensor counts once, for the module that has it first.
+    dtype. A shared tensor counts once, for the module that has it first. In graph mode a folded
+    batch norm counts as the bias that its layer gets.
 
     Args:
         model: A float model, or one that ``Quantizer.prepare`` gave.
     """
-    counted: dict[int, None] = {}
-    per_module: dict[str, float] = {}
-    bits = weights = 0
+    counted: dict[int, torch.Tensor] = {}
+    per_module: dict[str, list[int]] = {}
+    for name, tensor, quantizer in _stored_tensors(model):
+        if id(tensor) in counted:
+            continue
+        counted[id(tensor)] = tensor
+        own = per_module.setdefault(name, [0, 0])
+        own[0] += _bits(tensor, quantizer)
+        own[1] += tensor.numel()
+    bits, weights = (sum(own[i] for own in per_module.values()) for i in (0, 1))
+    averages = {name: own[0] / own[1] for name, own in per_module.items() if own[1]}
+    return BitsPerWeightResult(bits / weights if weights else 0.0, averages, bits, weights)
+
+
+def _stored_tensors(
+    model: nn.Module,
+) -> Iterator[tuple[str, torch.Tensor, FakeQuantizeImplBase | None]]:
+    """(owner, tensor, its quantizer) of everything that is stored."""
+    if isinstance(model, fx.GraphModule):
+        from quant_torch.inspection._graph_storage import stored_tensors
+
+        yield from stored_tensors(model)
+        return
     for name, module in _owners(model):
-        own_bits = own_weights = 0
         for tensor, quantizer in _own_tensors(module):
-            if id(tensor) in counted:
-                continue
-            counted[id(tensor)] = None
-            own_weights += tensor.numel()
-            own_bits += _bits(tensor, quantizer)
-        if own_weights:
-            per_module[name] = own_bits / own_weights
-        bits, weights = bits + own_bits, weights + own_weights
-    return BitsPerWeightResult(bits / weights if weights else 0.0, per_module, bits, weights)
+            yield name, tensor, quantizer
 
 
 def _owners(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Modules that own tensors of the model, not of its quantizers."""
-    if isinstance(model, fx.GraphModule):
-        raise NotImplementedError("bits_per_weight counts models prepared in eager mode")
     inside: set[int] = set()
     for module in model.modules():
         if isinstance(module, FakeQuantizeImplBase | parametrize.ParametrizationList):
