@@ -63,8 +63,9 @@ def qparams(scale: np.ndarray, zero_point: np.ndarray | None = None) -> QParams:
 
 
 def test_every_built_in_backend_has_answers_here() -> None:
-    # The Core AI runtime and this project's own quantizer have tests of their own.
-    others = {name for name in BACKENDS if name.startswith(("coreai-runtime", "quant-torch"))}
+    # The Core AI runtime, exports and this project's own quantizer have tests of their own.
+    own = ("coreai-runtime", "coreai-torch", "coreml-mil", "quant-torch")
+    others = {name for name in BACKENDS if name.startswith(own)}
     assert set(BACKENDS) == set(ADAPTERS) | others
 
 

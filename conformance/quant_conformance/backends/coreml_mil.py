@@ -23,7 +23,6 @@ from quant_conformance.backends._exported import (
     per_tensor,
     refuse_arrays,
 )
-from quant_conformance.executors import MilExecutor
 from quant_conformance.protocol import Array
 
 _WEIGHTS = ("int4", "uint4", "int8", "uint8")
@@ -64,6 +63,8 @@ class CoreMLMil(ExportedBackend):
 
     def run_program(self, questions: Sequence[Question], path: Path) -> list[Array | Exception]:
         import torch
+
+        from quant_conformance.executors import MilExecutor
 
         model = branches([_branch(question) for question in questions])
         # Adding -0 changes nothing, and a weight needs something to be added to.

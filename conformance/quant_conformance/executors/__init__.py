@@ -5,10 +5,14 @@ Both take and return numpy arrays by name, and both say what they cannot run by 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from quant_conformance.executors.coreai import CoreAIExecutor
 from quant_conformance.executors.errors import ExecutorError, UnsupportedOperationError
-from quant_conformance.executors.mil import MilExecutor
 from quant_conformance.executors.stored import StoredTensor
+
+if TYPE_CHECKING:
+    from quant_conformance.executors.mil import MilExecutor
 
 __all__ = [
     "CoreAIExecutor",
@@ -17,3 +21,12 @@ __all__ = [
     "StoredTensor",
     "UnsupportedOperationError",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports ``MilExecutor`` when it is first used: it computes with torch."""
+    if name == "MilExecutor":
+        from quant_conformance.executors.mil import MilExecutor
+
+        return MilExecutor
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
