@@ -19,9 +19,9 @@ from quant_vectors import Case, VectorSet, load
 
 IDS = [
     "decode/float4_e2m1fn/every-code",
-    "dequantize/layout/square-block-axis1-2-uint8-asym-zp",
+    "dequantize/layout/square-block-axis1-2-int4-asym-minval",
     "quantize/zeros/float8_e4m3fn-e8m0-float16",
-    "quantize/layout/act2d-channel-1-float4_e2m1fn-e8m0",  # the system refuses this one
+    "quantize/layout/act4d-channel-3-float8_e4m3fn-scale32",  # the system refuses this one
     "fake_quantize/not-finite/int4-sym-minval-float16",
     "qparams/small/uint8-asym-zp-nan",
 ]
@@ -58,7 +58,7 @@ def test_batches_give_the_bits_of_single_programs(vectors: VectorSet) -> None:
     together, alone = answers(vectors, cases, len(cases)), answers(vectors, cases, 1)
     assert together == alone
     assert sum(kind == "answer" for kind, _, _ in together.values()) > 15
-    assert together["quantize/layout/act2d-channel-1-float4_e2m1fn-e8m0"][0] == "raised"
+    assert together["quantize/layout/act4d-channel-3-float8_e4m3fn-scale32"][0] == "raised"
 
 
 def test_what_core_ai_lacks_says_so() -> None:
