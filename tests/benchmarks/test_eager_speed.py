@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.benchmark, pytest.mark.peers, pytest.mark.slow]
 
 MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "resnet18": (ResNet18, (1, 3, 64, 64)),
-    "encoder": (lambda: Encoder(layers=6, size=128, heads=4), (1, 64, 128)),
+    "encoder": (lambda: Encoder(layers=6, size=256, heads=8), (1, 64, 256)),
 }
 PACKAGES = {"ours": "quant_torch.quantization", "peer": "coreai_opt.quantization"}
 BATCH = 8

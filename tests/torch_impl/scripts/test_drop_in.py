@@ -120,6 +120,9 @@ def test_a_package_that_is_not_there_stays_not_there(monkeypatch: pytest.MonkeyP
     with stand_in():
         importlib.import_module("coreai_opt.quantization")
     monkeypatch.setattr(sys, "path", [p for p in sys.path if "site-packages" not in p])
+    # Another test of this process may have loaded the real package.
+    for name in [n for n in sys.modules if n.partition(".")[0] == "coreai_opt"]:
+        monkeypatch.delitem(sys.modules, name)
     importlib.invalidate_caches()
     with pytest.raises(ModuleNotFoundError, match="No module named 'coreai_opt'"):
         importlib.import_module("coreai_opt.quantization")
