@@ -163,9 +163,13 @@ class _Known:
             return result
         self._used.update(found)
         entry = self._entries[found[0]]
-        detail = f"{entry.reason}: {result.detail}"
         return replace(
-            result, verdict=Verdict.EXPECTED, detail=detail, was=result.verdict, link=entry.link
+            result,
+            verdict=Verdict.EXPECTED,
+            detail=f"{entry.reason}: {result.detail}",
+            was=result.verdict,
+            link=entry.link,
+            reason=entry.reason,
         )
 
     @property

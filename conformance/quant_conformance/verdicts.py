@@ -60,6 +60,7 @@ class CaseResult:
         choice: the alternative that the backend followed.
         was: the verdict that an expectation replaced.
         link: where the expected failure is documented.
+        reason: why the failure is expected, as the expectation says; ``detail`` begins with it.
     """
 
     id: str
@@ -72,6 +73,7 @@ class CaseResult:
     choice: str | None = None
     was: Verdict | None = None
     link: str | None = None
+    reason: str | None = None
 
 
 def count_verdicts(results: Iterable[CaseResult]) -> dict[str, int]:
