@@ -98,8 +98,8 @@ def _compare_output(
     count = int(np.count_nonzero(differs))
     if count == 0:
         return None
-    driver = _driver(inputs, want.shape)
-    index = _smallest(differs, None if driver is None else inputs[driver])
+    driver = driver_of(inputs, want.shape)
+    (index,) = smallest_first(differs, None if driver is None else inputs[driver], 1)
     sentence = f"{_place(name, index)}: expected {show(want, index, fmt)}"
     sentence += f", got {show(got, index, fmt)}"
     if driver is not None:
@@ -133,7 +133,7 @@ def differing(name: str, want: Array, got: Array, nan_code_format: str | None) -
 def rules_for(operation: str, arguments: Mapping[str, Any], spec: Mapping[str, Any]) -> Rules:
     """Derives the rules of a case from its operation, arguments and spec."""
     fmt = str(arguments.get("format") or spec.get("dtype"))
-    holds_codes = operation in ("encode", "quantize") and fmt in CODE_DTYPES
+    holds_codes = operation in ("encode", "quantize", "export_weights") and fmt in CODE_DTYPES
     formulation = {"zp": "zero_point", "minval": "minval"}.get(str(spec.get("qformulation")))
     return Rules(
         code_format=fmt if holds_codes else None,
@@ -141,7 +141,7 @@ def rules_for(operation: str, arguments: Mapping[str, Any], spec: Mapping[str, A
     )
 
 
-def _driver(inputs: Mapping[str, Array], shape: tuple[int, ...]) -> str | None:
+def driver_of(inputs: Mapping[str, Array], shape: tuple[int, ...]) -> str | None:
     """Names the input that an elementwise answer follows: x, or codes for dequantize."""
     for name in ("x", "codes"):
         if name in inputs and inputs[name].shape == shape:
@@ -149,16 +149,24 @@ def _driver(inputs: Mapping[str, Array], shape: tuple[int, ...]) -> str | None:
     return None
 
 
-def _smallest(differs: NDArray[np.bool_], driver: Array | None) -> tuple[int, ...]:
-    """Picks the differing element with the least finite |input|, or else the first."""
+def smallest_first(
+    differs: NDArray[np.bool_], driver: Array | None, limit: int
+) -> list[tuple[int, ...]]:
+    """Picks the differing elements with the least finite |input|, or else the first ones.
+
+    Args:
+        differs: marks the elements that differ.
+        driver: the input that the elements follow, of the same shape, or None.
+        limit: how many to pick at most.
+    """
     positions = np.argwhere(differs)
-    if driver is None:
-        return tuple(int(i) for i in positions[0])
-    with np.errstate(invalid="ignore"):  # a NaN of bfloat16 warns on its way to float64
-        size = np.abs(driver[differs].astype(np.float64))
-    # inf after everything finite, NaN last; argmin takes the first of equals.
-    rank = np.where(np.isnan(size), np.inf, np.minimum(size, np.finfo(np.float64).max))
-    return tuple(int(i) for i in positions[int(np.argmin(rank))])
+    if driver is not None:
+        with np.errstate(invalid="ignore"):  # a NaN of bfloat16 warns on its way to float64
+            size = np.abs(driver[differs].astype(np.float64))
+        # inf after everything finite, NaN last; the first of equals stays first.
+        rank = np.where(np.isnan(size), np.inf, np.minimum(size, np.finfo(np.float64).max))
+        positions = positions[np.argsort(rank, kind="stable")]
+    return [tuple(int(i) for i in position) for position in positions[:limit]]
 
 
 def _place(name: str, index: tuple[int, ...]) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from threading import Lock
 
 from quant_conformance.diagnosis import Answer, Explanation, answers_of, diagnose
+from quant_conformance.distances import Distances, distances_of
 from quant_conformance.errors import UsageError
 from quant_conformance.expectations import Expectations, builtin_expectations
 from quant_conformance.in_process import open_executor
@@ -16,6 +17,7 @@ from quant_conformance.invoke import Outcome
 from quant_conformance.judge import judge, result_of
 from quant_conformance.loading import Hello, Problem, check_reference, is_builtin
 from quant_conformance.questions import Executor, Limits, Question
+from quant_conformance.samples import Sample, samples_of
 from quant_conformance.verdicts import (
     FAILURES,
     CaseResult,
@@ -41,6 +43,8 @@ class Run:
         problem: why no case could be asked, or None.
         text: the problem for people.
         diagnosis: known bugs that give the same wrong answers, expected ones included.
+        samples: wrong elements of wrong answers, expected ones included.
+        distances: how far the answers are from the right ones, by operation and output.
     """
 
     backend: str
@@ -53,6 +57,8 @@ class Run:
     problem: Problem | None = None
     text: str = ""
     diagnosis: tuple[Explanation, ...] = ()
+    samples: tuple[Sample, ...] = ()
+    distances: tuple[Distances, ...] = ()
 
     @property
     def summary(self) -> dict[str, int]:
@@ -175,7 +181,12 @@ class Runner:
             results, self._vectors.cases, hello.versions, frozen=plan.frozen
         )
         run = self._run(reference, hello, judged, stale)
-        return replace(run, diagnosis=tuple(diagnose(answers)))
+        return replace(
+            run,
+            diagnosis=tuple(diagnose(answers)),
+            samples=tuple(samples_of(answers)),
+            distances=tuple(distances_of(answers)),
+        )
 
     def _judged(self, reference: str, executor: Executor) -> tuple[list[CaseResult], list[Answer]]:
         results: list[CaseResult] = []
