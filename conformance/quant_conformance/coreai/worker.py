@@ -56,6 +56,7 @@ class _Worker:
             "open": self.open,
             "run": self.run,
             "text": self.text,
+            "rewrite": self.rewrite,
         }
 
     def hello(self) -> str:
@@ -97,6 +98,19 @@ class _Worker:
         from coreai.authoring import AIModelAsset
 
         return str(AIModelAsset.load(Path(path)).program)
+
+    def rewrite(self, path: str, text: str, target: str) -> str:
+        """Saves a program given as text, with the dialects of a saved model, as another model.
+
+        ``coreai.authoring`` reads no text, so the compiler's own bindings do.
+        """
+        from coreai._compiler.ir import Module
+        from coreai.authoring import AIModelAsset, AIProgram
+
+        context = AIModelAsset.load(Path(path)).program._module._context
+        program = AIProgram._from_mlir_module(Module.parse(text, context=context))
+        program.save_asset(Path(target))
+        return target
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Runs the function that ``open`` loaded."""

@@ -63,6 +63,57 @@ def stored_tensors(text: str) -> tuple[StoredTensor, ...]:
     return tuple(_stored(match, constants, resources) for match in _WEIGHT.finditer(text))
 
 
+class Constants:
+    """The constants of one graph of a program, by name.
+
+    Args:
+        body: the text of the graph, in which names are unique.
+        text: the text of the whole program, whose end holds the large ones.
+    """
+
+    def __init__(self, body: str, text: str) -> None:
+        self._resources = dict(_RESOURCE.findall(text))
+        self._found = {match[1]: match for match in _CONSTANT.finditer(body)}
+
+    def read(self, name: str) -> tuple[str, Array]:
+        """Returns the element type, by its name in the reference, and the values.
+
+        Codes of low-bit floats are uint8; indices (``si32``, ``ui32``) are integers.
+
+        Raises:
+            ExecutorError: no constant of that name, or of an unknown type.
+        """
+        if name not in self._found:
+            raise ExecutorError(f"{name} is not a constant")
+        constant = self._found[name]
+        kind = constant[5]
+        if kind in _FORMATS:
+            return _FORMATS[kind], _codes(constant, _FORMATS[kind], self._resources)
+        if kind in _FLOATS:
+            return kind, _floats(constant, self._resources)
+        if kind in ("si32", "ui32"):
+            raw = _bytes(constant, self._resources)
+            if raw is not None:
+                return "int32", np.frombuffer(raw, np.int32).reshape(_shape(constant))
+            numbers = [int(token) for token in _NUMBER.findall(constant[3])]
+            return "int32", _filled(np.array(numbers, np.int64), _shape(constant))
+        raise ExecutorError(f"{name} is a constant of type {kind}")
+
+    def stored(self, line: str) -> StoredTensor:
+        """Returns the weight that a ``blockwise_shift_scale`` makes.
+
+        Args:
+            line: the operation.
+
+        Raises:
+            ExecutorError: it is not made of constants of known types.
+        """
+        match = _WEIGHT.search(line)
+        if match is None:
+            raise ExecutorError(f"no weight: {line.strip()}")
+        return _stored(match, self._found, self._resources)
+
+
 def _stored(
     weight: re.Match[str], constants: Mapping[str, re.Match[str]], resources: Mapping[str, str]
 ) -> StoredTensor:

@@ -97,13 +97,32 @@ class MilExecutor:
         values = self._evaluated(feeds)
         return {name: self._numpy(values[name], self._output_types[name]) for name in self.outputs}
 
-    def trace(self, feeds: Mapping[str, Array], names: Iterable[str]) -> dict[str, Array]:
-        """Evaluates the function and returns the named intermediate values as they stand."""
+    def trace(
+        self,
+        feeds: Mapping[str, Array],
+        names: Iterable[str],
+        replaced: Mapping[str, Array] | None = None,
+    ) -> dict[str, Array]:
+        """Evaluates the function and returns the named intermediate values as they stand.
+
+        Args:
+            feeds: every input by name.
+            names: values to return.
+            replaced: values whose readers get these arrays instead; what is returned for them is
+                still what the program computes.
+        """
         wanted = set(names)
-        values = self._evaluated(feeds)
+        computed: dict[str, Any] = {}
+        values = self._evaluated(feeds, replaced or {}, computed)
+        values |= computed
         if missing := wanted - set(values):
             raise ExecutorError(f"the program has no value named {sorted(missing)}")
         return {name: values[name].numpy() for name in wanted}
+
+    @property
+    def steps(self) -> tuple[Any, ...]:
+        """coremltools' operations in order, constants and dequantized weights left out."""
+        return tuple(self._steps)
 
     @property
     def quantized(self) -> dict[str, str]:
@@ -111,7 +130,12 @@ class MilExecutor:
         steps = (op for op in self._steps if op.op_type == "quantize")
         return {op.inputs["input"].name: op.outputs[0].name for op in steps}
 
-    def _evaluated(self, feeds: Mapping[str, Array]) -> dict[str, Any]:
+    def _evaluated(
+        self,
+        feeds: Mapping[str, Array],
+        replaced: Mapping[str, Array] | None = None,
+        computed: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
         check_feeds(feeds, self.inputs)
         values = dict(self._constants)
         for name, array in feeds.items():
@@ -121,6 +145,9 @@ class MilExecutor:
                 given = Inputs(op.op_type, {n: _resolved(v, values) for n, v in op.inputs.items()})
                 for var, value in zip(op.outputs, _listed(_called(op, given)), strict=True):
                     values[var.name] = _rounded(value, _element(var))
+                    if replaced and computed is not None and var.name in replaced:
+                        computed[var.name] = values[var.name]
+                        values[var.name] = _tensor(replaced[var.name])
         return values
 
     def _read_constants(self, op: Any) -> None:
