@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -33,8 +33,22 @@ def code_values(codes: Array, fmt: str) -> NDArray[np.float32]:
     return codes.view(CODE_DTYPES[fmt]).astype(np.float32)
 
 
-def show(array: Array, index: tuple[int, ...], fmt: str | None = None) -> str:
-    """Writes one element: ``0.1 (0x1.99999ap-4, bits 0x3dcccccd)``, or ``-3 (bits 0xfd)``.
+class Written(NamedTuple):
+    """One element for people.
+
+    Attributes:
+        decimal: the shortest decimal that reads back as the same element.
+        hex_float: as C's %a writes it; empty for an integer.
+        bits: the bit pattern, ``0x3dcccccd``; of an element of a float format its code.
+    """
+
+    decimal: str
+    hex_float: str
+    bits: str
+
+
+def written(array: Array, index: tuple[int, ...], fmt: str | None = None) -> Written:
+    """Writes one element in its three forms.
 
     Args:
         array: where the element stands.
@@ -42,14 +56,26 @@ def show(array: Array, index: tuple[int, ...], fmt: str | None = None) -> str:
         fmt: the float format, if the array holds uint8 codes of one.
     """
     element = array[index]
-    width = 2 * array.dtype.itemsize
-    bits = f"bits 0x{int(bits_of(np.asarray(element))):0{width}x}"
+    bits = f"0x{int(bits_of(np.asarray(element))):0{2 * array.dtype.itemsize}x}"
     if fmt is not None:
         value = float(code_values(np.asarray(element), fmt))
-        return f"code 0x{int(element):02x} = {value:g} ({hex_float(value)})"
+        return Written(f"{value:g}", hex_float(value), bits)
     if is_float(array):
-        return f"{decimal(element)} ({hex_float(float(element))}, {bits})"
-    return f"{int(element)} ({bits})"
+        return Written(decimal(element), hex_float(float(element)), bits)
+    return Written(str(int(element)), "", bits)
+
+
+def show(array: Array, index: tuple[int, ...], fmt: str | None = None) -> str:
+    """Writes one element as a phrase: ``0.1 (0x1.99999ap-4, bits 0x3dcccccd)``.
+
+    An integer is ``-3 (bits 0xfd)``, a code of a float format ``code 0x39 = 1.125 (0x1.2p+0)``.
+    The arguments are those of ``written``.
+    """
+    words = written(array, index, fmt)
+    if fmt is not None:
+        return f"code {words.bits} = {words.decimal} ({words.hex_float})"
+    inside = ", ".join(word for word in (words.hex_float, f"bits {words.bits}") if word)
+    return f"{words.decimal} ({inside})"
 
 
 def decimal(element: Any) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quant_conformance.bits import CODE_DTYPES, code_values, show
+from quant_conformance.bits import CODE_DTYPES, Written, code_values, written
 from quant_conformance.compare import differing, driver_of, in_order, rules_for, smallest_first
 from quant_conformance.diagnosis import Answer
 from quant_conformance.protocol import Array
@@ -45,16 +45,16 @@ class Element:
 
     Attributes:
         index: its position.
-        inputs: name and text of the inputs that have the output's shape.
-        expected: the right element in decimal, as a hex float and in bits.
-        actual: the one that was given, likewise.
+        inputs: by name, the elements at this position of the inputs of the output's shape.
+        expected: the right element.
+        actual: the one that was given.
         point: where it stands on the number line of a float format, or None.
     """
 
     index: tuple[int, ...]
-    inputs: tuple[tuple[str, str], ...]
-    expected: str
-    actual: str
+    inputs: tuple[tuple[str, Written], ...]
+    expected: Written
+    actual: Written
     point: Point | None = None
 
 
@@ -111,12 +111,13 @@ def _element(
     answer: Answer, want: Array, got: Array, index: tuple[int, ...], fmt: str | None
 ) -> Element:
     inputs = tuple(
-        (name, show(tensor, index))
+        (name, written(tensor, index))
         for name, tensor in answer.inputs.items()
         if tensor.shape == want.shape
     )
     point = _point(answer, want, got, index, fmt)
-    return Element(index, inputs, show(want, index, fmt), show(got, index, fmt), point)
+    expected, actual = written(want, index, fmt), written(got, index, fmt)
+    return Element(index, inputs, expected, actual, point)
 
 
 def _point(

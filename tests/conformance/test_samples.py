@@ -91,8 +91,8 @@ def test_the_elements_with_the_smallest_inputs_come_first_and_few_are_kept() -> 
     assert (sample.output, sample.differing, sample.size) == ("codes", 10, 10)
     assert [element.index for element in sample.elements] == [(9,), (8,), (7,), (6,)]
     assert len(sample.elements) == ELEMENTS
-    assert sample.elements[0].inputs == (("x", "1.0 (0x1p+0, bits 0x3f800000)"),)
-    assert sample.elements[0].expected == "code 0x01 = 0.00195312 (0x1p-9)"
+    assert sample.elements[0].inputs == (("x", ("1.0", "0x1p+0", "0x3f800000")),)
+    assert sample.elements[0].expected == ("0.00195312", "0x1p-9", "0x01")
 
 
 def test_a_right_answer_gives_no_sample() -> None:
