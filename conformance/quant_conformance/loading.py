@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Literal
+from typing import Any, Literal
 
 from quant_conformance.errors import UsageError, unknown
 from quant_conformance.invoke import describe
@@ -81,6 +81,30 @@ def load_class(reference: str) -> type[Backend]:
     if not issubclass(found, Backend):
         raise UsageError(f"{reference} is not a subclass of quant_conformance.Backend")
     return found
+
+
+def load_object(reference: str, what: str) -> Any:
+    """Imports what ``module:name`` or ``path/file.py:name`` stands for.
+
+    Args:
+        reference: where it is.
+        what: what it is to be, for messages: "model", "data".
+
+    Raises:
+        UsageError: another form, or no such module, file or name.
+    """
+    where, colon, name = reference.rpartition(":")
+    if not colon or not where or not name.isidentifier():
+        raise UsageError(f"{what} {reference!r} is neither module:name nor path/file.py:name")
+    if where.endswith(".py"):
+        if not Path(where).is_file():
+            raise UsageError(f"{what} {reference!r}: there is no file {where}")
+        module = _module_of_file(Path(where))
+    else:
+        module = _module_of_name(where)
+    if not hasattr(module, name):
+        raise unknown(f"{what} in {where}", name, [k for k in vars(module) if k[0] != "_"])
+    return getattr(module, name)
 
 
 def _module_of_name(name: str) -> ModuleType:

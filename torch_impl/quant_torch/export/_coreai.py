@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from quant_torch._backends import ExportBackend
 from quant_torch.casting import cast_to_16_bit_precision
@@ -42,8 +43,41 @@ def to_coreai(
         ValueError: The path does not end in .aimodel, or Core AI cannot express the model.
         RuntimeError: The quantizer is not prepared, or was finalized.
     """
-    target = check_target(path, ".aimodel", overwrite)
+    check_target(path, ".aimodel", overwrite)
     finalized = quantizer.finalize(backend=ExportBackend.CoreAI)
+    return save_coreai(
+        finalized,
+        example_inputs,
+        path,
+        cast_16bit=cast_16bit,
+        dynamic_shapes=dynamic_shapes,
+        overwrite=overwrite,
+    )
+
+
+def save_coreai(
+    finalized: nn.Module,
+    example_inputs: tuple[Any, ...],
+    path: str | os.PathLike[str],
+    *,
+    cast_16bit: bool = False,
+    dynamic_shapes: Any = None,
+    overwrite: bool = False,
+) -> Path:
+    """Convert a model that was finalized for Core AI, here or by coreai-opt, and save it.
+
+    Args:
+        finalized: The finalized model.
+        example_inputs: As for :func:`to_coreai`, and so are the others and the errors.
+        path: The .aimodel to write.
+        cast_16bit: Whether to cast what is left of float32 to float16 first.
+        dynamic_shapes: Passed to ``torch.export``.
+        overwrite: Whether a file that is there is replaced.
+
+    Returns:
+        The path. The file appears whole or not at all.
+    """
+    target = check_target(path, ".aimodel", overwrite)
     import coreai_torch
 
     with torch.no_grad():

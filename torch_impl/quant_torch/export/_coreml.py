@@ -49,6 +49,58 @@ def to_coreml(
         TypeError: An example input that is no tensor.
         RuntimeError: The quantizer is not prepared, or was finalized.
     """
+    _check(path, deployment_target, compute_precision, overwrite)
+    for leaf in pytree.tree_leaves(example_inputs):
+        _tensor_type(_coremltools(), leaf)
+    finalized = quantizer.finalize(backend=ExportBackend.CoreML)
+    return save_coreml(
+        finalized,
+        example_inputs,
+        path,
+        deployment_target=deployment_target,
+        compute_precision=compute_precision,
+        overwrite=overwrite,
+    )
+
+
+def save_coreml(
+    finalized: nn.Module,
+    example_inputs: tuple[Any, ...],
+    path: str | os.PathLike[str],
+    *,
+    deployment_target: str = "iOS26",
+    compute_precision: str = "float32",
+    overwrite: bool = False,
+) -> Path:
+    """Convert a model that was finalized for Core ML, here or by coreai-opt, and save it.
+
+    Args:
+        finalized: The finalized model.
+        example_inputs: As for :func:`to_coreml`, and so are the others and the errors.
+        path: The .mlpackage to write.
+        deployment_target: A member of ``coremltools.target`` by name.
+        compute_precision: ``"float32"`` or ``"float16"``.
+        overwrite: Whether a file that is there is replaced.
+
+    Returns:
+        The path. The file appears whole or not at all.
+    """
+    target = _check(path, deployment_target, compute_precision, overwrite)
+    coremltools = _coremltools()
+    converted = coremltools.convert(
+        traced(finalized, example_inputs),
+        convert_to="mlprogram",
+        minimum_deployment_target=coremltools.target[deployment_target],
+        inputs=[_tensor_type(coremltools, leaf) for leaf in pytree.tree_leaves(example_inputs)],
+        compute_precision=getattr(coremltools.precision, compute_precision.upper()),
+    )
+    return write_whole(target, lambda made: converted.save(str(made)))
+
+
+def _check(
+    path: str | os.PathLike[str], deployment_target: str, compute_precision: str, overwrite: bool
+) -> Path:
+    """The target as a path, before any work is done."""
     target = check_target(path, ".mlpackage", overwrite)
     coremltools = _coremltools()
     if deployment_target not in coremltools.target.__members__:
@@ -61,16 +113,7 @@ def to_coreml(
         raise ValueError(
             f"compute_precision is one of {', '.join(_PRECISIONS)}, given {compute_precision!r}"
         )
-    inputs = [_tensor_type(coremltools, leaf) for leaf in pytree.tree_leaves(example_inputs)]
-    finalized = quantizer.finalize(backend=ExportBackend.CoreML)
-    converted = coremltools.convert(
-        traced(finalized, example_inputs),
-        convert_to="mlprogram",
-        minimum_deployment_target=coremltools.target[deployment_target],
-        inputs=inputs,
-        compute_precision=getattr(coremltools.precision, compute_precision.upper()),
-    )
-    return write_whole(target, lambda made: converted.save(str(made)))
+    return target
 
 
 def traced(finalized: nn.Module, example_inputs: tuple[Any, ...]) -> torch.jit.ScriptModule:
