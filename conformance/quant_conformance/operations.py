@@ -104,6 +104,12 @@ def _qparams_fields(answer: Any) -> dict[str, Any]:
     return fields
 
 
+def _stored_weight(answer: Any) -> dict[str, Any]:
+    if not isinstance(answer, tuple | list) or len(answer) != 2:
+        raise MalformedAnswer(f"the answer is {_kind(answer)}, not a pair (codes, QParams)")
+    return {"codes": _checked("codes", answer[0]), **_qparams_fields(answer[1])}
+
+
 def _axis(answer: Any) -> dict[str, Any]:
     if isinstance(answer, bool) or not isinstance(answer, int | np.integer):
         raise MalformedAnswer(f"the axis is {_kind(answer)}, not an int")
@@ -170,6 +176,11 @@ OPERATIONS: Mapping[str, Operation] = {
         "placement",
         lambda case, t: (case.arguments["model_id"], case.arguments["mode"]),
         _placement,
+    ),
+    "export_weights": Operation(
+        "export_weights",
+        lambda case, t: (t["x"], _spec(case), case.arguments["module_kind"]),
+        _stored_weight,
     ),
     "validate_spec": Operation(
         "validate_spec", lambda case, t: (deepcopy(case.arguments["mapping"]),), _accepted

@@ -168,6 +168,25 @@ class Backend:
         """
         raise NotImplementedError
 
+    def export_weights(
+        self, x: Array, spec: QuantizationSpec, module_kind: str
+    ) -> tuple[Array, QParams]:
+        """Returns what the file of an exported model holds for one quantized weight.
+
+        The weight is quantized with the qparams of its own values, and the model saved and read
+        back. A container may hold codes in a narrower type or count them from another origin; they
+        are returned as ``quantize`` gives them.
+
+        Args:
+            x: the weight.
+            spec: its spec; an axis of None is the default of the module (GRAN-7).
+            module_kind: class of the torch module that has the weight, e.g. "Conv2d".
+
+        Returns:
+            (codes, qparams), the latter as ``qparams`` gives them.
+        """
+        raise NotImplementedError
+
     def validate_spec(self, mapping: Mapping[str, Any]) -> None:
         """Returns if ``mapping`` describes a legal spec, raises (a ValueError, say) if not."""
         raise NotImplementedError

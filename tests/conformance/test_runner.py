@@ -27,8 +27,9 @@ def run(vectors: VectorSet, name: str, plan: Plan | None = None) -> Run:
 
 def test_every_operation_of_the_vectors_can_be_asked() -> None:
     assert OPERATIONS.keys() == OPERATION_OUTPUTS.keys()
-    # Models are asked for in test_placement.py; the reference has none.
-    assert {draft.operation for draft in one_of_each()} | {"placement"} == OPERATIONS.keys()
+    # Models are asked for in test_placement.py and test_exported_family.py.
+    asked = {draft.operation for draft in one_of_each()}
+    assert asked | {"placement", "export_weights"} == OPERATIONS.keys()
 
 
 @pytest.mark.parametrize("isolate", [False, True])

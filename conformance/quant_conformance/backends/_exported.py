@@ -14,16 +14,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from quant_conformance.backends._exported_weights import (
+    Stored,
+    WeightQuestion,
+    exported,
+    refusal,
+)
+from quant_conformance.executors import StoredTensor
 from quant_conformance.operations import OPERATIONS
 from quant_conformance.protocol import Array, Backend
 from quant_reference import QParams, QuantizationSpec
 
 if TYPE_CHECKING:
     from quant_vectors import Case
+
+Key = tuple[object, ...]
 
 BATCH = 48
 """Branches per program: larger ones gain little, and cost more when one of them fails."""
@@ -49,7 +58,7 @@ class Question:
     qparams: QParams
 
     @property
-    def key(self) -> tuple[object, ...]:
+    def key(self) -> Key:
         """Equal for equal questions."""
         qparams = (self.qparams.scale, self.qparams.zero_point, self.qparams.minval)
         arrays = [self.tensor, *(q for q in qparams if q is not None)]
@@ -61,37 +70,53 @@ class ExportedBackend(Backend):
     """Base of the backends that put every question through an exporter.
 
     A subclass says why a question cannot be asked (:meth:`refuse`) and answers many at once
-    (:meth:`run_program`).
+    (:meth:`run_program`). Weights go through ``quant_torch``, which refuses them itself;
+    :meth:`save` exports what it has prepared.
+
+    Attributes:
+        target: name of the export backend of ``quant_torch``.
     """
 
     checks_input = False
+    target: ClassVar[str]
 
     def __init__(self) -> None:
-        self._waiting: dict[tuple[object, ...], Question] = {}
-        self._answers: dict[tuple[object, ...], Array | Exception] = {}
+        self._waiting: dict[Key, Question | WeightQuestion] = {}
+        self._answers: dict[Key, Any] = {}
+        self._refusals: dict[Key, str | None] = {}
         self._programs = 0
         self._folder = tempfile.TemporaryDirectory(prefix=f"{self.name}-")
 
     def selects(self, case: Case, tier: str) -> bool:
-        return tier != "quick" or zlib.crc32(case.id.encode()) % _QUICK_SHARE == 0
+        whole = case.operation == "export_weights"  # all of them fit into two programs
+        return whole or tier != "quick" or zlib.crc32(case.id.encode()) % _QUICK_SHARE == 0
 
     def prepare(self, questions: Sequence[tuple[Case, Mapping[str, Array]]]) -> None:
         for case, tensors in questions:
             operation = OPERATIONS[case.operation]
-            if operation.method not in ("quantize", "dequantize", "fake_quantize"):
+            if operation.method in ("quantize", "dequantize", "fake_quantize"):
+                question: Question | WeightQuestion = Question(
+                    operation.method, *operation.arguments(case, tensors)
+                )
+            elif operation.method == "export_weights":
+                question = WeightQuestion(*operation.arguments(case, tensors))
+            else:
                 continue
-            question = Question(operation.method, *operation.arguments(case, tensors))
-            if self.refuse(question) is None:
+            if self._reason(question) is None:
                 self._waiting.setdefault(question.key, question)
 
     def quantize(self, x: Array, spec: QuantizationSpec, qparams: QParams) -> Array:
-        return self._answer(Question("quantize", x, spec, qparams))
+        return self._array(Question("quantize", x, spec, qparams))
 
     def dequantize(self, codes: Array, spec: QuantizationSpec, qparams: QParams) -> Array:
-        return self._answer(Question("dequantize", codes, spec, qparams))
+        return self._array(Question("dequantize", codes, spec, qparams))
 
     def fake_quantize(self, x: Array, spec: QuantizationSpec, qparams: QParams) -> Array:
-        return self._answer(Question("fake_quantize", x, spec, qparams))
+        return self._array(Question("fake_quantize", x, spec, qparams))
+
+    def export_weights(self, x: Array, spec: QuantizationSpec, module_kind: str) -> Stored:
+        answer: Stored = self._answer(WeightQuestion(x, spec, module_kind))
+        return answer
 
     @abstractmethod
     def refuse(self, question: Question) -> str | None:
@@ -101,12 +126,28 @@ class ExportedBackend(Backend):
     def run_program(self, questions: Sequence[Question], path: Path) -> list[Array | Exception]:
         """Exports one program to ``path``, runs the saved file, returns an answer for each."""
 
-    def _answer(self, question: Question) -> Array:
-        reason = self.refuse(question)
+    @abstractmethod
+    def save(self, quantizer: Any, inputs: tuple[Any, ...], path: Path) -> Sequence[StoredTensor]:
+        """Exports a prepared model to ``path`` and returns the weights in the file, in order."""
+
+    def _reason(self, question: Question | WeightQuestion) -> str | None:
+        if isinstance(question, Question):
+            return self.refuse(question)
+        if question.key not in self._refusals:
+            self._refusals[question.key] = refusal(question, self.target)
+        return self._refusals[question.key]
+
+    def _array(self, question: Question) -> Array:
+        answer: Array = self._answer(question)
+        return answer
+
+    def _answer(self, question: Question | WeightQuestion) -> Any:
+        reason = self._reason(question)
         if reason is not None:
             raise NotImplementedError(reason)
         if question.key not in self._answers:
-            batch = {question.key: question, **dict(islice(self._waiting.items(), BATCH - 1))}
+            alike = ((k, q) for k, q in self._waiting.items() if type(q) is type(question))
+            batch = {question.key: question, **dict(islice(alike, BATCH - 1))}
             for key in batch:
                 self._waiting.pop(key, None)
             self._ask(list(batch.values()))
@@ -115,11 +156,15 @@ class ExportedBackend(Backend):
             raise answer
         return answer
 
-    def _ask(self, questions: Sequence[Question]) -> None:
+    def _ask(self, questions: Sequence[Any]) -> None:
         self._programs += 1
         path = Path(self._folder.name) / str(self._programs)
         try:
-            answers: Sequence[Array | Exception] = self.run_program(questions, path)
+            answers: Sequence[Any] = (
+                self.run_program(questions, path)
+                if isinstance(questions[0], Question)
+                else exported(questions, self.save, path)
+            )
         except Exception as error:
             if len(questions) > 1:  # the halves, down to the one that fails
                 middle = len(questions) // 2

@@ -5,8 +5,6 @@ Beside ``coreai-runtime``, which is asked directly, this one judges the converte
 
 from __future__ import annotations
 
-import logging
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,8 +19,9 @@ from quant_conformance.backends._exported import (
     per_tensor,
     refuse_arrays,
 )
+from quant_conformance.backends._exported_weights import quietly
 from quant_conformance.backends._torch_arrays import to_torch
-from quant_conformance.executors import CoreAIExecutor
+from quant_conformance.executors import CoreAIExecutor, StoredTensor
 from quant_conformance.protocol import Array
 
 _ACTIVATIONS = ("int8", "uint8", "float8_e4m3fn", "float8_e5m2")
@@ -32,13 +31,13 @@ class CoreAITorch(ExportedBackend):
     """Weights by ``constexpr_blockwise_shift_scale``, activations by quantize and dequantize."""
 
     name = "coreai-torch"
+    target = "coreai"
     patience = 6.0  # a case may wait for a model to be compiled
     requires = ("coreai-torch", "coreai-core=coreai", "torch")
 
     def __init__(self) -> None:
         super().__init__()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quietly():
             import coreai_torch
             import coreai_torch._compression.custom_layers as operators
 
@@ -71,23 +70,23 @@ class CoreAITorch(ExportedBackend):
             for q in questions
         ]
         target = path.with_suffix(".aimodel")
-        level = logging.root.manager.disable
-        logging.disable(logging.WARNING)
-        try:
-            with warnings.catch_warnings(), torch.no_grad():
-                warnings.simplefilter("ignore")
-                inputs = tuple(to_torch(np.array(feed)) for feed in feeds)
-                program = torch.export.export(model, inputs)
-                program = program.run_decompositions(self._coreai_torch.get_decomp_table())
-                converter = self._coreai_torch.TorchConverter()
-                converter.add_exported_program(program)
-                converter.to_coreai().save_asset(target)
-        finally:
-            logging.disable(level)
+        with quietly(), torch.no_grad():
+            inputs = tuple(to_torch(np.array(feed)) for feed in feeds)
+            program = torch.export.export(model, inputs)
+            program = program.run_decompositions(self._coreai_torch.get_decomp_table())
+            converter = self._coreai_torch.TorchConverter()
+            converter.add_exported_program(program)
+            converter.to_coreai().save_asset(target)
         with CoreAIExecutor(target) as executor:
             names = executor.outputs
             results = executor.run(dict(zip(executor.inputs, feeds, strict=True)))
         return [_plain(results[name], q) for name, q in zip(names, questions, strict=True)]
+
+    def save(self, quantizer: Any, inputs: tuple[Any, ...], path: Path) -> Sequence[StoredTensor]:
+        from quant_torch.export import to_coreai
+
+        with CoreAIExecutor(to_coreai(quantizer, inputs, path.with_suffix(".aimodel"))) as executor:
+            return executor.stored
 
     def _branch(self, question: Question) -> Any:
         return (

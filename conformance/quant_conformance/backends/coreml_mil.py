@@ -6,10 +6,6 @@ saved program are computed by the reference and everything else by torch (``MilE
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +19,8 @@ from quant_conformance.backends._exported import (
     per_tensor,
     refuse_arrays,
 )
+from quant_conformance.backends._exported_weights import quietly
+from quant_conformance.executors import StoredTensor
 from quant_conformance.protocol import Array
 
 _WEIGHTS = ("int4", "uint4", "int8", "uint8")
@@ -33,12 +31,13 @@ class CoreMLMil(ExportedBackend):
     """Weights as ``constexpr_blockwise_shift_scale``, activations as quantize and dequantize."""
 
     name = "coreml-mil"
+    target = "coreml"
     patience = 6.0  # a case may wait for a model to be compiled
     requires = ("coremltools", "torch")
 
     def __init__(self) -> None:
         super().__init__()
-        with _quiet():
+        with quietly():
             import coremltools
 
         self._coremltools = coremltools
@@ -73,7 +72,7 @@ class CoreMLMil(ExportedBackend):
             for q in questions
         ]
         target = path.with_suffix(".mlpackage")
-        with _quiet(), torch.no_grad():
+        with quietly(), torch.no_grad():
             inputs = tuple(torch.from_numpy(np.array(feed)) for feed in feeds)
             traced = torch.jit.trace(model, inputs, check_trace=False)
             self._coremltools.convert(
@@ -96,6 +95,13 @@ class CoreMLMil(ExportedBackend):
             else results[name]
             for index, (question, name) in enumerate(zip(questions, executor.outputs, strict=True))
         ]
+
+    def save(self, quantizer: Any, inputs: tuple[Any, ...], path: Path) -> Sequence[StoredTensor]:
+        from quant_conformance.executors import MilExecutor
+        from quant_torch.export import to_coreml
+
+        package = to_coreml(quantizer, inputs, path.with_suffix(".mlpackage"))
+        return tuple(MilExecutor(package).stored.values())
 
 
 def _codes(codes: Array, question: Question) -> Array | Exception:
@@ -160,16 +166,3 @@ def _given(array: Array | None) -> Array:
     if array is None:
         raise NotImplementedError("the case lacks a zero point")
     return array
-
-
-@contextlib.contextmanager
-def _quiet() -> Any:
-    """Keeps progress bars and notes about versions off the scoreboard."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)

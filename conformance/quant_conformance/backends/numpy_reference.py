@@ -7,6 +7,7 @@ the code still gives the answers that everyone else is held to, also on this num
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import quant_reference as ref
@@ -72,5 +73,25 @@ class NumpyReference(Backend):
     def default_axis(self, module_kind: str, granularity: Any) -> int:
         return ref.default_axis(module_kind, granularity)
 
+    def export_weights(
+        self, x: Array, spec: ref.QuantizationSpec, module_kind: str
+    ) -> tuple[Array, ref.QParams]:
+        """Nothing is saved here: this is what a file has to hold."""
+        spec = replace(spec, granularity=_with_axis(spec.granularity, module_kind))
+        qparams = self.qparams(x, spec, "weight")
+        codes = ref.quantize(x, spec, qparams)
+        if spec.qformulation == "minval":
+            return codes, ref.QParams(qparams.scale, None, qparams.minval)
+        return codes, ref.QParams(qparams.scale, qparams.zero_point, None)
+
     def validate_spec(self, mapping: Mapping[str, Any]) -> None:
         ref.QuantizationSpec.from_dict(mapping)
+
+
+def _with_axis(granularity: ref.Granularity, module_kind: str) -> ref.Granularity:
+    """Completes an axis of None (GRAN-7); a tuple of extents has no axis to complete (GRAN-5)."""
+    if isinstance(granularity, ref.PerTensor) or granularity.axis is not None:
+        return granularity
+    if isinstance(granularity, ref.PerBlock) and isinstance(granularity.block_size, tuple):
+        return granularity
+    return replace(granularity, axis=ref.default_axis(module_kind, granularity))

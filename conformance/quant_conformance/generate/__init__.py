@@ -14,6 +14,7 @@ from quant_conformance.generate.families import (
     encode,
     encode_others,
     encode_special,
+    export_weights,
     fake_quantize,
     fake_quantize_search,
     gradient,
@@ -71,6 +72,7 @@ _FAMILIES = (
     refused,
     placement,
     refused_qparams,
+    export_weights,
 )
 
 

@@ -1,4 +1,4 @@
-"""Flags about whole tensors: qparams, observers, specs, placement."""
+"""Flags about whole tensors: qparams, observers, specs, placement, exported files."""
 
 from __future__ import annotations
 
@@ -154,6 +154,19 @@ PLACEMENT = {
     "EagerPlacement": Flag(
         "A call site is quantized as in a graph: inputs or outputs left out, qparams shared.",
         "Eager mode gives another model than it documents.",
+        "",
+    ),
+}
+
+EXPORT = {
+    "StoredCodes": Flag(
+        "The codes in an exported file are made of values that were rounded, or moved, or swapped.",
+        "The model on the device is not the one that was evaluated.",
+        "",
+    ),
+    "StoredQParams": Flag(
+        "Scales or offsets in an exported file are cast, left out or another channel's.",
+        "The model on the device is not the one that was evaluated.",
         "",
     ),
 }

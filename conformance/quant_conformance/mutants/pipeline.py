@@ -7,6 +7,7 @@ the same bits (a test holds them to it), and a mutant is this class with one met
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from quant_conformance.protocol import Array
 from quant_reference import (
     Granularity,
     InputError,
+    PerBlock,
+    PerTensor,
     QParams,
     QuantizationSpec,
     default_axis,
@@ -212,6 +215,39 @@ class Pipeline(Ranges):
     def default_axis(self, module_kind: str, granularity: Granularity) -> int:
         """GRAN-7."""
         return default_axis(module_kind, granularity)
+
+    # export
+
+    def export_weights(
+        self, x: Array, spec: QuantizationSpec, module_kind: str
+    ) -> tuple[Array, QParams]:
+        """The qparams of the weight itself, and its codes under them."""
+        spec = replace(spec, granularity=self.completed(spec.granularity, module_kind))
+        qparams = self.stored_qparams(self.qparams(x, spec, "weight"), spec)
+        codes = self.stored_codes(self.quantize(self.exported(x, spec), spec, qparams), spec)
+        return codes, qparams
+
+    def completed(self, granularity: Granularity, module_kind: str) -> Granularity:
+        """Fill in the axis of the module (GRAN-7)."""
+        if isinstance(granularity, PerTensor) or granularity.axis is not None:
+            return granularity
+        if isinstance(granularity, PerBlock) and isinstance(granularity.block_size, tuple):
+            return granularity
+        return replace(granularity, axis=self.default_axis(module_kind, granularity))
+
+    def exported(self, x: Array, spec: QuantizationSpec) -> Array:
+        """The weight that codes are made of; a mutant takes one that went another way."""
+        return x
+
+    def stored_qparams(self, qparams: QParams, spec: QuantizationSpec) -> QParams:
+        """What is kept of the qparams: those that the formulation uses."""
+        if spec.qformulation == "minval":
+            return QParams(qparams.scale, None, qparams.minval)
+        return QParams(qparams.scale, qparams.zero_point, None)
+
+    def stored_codes(self, codes: Array, spec: QuantizationSpec) -> Array:
+        """The codes as they are read back; a mutant spoils them here."""
+        return codes
 
     def placement(self, model_id: str, mode: str) -> list[Placed]:
         """PLACE-1 to PLACE-12, from the lists made by hand."""

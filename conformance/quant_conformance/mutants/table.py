@@ -9,6 +9,7 @@ from quant_conformance.mutants.tables.decoding import DECODING
 from quant_conformance.mutants.tables.division import DIVISION
 from quant_conformance.mutants.tables.e8m0 import E8M0
 from quant_conformance.mutants.tables.encoding import ENCODING
+from quant_conformance.mutants.tables.exports import EXPORTS
 from quant_conformance.mutants.tables.fakes import FAKES
 from quant_conformance.mutants.tables.float_ranges import FLOAT_RANGES
 from quant_conformance.mutants.tables.formats import FORMAT_BUGS
@@ -66,5 +67,6 @@ MUTANTS: tuple[Mutant, ...] = (
     *OBSERVERS,
     *MOVING_AVERAGES,
     *PLACEMENTS,
+    *EXPORTS,
     *SYSTEMS,
 )
