@@ -41,6 +41,10 @@ class InputError(QuantError):
     """An array whose dtype, rank, shape or contents an operation does not accept."""
 
 
+class UnknownOperationError(QuantError):
+    """An operation that admissible results are not defined for."""
+
+
 def _shortened(given: object) -> str:
     text = given if isinstance(given, str) else repr(given)
     return text if len(text) <= 200 else text[:197] + "..."
