@@ -174,7 +174,7 @@ def _bytes(constant: re.Match[str], resources: Mapping[str, str]) -> bytes | Non
 
 
 def _filled(values: Array, shape: tuple[int, ...]) -> Array:
-    return np.broadcast_to(values, shape).copy() if values.size == 1 else values.reshape(shape)
+    return np.full(shape, values.reshape(())) if values.size == 1 else values.reshape(shape)
 
 
 def _shape(constant: re.Match[str]) -> tuple[int, ...]:

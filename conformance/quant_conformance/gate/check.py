@@ -1,0 +1,182 @@
+"""From a model to a verdict: prepare, calibrate, finalize, export, run, compare."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from quant_conformance.executors import ExecutorError, UnsupportedOperationError
+from quant_conformance.gate.compare import compare
+from quant_conformance.gate.document import GateDocument
+from quant_conformance.gate.errors import GateError
+from quant_conformance.gate.programs import Program
+from quant_conformance.gate.recording import Recording, record
+from quant_conformance.gate.repro import Reproductions
+from quant_conformance.gate.subject import Subject
+
+SUFFIXES = {"coreai": ".aimodel", "coreml": ".mlpackage"}
+
+_VERSIONS = {
+    "coreai": ("coreai-core", "coreai-torch", "torch"),
+    "coreml": ("coremltools", "torch"),
+}
+
+
+@dataclass(frozen=True)
+class Question:
+    """How a model is exported and judged.
+
+    Attributes:
+        backend: "coreai" or "coreml".
+        half: whether the program computes in 16 bits.
+        artifact: a file that was exported already, or None to export one.
+        repro: folder for reproductions of what is wrong, or None.
+        timeout: seconds for the runtime to load a program, and to run it.
+    """
+
+    backend: str
+    half: bool = False
+    artifact: Path | None = None
+    repro: Path | None = None
+    timeout: float = 120.0
+
+
+def check_export(subject: Subject, config: Any, question: Question) -> GateDocument:
+    """Exports a model and judges the file, or judges a file that is there.
+
+    Args:
+        subject: the model and its data.
+        config: a QuantizerConfig; not used where the subject is prepared already.
+        question: how to export it.
+
+    Raises:
+        GateError: the model cannot be recorded.
+        Exception: whatever preparing the model raises; from the export on, failures are verdicts.
+    """
+    mode = "prepared" if config is None else str(config.execution_mode.value)
+    document = GateDocument(
+        subject.name, "", mode, question.backend, question.half, _versions(question.backend)
+    )
+    with tempfile.TemporaryDirectory(prefix="quant-conformance-gate-") as folder, quiet():
+        quantizer, prepared = _prepared(subject, config)
+        recording = record(prepared, subject.example)
+        try:
+            path = question.artifact or _export(subject, quantizer, question, Path(folder))
+            program = open_program(path, question.timeout)
+        except TimeoutError as error:
+            return _failed(document, "timed_out", error)
+        except UnsupportedOperationError as error:
+            return _failed(document, "unsupported", error)
+        except ImportError as error:
+            return _failed(document, "crashed", error)
+        try:
+            return _judged(document, recording, program, question)
+        finally:
+            program.close()
+
+
+def open_program(path: Path, timeout: float = 120.0) -> Program:
+    """Opens an exported file.
+
+    Raises:
+        GateError: neither an .aimodel nor an .mlpackage.
+        ExecutorError: it cannot be read.
+    """
+    if path.suffix == SUFFIXES["coreai"]:
+        from quant_conformance.gate.coreai_program import CoreAIProgram
+
+        return CoreAIProgram(path, timeout=timeout)
+    if path.suffix == SUFFIXES["coreml"]:
+        from quant_conformance.gate.mil_program import MilProgram
+
+        return MilProgram(path)
+    raise GateError(f"{path} is neither an .aimodel nor an .mlpackage")
+
+
+def _judged(
+    document: GateDocument, recording: Recording, program: Program, question: Question
+) -> GateDocument:
+    keep = None
+    if question.repro is not None:
+        keep = Reproductions(question.repro, program, recording, question.half).keep
+    try:
+        found = compare(recording, program, question.half, keep)
+    except TimeoutError as error:
+        return _failed(document, "timed_out", error)
+    except UnsupportedOperationError as error:
+        return _failed(document, "unsupported", error)
+    except (ExecutorError, GateError) as error:
+        return _failed(document, "crashed", error)
+    document.layers, document.weights = found.layers, found.weights
+    document.end_to_end = found.end_to_end
+    return document
+
+
+def _prepared(subject: Subject, config: Any) -> tuple[Any, Any]:
+    if subject.prepared is not None:
+        return None, subject.prepared
+    from quant_torch.quantization import Quantizer
+
+    quantizer = Quantizer(subject.model, config)
+    prepared = quantizer.prepare(subject.calibration[0])
+    with quantizer.calibration_mode():
+        for batch in subject.calibration:
+            prepared(*batch)
+    return quantizer, prepared
+
+
+def _export(subject: Subject, quantizer: Any, question: Question, folder: Path) -> Path:
+    from quant_torch.export import save_coreai, save_coreml, to_coreai, to_coreml
+
+    path = folder / f"model{SUFFIXES[question.backend]}"
+    if subject.finalized is None and quantizer is None:
+        raise GateError("a prepared model needs its finalized form, or a file made from it")
+    if question.backend == "coreai":
+        if subject.finalized is not None:
+            return save_coreai(subject.finalized, subject.example, path, cast_16bit=question.half)
+        return to_coreai(quantizer, subject.example, path, cast_16bit=question.half)
+    precision = "float16" if question.half else "float32"
+    if subject.finalized is not None:
+        return save_coreml(subject.finalized, subject.example, path, compute_precision=precision)
+    return to_coreml(quantizer, subject.example, path, compute_precision=precision)
+
+
+def _failed(document: GateDocument, verdict: str, error: Exception) -> GateDocument:
+    lines = str(error).strip().splitlines() or [""]
+    document.failure = verdict
+    document.detail = f"{type(error).__name__}: {lines[0][:500]}"
+    return document
+
+
+def _versions(backend: str) -> dict[str, str]:
+    names = ("quant-conformance", *_VERSIONS[backend])
+    found = {}
+    for name in names:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps converters' progress bars and notes about versions away."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stderr(io.StringIO()),
+            contextlib.redirect_stdout(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)

@@ -1,0 +1,174 @@
+"""The command ``check-export``."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from importlib import import_module, util
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from quant_conformance.errors import UsageError
+from quant_conformance.files import write_text
+from quant_conformance.gate.document import GateDocument
+from quant_conformance.gate.table import print_document
+
+
+class Mode(StrEnum):
+    """Of the quantizer."""
+
+    GRAPH = "graph"
+    EAGER = "eager"
+
+
+class Target(StrEnum):
+    """What is exported."""
+
+    COREAI = "coreai"
+    COREML = "coreml"
+
+
+_NEEDS = {
+    "torch": "torch",
+    "torchao": "torch",
+    "scipy": "conformance",
+    "coreai": "coreai",
+    "coreai_torch": "coreai",
+    "coremltools": "coreml",
+}
+"""Module -> the extra that installs it."""
+
+
+def check_export(
+    model: Annotated[
+        str, typer.Argument(help="module:factory or path/file.py:factory; see the README.")
+    ],
+    config: Annotated[Path | None, typer.Option(help="Quantizer config (YAML).")] = None,
+    mode: Annotated[Mode | None, typer.Option(help="Overrides the config's.")] = None,
+    backend: Annotated[Target, typer.Option(help="What to export.")] = Target.COREAI,
+    cast_16bit: Annotated[
+        bool, typer.Option("--cast-16bit", help="Export a program that computes in 16 bits.")
+    ] = False,
+    data: Annotated[
+        str | None, typer.Option(help="file.npz or module:loader; the last pass is judged.")
+    ] = None,
+    artifact: Annotated[
+        Path | None, typer.Option(help="Judge this .aimodel or .mlpackage; export nothing.")
+    ] = None,
+    allow_unlikely: Annotated[
+        list[str] | None,
+        typer.Option(help="Tensor (or glob) that may lie outside the probabilistic bound."),
+    ] = None,
+    repro: Annotated[
+        Path, typer.Option(help="Folder for reproductions of what is wrong.")
+    ] = Path("repro"),
+    json: Annotated[Path | None, typer.Option(help="Write the document here.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write an HTML report here.")] = None,
+    timeout: Annotated[
+        float, typer.Option(min=0.01, help="Seconds for the runtime to load, and to run.")
+    ] = 120.0,
+) -> None:
+    """Export a model and hold each tensor of the file to what correct arithmetic can produce."""
+    for path in (json, html):
+        if path is not None and not path.absolute().parent.is_dir():
+            raise UsageError(f"cannot write {path}: there is no folder {path.parent}")
+    if artifact is not None:
+        backend = _kind_of(artifact)
+    _require(backend)
+    check = import_module("quant_conformance.gate.check")
+    subject = import_module("quant_conformance.gate.subject")
+    loaded = subject.load_subject(model, data)
+    chosen = subject.load_config(config, None if mode is None else mode.value)
+    question = check.Question(backend.value, cast_16bit, artifact, repro, timeout)
+    document: GateDocument = check.check_export(
+        loaded, None if loaded.prepared is not None else chosen, question
+    )
+    document.config = str(config) if config is not None else "default"
+    document.facts = facts()
+    allow(document, allow_unlikely or ())
+    if json is not None:
+        write_text(json, jsonlib.dumps(document.to_dict(), indent=1, allow_nan=False) + "\n")
+    if html is not None:
+        report = import_module("quant_conformance.report")
+        write_text(html, report.gate_html_text(document.to_dict()))
+    print_document(document, Console() if sys.stdout.isatty() else Console(width=110))
+    raise typer.Exit(1 if document.failed else 0)
+
+
+def allow(document: GateDocument, names: Sequence[str]) -> None:
+    """Lets tensors pass that are only unlikely.
+
+    Args:
+        document: what was found; its layers are changed.
+        names: names of tensors, or globs.
+
+    Raises:
+        UsageError: a name that allows nothing.
+    """
+    for name in names:
+        chosen = [layer for layer in document.layers if fnmatchcase(layer.name, name)]
+        unlikely = [layer for layer in chosen if layer.verdict == "unlikely"]
+        if not unlikely:
+            raise UsageError(f"--allow-unlikely {name!r}: no tensor of that name is unlikely")
+        for layer in unlikely:
+            layer.verdict = "admissible"
+            layer.detail = f"{layer.detail} (allowed)"
+
+
+def facts() -> dict[str, str | None]:
+    """Where and how this runs: the CPU, the commit of the working folder, the command."""
+    return {"cpu": _cpu(), "commit": _commit(), "command": shlex.join(["quant-conformance", *sys.argv[1:]])}
+
+
+def _kind_of(artifact: Path) -> Target:
+    for suffix, target in ((".aimodel", Target.COREAI), (".mlpackage", Target.COREML)):
+        if artifact.suffix == suffix:
+            if not artifact.is_dir():
+                raise UsageError(f"there is no folder {artifact}")
+            return target
+    raise UsageError(f"{artifact} is neither an .aimodel nor an .mlpackage")
+
+
+def _require(backend: Target) -> None:
+    modules = ["torch", "torchao", "scipy"]
+    modules += ["coreai", "coreai_torch"] if backend is Target.COREAI else ["coremltools"]
+    missing = [name for name in modules if util.find_spec(name) is None]
+    if missing:
+        extras = ",".join(dict.fromkeys(["conformance", *(_NEEDS[name] for name in missing)]))
+        raise UsageError(
+            f"check-export needs {', '.join(missing)}; mend with: "
+            f"pip install 'quant-conformance[{extras}]'"
+        )
+
+
+def _cpu() -> str:
+    for line in _lines(Path("/proc/cpuinfo")):
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+
+
+def _commit() -> str | None:
+    try:
+        said = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return said.stdout.strip() or None if said.returncode == 0 else None

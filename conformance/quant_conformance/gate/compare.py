@@ -1,0 +1,202 @@
+"""Judges an exported file beside the prepared model that it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from quant_conformance.gate.document import EndToEnd, Layer, Weight
+from quant_conformance.gate.expected import Expected
+from quant_conformance.gate.judge import Judge, ordinals, sqnr
+from quant_conformance.gate.matching import match, match_floats
+from quant_conformance.gate.programs import Program, ProgramQuantizer
+from quant_conformance.gate.qparams import differing_qparams, judge_weights
+from quant_conformance.gate.recording import Quantization, Recording
+from quant_conformance.gate.regions import Region, Regions
+from quant_conformance.protocol import Array
+from quant_reference import decode
+
+Keep = Callable[[Region, Layer, str, Mapping[str, Array]], str | None]
+"""Saves a reproduction of a failed layer, with what stands in the program; returns its folder."""
+
+
+@dataclass
+class Findings:
+    """What a file was found to do.
+
+    Attributes:
+        layers: in the order of computation.
+        weights: the quantized weights.
+        end_to_end: the whole program.
+    """
+
+    layers: list[Layer]
+    weights: list[Weight]
+    end_to_end: EndToEnd
+
+
+def compare(
+    recording: Recording, program: Program, half: bool, keep: Keep | None = None
+) -> Findings:
+    """Judges a file, layer by layer and as a whole.
+
+    Args:
+        recording: one run of the prepared model.
+        program: the file.
+        half: whether it was cast to 16 bits.
+        keep: saves reproductions, or None.
+    """
+    return _Comparison(recording, program, half, keep).run()
+
+
+class _Comparison:
+    def __init__(
+        self, recording: Recording, program: Program, half: bool, keep: Keep | None
+    ) -> None:
+        self.recording, self.program, self.half, self.keep = recording, program, half, keep
+        self.regions = Regions(recording)
+        self.expected = Expected(recording, half)
+        self.judge = Judge(recording, self.expected, half)
+        self.feeds = [recording.values[name] for name in recording.inputs]
+
+    def run(self) -> Findings:
+        activations = self.regions.activations
+        cuts = self.regions.float_cuts()
+        whole = self._run_whole(bool(cuts))
+        theirs = list(self.program.quantizers)
+        pairs = match(
+            [self.recording.values[q.result] for q in activations],
+            [_approximately(q, whole[q.codes]) for q in theirs],
+        )
+        partners = {activations[i].result: theirs[j] for i, j in pairs.items()}
+        floats = match_floats(
+            {name: self.recording.values[name] for name in cuts},
+            {name: whole[name] for name in self.program.floats if name in whole},
+        )
+        replaced = {
+            partners[q.result].codes: self.expected.codes(q)
+            for q in activations
+            if q.result in partners
+        }
+        replaced |= {file: self.expected.operand(ours) for ours, file in floats.items()}
+        computed = self.program.run(self.feeds, self.program.outputs, replaced)
+        layers = []
+        for region in self.regions.build(list(floats)):
+            layers.append(self._layer(region, partners, floats, computed, replaced))
+        matched = {q.codes for q in partners.values()}
+        layers += [_surplus(q) for q in theirs if q.codes not in matched]
+        weights = judge_weights(self.regions.weights, self.expected, self.program.weights)
+        return Findings(layers, weights, self._end_to_end(whole, pairs, activations, theirs))
+
+    def _run_whole(self, with_floats: bool) -> dict[str, Array]:
+        wanted = [q.codes for q in self.program.quantizers]
+        if with_floats:
+            wanted += self.program.floats
+        return self.program.run(self.feeds, [*wanted, *self.program.outputs], {})
+
+    def _layer(
+        self,
+        region: Region,
+        partners: Mapping[str, ProgramQuantizer],
+        floats: Mapping[str, str],
+        computed: Mapping[str, Array],
+        replaced: Mapping[str, Array],
+    ) -> Layer:
+        if region.quantization is None:
+            name = floats.get(region.target) or self._output(region.target)
+            layer = self.judge.values(region, computed[name])
+        else:
+            partner = partners.get(region.quantization.result)
+            if partner is None:
+                return _missing(region, region.quantization)
+            name = partner.codes
+            layer = self.judge.codes(region, computed[name])
+            facts = region.quantization.facts
+            said = differing_qparams(partner, facts.spec, self.expected.qparams(facts))
+            if said:
+                layer.verdict = "wrong"
+                layer.detail = "; ".join(filter(None, [said, layer.detail]))
+                layer.clauses.append("FQ-1")
+        if self.keep is not None and layer.verdict in ("wrong", "unlikely"):
+            layer.repro = self.keep(region, layer, name, {**replaced, name: computed[name]})
+        return layer
+
+    def _output(self, target: str) -> str:
+        return self.program.outputs[self.recording.outputs.index(target)]
+
+    def _end_to_end(
+        self,
+        whole: Mapping[str, Array],
+        pairs: Mapping[int, int],
+        ours: list[Quantization],
+        theirs: list[ProgramQuantizer],
+    ) -> EndToEnd:
+        flipped = total = 0
+        for i, j in pairs.items():
+            spec = ours[i].facts.spec
+            codes = self.expected.codes(ours[i])
+            found = ordinals(whole[theirs[j].codes].reshape(codes.shape), spec)
+            flipped += int(np.count_nonzero(found != ordinals(codes, spec)))
+            total += codes.size
+        wanted = [self.recording.values[name] for name in self.recording.outputs]
+        given = [
+            whole[name].astype(np.float32).reshape(right.shape)
+            for name, right in zip(self.program.outputs, wanted, strict=True)
+        ]
+        ratios = [sqnr(a, b) for a, b in zip(given, wanted, strict=True)]
+        known = [ratio for ratio in ratios if ratio is not None]
+        return EndToEnd(
+            min(known) if known else None,
+            flipped / total if total else 0.0,
+            _top1(given[0], wanted[0]) if len(given) == 1 else None,
+            len(given),
+        )
+
+
+def _approximately(quantizer: ProgramQuantizer, codes: Array) -> Array:
+    """The values of a file's codes, good enough to tell which tensor they are."""
+    readout, shape = quantizer.quantize, [1] * codes.ndim
+    scale = np.asarray(readout.scale, np.float64)
+    if scale.size > 1:
+        shape[readout.axis] = scale.size
+    values = decode(codes, quantizer.dtype).astype(np.float64)
+    if readout.zero_point is not None:
+        values = values - np.broadcast_to(readout.zero_point, scale.shape).reshape(shape)
+    values = values * scale.reshape(shape)
+    if readout.offset is not None:
+        values = values + np.broadcast_to(readout.offset, scale.shape).reshape(shape)
+    return values
+
+
+def _missing(region: Region, quantization: Quantization) -> Layer:
+    spec = quantization.facts.spec
+    return Layer(
+        region.name,
+        region.operation,
+        ["PLACE-4", "FQ-1"],
+        "wrong",
+        spec.dtype,
+        detail=f"the file has no {spec.dtype} quantizer for this tensor",
+    )
+
+
+def _surplus(quantizer: ProgramQuantizer) -> Layer:
+    return Layer(
+        quantizer.codes,
+        "quantize",
+        ["PLACE-4"],
+        "wrong",
+        quantizer.dtype,
+        int(np.prod(quantizer.shape)),
+        detail="the file quantizes a tensor that the prepared model does not",
+    )
+
+
+def _top1(given: Array, wanted: Array) -> float | None:
+    """Share of rows with the same greatest entry; None for what is no row of scores."""
+    if wanted.ndim != 2 or wanted.shape[1] < 2:
+        return None
+    return float(np.mean(np.argmax(given, 1) == np.argmax(wanted, 1)))
+

@@ -1,0 +1,88 @@
+"""What the prepared model fixes: codes, qparams and values, by the reference's own arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+
+from quant_conformance.gate.quantizers import QuantizerFacts
+from quant_conformance.gate.recording import Quantization, Recording
+from quant_conformance.protocol import Array
+from quant_reference import QParams, dequantize, quantize
+
+LEAST_HALF = np.float16(2.0**-24)
+"""What a nonzero number too small for float16 becomes when a program is cast (not 0)."""
+
+
+class Expected:
+    """Answers for one recording.
+
+    Args:
+        recording: one run of a prepared model.
+        half: whether the program is cast to 16 bits, so that scales, offsets and float values are
+            rounded to float16.
+    """
+
+    def __init__(self, recording: Recording, half: bool) -> None:
+        self._recording = recording
+        self._half = half
+        self._codes: dict[str, Array] = {}
+
+    def codes(self, quantization: Quantization) -> Array:
+        """The codes of the prepared model (Q-1 to Q-5)."""
+        name = quantization.result
+        if name not in self._codes:
+            source = self._recording.values[quantization.source]
+            facts = quantization.facts
+            self._codes[name] = quantize(source, facts.spec, facts.qparams)
+        return self._codes[name]
+
+    def qparams(self, facts: QuantizerFacts) -> QParams:
+        """The qparams that the program has to hold."""
+        if not self._half:
+            return facts.qparams
+        keeps = facts.spec.scale_dtype is not None  # a power of two beyond float16's range
+        scale = facts.qparams.scale if keeps else to_half(facts.qparams.scale)
+        minval = facts.qparams.minval
+        return replace(
+            facts.qparams, scale=scale, minval=None if minval is None else to_half(minval)
+        )
+
+    def values(self, quantization: Quantization) -> Array:
+        """What the program computes with: the codes dequantized by its qparams (DQ-1 to DQ-3)."""
+        facts = quantization.facts
+        values = dequantize(self.codes(quantization), facts.spec, self.qparams(facts))
+        return values.astype(np.float16).astype(np.float32) if self._half else values
+
+    def operand(self, name: str) -> Array:
+        """A recorded value as the program has it."""
+        if name in self._by_result:
+            return self.values(self._by_result[name])
+        array = self._recording.values[name]
+        if self._half and array.dtype.kind == "f":
+            return to_half(array)
+        return array
+
+    def agrees(self, quantization: Quantization) -> bool:
+        """Whether the prepared model's own fake-quantize gave what the reference gives (FQ-1)."""
+        facts = quantization.facts
+        values = dequantize(self.codes(quantization), facts.spec, facts.qparams)
+        source = self._recording.values[quantization.source]
+        given = self._recording.values[quantization.result]
+        same = np.array_equal(given, values.astype(given.dtype), equal_nan=True)
+        return bool(same or np.isnan(source).any())  # what a code holds for a NaN is a policy
+
+    @cached_property
+    def _by_result(self) -> Mapping[str, Quantization]:
+        return {q.result: q for q in self._recording.quantizations}
+
+
+def to_half(array: Array) -> Array:
+    """Rounds to float16, as a cast of a program does: what is not zero stays so."""
+    with np.errstate(over="ignore"):
+        rounded = array.astype(np.float16)
+    least = np.copysign(LEAST_HALF, rounded)
+    return np.where((rounded == 0) & (array != 0), least, rounded).astype(np.float32)

@@ -1,0 +1,236 @@
+"""Verdicts on the tensors of a cut run: each result held to what correct arithmetic can produce."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+
+from quant_conformance.gate.document import Layer, Worst
+from quant_conformance.gate.expected import Expected
+from quant_conformance.gate.recording import Recording
+from quant_conformance.gate.regions import Region
+from quant_conformance.protocol import Array
+from quant_reference import QParams, QuantizationSpec, dequantize
+from quant_reference.admissible import (
+    VERDICTS,
+    AdmissibleCodes,
+    Arithmetic,
+    Bounds,
+    admissible_codes,
+    evaluate,
+    judge_codes,
+    judge_values,
+)
+
+_WORDS = ("wrong", "unlikely", "undecided")
+
+NOT_FINITE = -999.0
+"""Stands for the SQNR of a result that is not finite, which JSON has no number for."""
+
+
+class Judge:
+    """Judges the regions of one recording.
+
+    Args:
+        recording: one run of the prepared model.
+        expected: the reference's answers to it.
+        half: whether the program computes in 16 bits.
+    """
+
+    def __init__(self, recording: Recording, expected: Expected, half: bool) -> None:
+        self._recording = recording
+        self._expected = expected
+        self._arithmetic = Arithmetic("float16" if half else "float32", "float32")
+
+    def bounds(self, region: Region) -> Bounds:
+        """The exact result of a region, and what may be computed in its place (ADM)."""
+        operands = {name: self._expected.operand(name) for name in region.operands}
+        if not region.steps:
+            return Bounds.exact(operands[region.target])
+        return evaluate(region.steps, operands, self._arithmetic)[region.target]
+
+    def codes(self, region: Region, given: Array) -> Layer:
+        """The verdict on the codes of a region.
+
+        Args:
+            region: one with a quantizer behind it.
+            given: the codes that the file computes.
+        """
+        quantization = region.quantization
+        if quantization is None:
+            raise ValueError(f"{region.name} has no quantizer")
+        facts = quantization.facts
+        spec, qparams = facts.spec, self._expected.qparams(facts)
+        layer = Layer(region.name, region.operation, _clauses(region), "exact", spec.dtype)
+        prepared = self._expected.codes(quantization)
+        given = given.reshape(prepared.shape)
+        self._compare(layer, given, prepared, spec, qparams)
+        if region.lacking:
+            return _unsupported(layer, region)
+        bounds = self.bounds(region)
+        admissible = admissible_codes(bounds, spec, qparams, self._arithmetic)
+        words = np.array(VERDICTS)[judge_codes(given, admissible)]
+        self._count(layer, words)
+        layer.single = admissible.single["probable"]
+        if not self._expected.agrees(quantization):
+            layer.verdict = "wrong"
+            layer.detail = "the prepared model's own fake-quantize is not the reference's (FQ-1)"
+        if layer.verdict in _WORDS and layer.verdict != "undecided":
+            at = _worst(words, layer.verdict, ordinals(given, spec), admissible, spec)
+            layer.worst = _worst_code(at, bounds, given, admissible, prepared)
+        return layer
+
+    def values(self, region: Region, given: Array) -> Layer:
+        """The verdict on a float result.
+
+        Args:
+            region: one without a quantizer.
+            given: what the file computes.
+        """
+        prepared = self._recording.values[region.target]
+        layer = Layer(region.name, region.operation, _clauses(region), "exact", given.dtype.name)
+        given = given.reshape(prepared.shape).astype(np.float32)
+        layer.elements = given.size
+        layer.sqnr = sqnr(given, prepared)
+        layer.flipped = float(np.mean(given != prepared))
+        layer.ulp_errors = _ulps(given, prepared.astype(np.float32))
+        if region.lacking:
+            return _unsupported(layer, region)
+        bounds = self.bounds(region)
+        words = np.array(VERDICTS)[judge_values(given, bounds, self._arithmetic)]
+        self._count(layer, words)
+        if layer.verdict == "admissible" and layer.flipped == 0:
+            layer.verdict = "exact"
+        if layer.verdict in ("wrong", "unlikely"):
+            candidates = np.abs(given - bounds.value) - bounds.rigorous
+            candidates = np.where(words == layer.verdict, np.nan_to_num(candidates, nan=np.inf), -1)
+            at = np.unravel_index(int(np.argmax(candidates)), given.shape)
+            value, rigorous, probable = (
+                float(np.asarray(a)[at]) for a in (bounds.value, bounds.rigorous, bounds.probable)
+            )
+            layer.worst = Worst(
+                [int(n) for n in at],
+                value,
+                float(given[at]),
+                *(value - rigorous, value + rigorous, value - probable, value + probable),
+                float(prepared[at]),
+            )
+        return layer
+
+    def _compare(
+        self,
+        layer: Layer,
+        given: Array,
+        prepared: Array,
+        spec: QuantizationSpec,
+        qparams: QParams,
+    ) -> None:
+        """Beside the prepared model: flips, their sizes, and the noise that they make."""
+        distances = ordinals(given, spec) - ordinals(prepared, spec)
+        layer.elements = given.size
+        layer.flipped = float(np.mean(distances != 0))
+        counted = Counter(distances.reshape(-1).tolist())
+        layer.code_errors = {str(n): counted[n] for n in sorted(counted)}
+        layer.sqnr = sqnr(
+            dequantize(given, spec, qparams), dequantize(prepared, spec, qparams)
+        )
+
+    @staticmethod
+    def _count(layer: Layer, words: Array) -> None:
+        counts = {word: int(np.count_nonzero(words == word)) for word in _WORDS}
+        layer.wrong, layer.unlikely, layer.undecided = (counts[word] for word in _WORDS)
+        found = [word for word in _WORDS if counts[word]]
+        if found:
+            layer.verdict = found[0]
+            share = f"{counts[found[0]]} of {layer.elements} elements {found[0]}"
+            layer.detail = f"{layer.detail}; {share}".lstrip("; ")
+        else:
+            layer.verdict = "exact" if layer.flipped == 0 else "admissible"
+
+
+def ordinals(codes: Array, spec: QuantizationSpec) -> Array:
+    """Codes as integers in the order of their values; for floats +0 and −0 are 0."""
+    wide = codes.astype(np.int64)
+    if spec.format.is_integer:
+        return wide
+    sign = 1 << (spec.format.bits - 1)
+    magnitude = wide & (sign - 1)
+    return np.where(wide & sign, -magnitude, magnitude)
+
+
+def sqnr(given: Array, wanted: Array) -> float | None:
+    """Signal to quantization-noise ratio in dB; None where nothing differs, see NOT_FINITE."""
+    a, b = given.astype(np.float64), wanted.astype(np.float64)
+    noise = float(np.sum((a - b) ** 2))
+    if noise == 0:
+        return None
+    if not math.isfinite(noise):
+        return NOT_FINITE
+    return 10 * math.log10(max(float(np.sum(b**2)), 1e-300) / noise)
+
+
+def _clauses(region: Region) -> list[str]:
+    operations = [OPERATION_CLAUSES[step.op] for step in region.steps if step.op in OPERATION_CLAUSES]
+    quantized: list[str] = []
+    if region.quantization is not None:
+        integer = region.quantization.facts.spec.format.is_integer
+        quantized = ["Q-1", "Q-2", "Q-3"] if integer else ["Q-1", "Q-5"]
+    return list(dict.fromkeys([*operations, *quantized]))
+
+
+OPERATION_CLAUSES: Mapping[str, str] = {}
+"""Step -> the clause that bounds it."""
+
+
+def _unsupported(layer: Layer, region: Region) -> Layer:
+    layer.verdict = "unsupported"
+    layer.detail = f"no bound is known for {', '.join(region.lacking)}"
+    return layer
+
+
+def _worst(
+    words: Array, word: str, given: Array, admissible: AdmissibleCodes, spec: QuantizationSpec
+) -> tuple[int, ...]:
+    low, high = (ordinals(a, spec) for a in (admissible.low, admissible.high))
+    if word == "unlikely":
+        low, high = (
+            ordinals(a, spec) for a in (admissible.likely_low, admissible.likely_high)
+        )
+    beyond = np.maximum(low - given, given - high)
+    beyond = np.where(words == word, beyond, -1)
+    return tuple(int(n) for n in np.unravel_index(int(np.argmax(beyond)), beyond.shape))
+
+
+def _worst_code(
+    at: tuple[int, ...],
+    bounds: Bounds,
+    given: Array,
+    admissible: AdmissibleCodes,
+    prepared: Array,
+) -> Worst:
+    return Worst(
+        list(at),
+        float(np.asarray(bounds.value)[at]),
+        float(given[at]),
+        float(admissible.low[at]),
+        float(admissible.high[at]),
+        float(admissible.likely_low[at]),
+        float(admissible.likely_high[at]),
+        float(prepared[at]),
+    )
+
+
+def _ulps(given: Array, wanted: Array) -> dict[str, int]:
+    """Distances in float32 units in the last place, in powers of two, -> elements."""
+    steps = np.abs(_ordinal_floats(given) - _ordinal_floats(wanted))
+    labels = np.where(steps == 0, 0, 2 ** np.ceil(np.log2(np.maximum(steps, 1))))
+    counted = Counter(labels.reshape(-1).astype(np.int64).tolist())
+    return {str(n): counted[n] for n in sorted(counted)}
+
+
+def _ordinal_floats(x: Array) -> Array:
+    bits = np.ascontiguousarray(x, np.float32).view(np.int32).astype(np.int64)
+    return np.where(bits < 0, -(bits & 0x7FFFFFFF), bits)

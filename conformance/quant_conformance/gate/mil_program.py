@@ -1,0 +1,108 @@
+"""Reads a saved .mlpackage as the gate needs it, and evaluates it cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from quant_conformance.executors import MilExecutor
+from quant_conformance.executors.stored import StoredTensor
+from quant_conformance.gate.programs import ProgramQuantizer, Readout
+from quant_conformance.protocol import Array
+
+
+class MilProgram:
+    """A saved .mlpackage.
+
+    Args:
+        path: the package (a folder).
+
+    Raises:
+        ExecutorError: no such package.
+        UnsupportedOperationError: operations that the evaluator lacks.
+    """
+
+    kind = "coreml"
+
+    def __init__(self, path: Path | str) -> None:
+        self._executor = MilExecutor(path)
+        self.inputs = self._executor.inputs
+        self.outputs = self._executor.outputs
+        self.quantizers = tuple(self._quantizers())
+        self.floats: dict[str, tuple[int, ...]] = {
+            op.outputs[0].name: _shape(op.outputs[0])
+            for op in self._executor.steps
+            if _is_float(op.outputs[0])
+        }
+
+    @property
+    def weights(self) -> Mapping[str, StoredTensor]:
+        """The quantized weights in the file."""
+        return self._executor.stored
+
+    def run(
+        self, feeds: Sequence[Array], wanted: Sequence[str], replaced: Mapping[str, Array]
+    ) -> dict[str, Array]:
+        """Evaluates the program, cut at ``replaced``; see :class:`Program`."""
+        shapes = {q.codes: q.shape for q in self.quantizers} | self.floats
+        given = {name: array.reshape(shapes[name]) for name, array in replaced.items()}
+        named = dict(zip(self.inputs, feeds, strict=True))
+        return self._executor.trace(named, [*wanted, *replaced, *self.outputs], given)
+
+    def save_region(
+        self, path: Path, target: str, given: Mapping[str, Array]
+    ) -> dict[str, Array] | None:
+        """Nothing here can run a part of an ML program outside of this suite."""
+        return None
+
+    def close(self) -> None:
+        """Nothing runs outside this process."""
+
+    def _quantizers(self) -> Iterator[ProgramQuantizer]:
+        steps = self._executor.steps
+        for op in steps:
+            if op.op_type != "quantize":
+                continue
+            codes = op.outputs[0]
+            readers = [
+                _readout(reader)
+                for reader in steps
+                if reader.op_type == "dequantize" and reader.inputs["input"].name == codes.name
+            ]
+            yield ProgramQuantizer(
+                codes.name,
+                op.inputs["input"].name,
+                str(op.inputs["output_dtype"].val),
+                _shape(codes),
+                _readout(op),
+                tuple(readers),
+            )
+
+
+def _readout(op: Any) -> Readout:
+    scale = np.asarray(op.inputs["scale"].val)
+    zero_point = op.inputs.get("zero_point")
+    axis = op.inputs.get("axis")
+    return Readout(
+        scale,
+        np.zeros(scale.shape, np.int32) if zero_point is None else np.asarray(zero_point.val),
+        None,
+        0 if axis is None or axis.val is None else int(axis.val),
+    )
+
+
+def _shape(var: Any) -> tuple[int, ...]:
+    return tuple(int(n) for n in var.shape)
+
+
+def _is_float(var: Any) -> bool:
+    return np.issubdtype(np.asarray(0).dtype if var.dtype is None else _numpy(var), np.floating)
+
+
+def _numpy(var: Any) -> Any:
+    from coremltools.converters.mil.mil.types import nptype_from_builtin
+
+    return nptype_from_builtin(var.dtype) or np.int32

@@ -1,0 +1,142 @@
+"""Whether the qparams and codes that a file stores are the ones that it has to hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from quant_conformance.executors.stored import StoredTensor
+from quant_conformance.gate.document import Weight
+from quant_conformance.gate.expected import Expected
+from quant_conformance.gate.programs import ProgramQuantizer, Readout
+from quant_conformance.gate.recording import Quantization
+from quant_conformance.protocol import Array
+from quant_reference import QParams, QuantizationSpec, dequantize
+
+
+def differing_qparams(
+    quantizer: ProgramQuantizer, spec: QuantizationSpec, qparams: QParams
+) -> str:
+    """Says how the qparams of an activation differ, in few words; empty where they are equal.
+
+    Args:
+        quantizer: what the file does.
+        spec: what the prepared model does.
+        qparams: its qparams, as the program has to hold them.
+    """
+    if quantizer.dtype != spec.dtype:
+        return f"{quantizer.dtype} in the file, {spec.dtype} in the prepared model"
+    readouts = [("quantize", quantizer.quantize)]
+    readouts += [("dequantize", readout) for readout in quantizer.dequantize]
+    for operation, readout in readouts:
+        said = _differing(readout, spec, qparams)
+        if said:
+            return f"{operation}: {said}"
+    axes = [axis for axis, blocks in enumerate(qparams.scale.shape) if blocks > 1]
+    rank = len(quantizer.shape)
+    if len(axes) == 1 and rank == qparams.scale.ndim and quantizer.quantize.axis % rank != axes[0]:
+        return f"scales along axis {quantizer.quantize.axis}, not {axes[0]}"
+    return ""
+
+
+def _differing(readout: Readout, spec: QuantizationSpec, qparams: QParams) -> str:
+    pairs = [("scale", readout.scale, qparams.scale)]
+    if spec.format.is_integer:
+        if spec.qformulation == "zp":
+            pairs.append(("zero_point", readout.zero_point, qparams.zero_point))
+        else:
+            pairs.append(("minval", readout.offset, qparams.minval))
+    for name, given, wanted in pairs:
+        if wanted is None:
+            continue
+        found = np.zeros(wanted.shape) if given is None else given
+        said = _first_difference(np.asarray(found), np.asarray(wanted))
+        if said:
+            return f"{name} {said}"
+    return ""
+
+
+def _first_difference(given: Array, wanted: Array) -> str:
+    if given.size != wanted.size:
+        return f"has {given.size} entries in the file, {wanted.size} in the prepared model"
+    found, right = (a.reshape(-1).astype(np.float64) for a in (given, wanted))
+    different = np.flatnonzero(~((found == right) | (np.isnan(found) & np.isnan(right))))
+    if different.size == 0:
+        return ""
+    at = int(different[0])
+    where = "" if found.size == 1 else f"[{at}]"
+    more = "" if different.size < 2 else f" ({different.size} of {found.size} entries differ)"
+    return f"{where} is {found[at]!r} in the file, {right[at]!r} in the prepared model{more}".strip()
+
+
+def judge_weights(
+    quantizations: Sequence[Quantization],
+    expected: Expected,
+    stored: Mapping[str, StoredTensor],
+) -> list[Weight]:
+    """Holds the weights in a file to the prepared model's, bit for bit.
+
+    Args:
+        quantizations: those of weights.
+        expected: what they have to be.
+        stored: what is in the file.
+    """
+    names = list(stored)
+    values = {name: stored[name].dequantized().astype(np.float64) for name in names}
+    wanted = [expected.values(q).astype(np.float64) for q in quantizations]
+    costs = np.full((len(wanted), max(len(names), 1)), 10.0)
+    for i, right in enumerate(wanted):
+        for j, name in enumerate(names):
+            if values[name].shape == right.shape or values[name].size == right.size:
+                total = float(np.linalg.norm(right) + np.linalg.norm(values[name]))
+                gap = float(np.linalg.norm((right.reshape(-1) - values[name].reshape(-1))))
+                costs[i, j] = gap / total if total else 0.0
+    rows, columns = linear_sum_assignment(costs)
+    pairs = dict(zip(rows.tolist(), columns.tolist(), strict=True))
+    verdicts = []
+    for i, quantization in enumerate(quantizations):
+        facts = quantization.facts
+        if i not in pairs or costs[i, pairs[i]] >= 1.0:
+            detail = f"no {facts.spec.dtype} weight of shape {wanted[i].shape} in the file"
+        else:
+            detail = _differing_weight(quantization, expected, stored[names[pairs[i]]])
+        verdicts.append(
+            Weight(
+                facts.name,
+                "wrong" if detail else "exact",
+                facts.spec.dtype,
+                str(facts.spec.granularity.to_dict()["type"]),
+                ["QP-1", "Q-1", "DQ-1"] if facts.spec.format.is_integer else ["QP-6", "Q-5", "DQ-3"],
+                detail,
+            )
+        )
+    return verdicts
+
+
+def _differing_weight(
+    quantization: Quantization, expected: Expected, stored: StoredTensor
+) -> str:
+    """Says how a stored weight differs; a converter may choose another type for equal values."""
+    facts, codes = quantization.facts, expected.codes(quantization)
+    spec, qparams = facts.spec, expected.qparams(facts)
+    right = dequantize(codes, spec, qparams)
+    given = stored.dequantized().reshape(right.shape)
+    if stored.dtype != spec.dtype:
+        if np.array_equal(given, right):
+            return ""
+        return f"stored as {stored.dtype}, not {spec.dtype}, with other values"
+    found = stored.codes.reshape(codes.shape)
+    if not np.array_equal(found, codes):
+        at = tuple(int(n) for n in np.argwhere(found != codes)[0])
+        count = int(np.count_nonzero(found != codes))
+        return (
+            f"codes{list(at)} is {found[at]} in the file, {codes[at]} in the prepared model "
+            f"({count} of {codes.size} codes differ)"
+        )
+    readout = Readout(stored.scale, stored.zero_point, stored.minval)
+    said = _differing(readout, spec, qparams)
+    if not said and not np.array_equal(given, right):
+        return "equal codes and qparams along other axes"
+    return said

@@ -1,0 +1,153 @@
+"""Cuts a recording into regions: from quantized values, over float operations, to the next ones."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from quant_conformance.gate.recording import Operation, Quantization, Recording
+from quant_conformance.gate.steps import steps_of
+from quant_reference.admissible import Step
+
+HEAVY = frozenset(
+    {
+        *("convolution", "addmm", "baddbmm", "mm", "bmm", "matmul", "linear"),
+        *("native_layer_norm", "native_group_norm", "native_batch_norm", "softmax"),
+        "scaled_dot_product_flash_attention_for_cpu",
+    }
+)
+"""Operations of which no two stay in one region if their results can be told apart in the file."""
+
+_SILENT = frozenset({"identity", "reshape", "transpose", "permute", "expand", "select", "slice"})
+
+
+@dataclass(frozen=True)
+class Region:
+    """Operations between values that are fixed, up to a value that is judged.
+
+    Attributes:
+        name: the tensor that is judged, by the quantizer's name for it or its own.
+        target: the recorded value that is judged.
+        quantization: the quantizer behind it, or None for a float result.
+        steps: the operations; none where the quantizer reads a fixed value.
+        operands: the fixed values that they read.
+        lacking: ATen operations whose results cannot be bounded; then there is no verdict.
+    """
+
+    name: str
+    target: str
+    quantization: Quantization | None
+    steps: tuple[Step, ...]
+    operands: tuple[str, ...]
+    lacking: tuple[str, ...] = ()
+
+    @property
+    def operation(self) -> str:
+        """What it computes, for people: ``conv2d → relu``."""
+        named = [step.op for step in self.steps if step.op not in _SILENT]
+        return " → ".join(named) or "no operation"
+
+
+class Regions:
+    """The regions of a recording.
+
+    Args:
+        recording: one run of a prepared model.
+    """
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+        self.constants = _constants(recording)
+        self.quantized = {q.result: q for q in recording.quantizations}
+        self._makers: dict[str, Operation] = {}
+        for operation in recording.operations:
+            for name in operation.outputs:
+                if name is not None:
+                    self._makers[name] = operation
+
+    @property
+    def activations(self) -> list[Quantization]:
+        """The quantizations of what is computed at run time, in order."""
+        return [q for q in self._recording.quantizations if q.source not in self.constants]
+
+    @property
+    def weights(self) -> list[Quantization]:
+        """The quantizations of constants; one that several operations read once."""
+        found = {
+            (q.facts.name, q.source): q
+            for q in self._recording.quantizations
+            if q.source in self.constants
+        }
+        return list(found.values())
+
+    def float_cuts(self) -> list[str]:
+        """Float results of heavy operations that feed another one unquantized."""
+        before: set[str] = set()
+        found = []
+        for operation in reversed(self._recording.operations):
+            heavy = operation.name.strip("_") in HEAVY
+            feeds = any(name in before for name in operation.outputs)
+            if heavy and feeds and operation.outputs[0] not in self.constants:
+                found.append(str(operation.outputs[0]))
+            if heavy or feeds:
+                before.update(operation.inputs)
+        return found[::-1]
+
+    def build(self, cuts: Collection[str]) -> list[Region]:
+        """The regions, in the order of computation.
+
+        Args:
+            cuts: float values that are fixed too, and judged.
+        """
+        fixed = {*self._recording.inputs, *self.constants, *self.quantized, *cuts}
+        regions = [self._region(q.facts.name, q.source, q, fixed) for q in self.activations]
+        regions += [self._region(name, name, None, fixed - {name}) for name in cuts]
+        judged = {region.target for region in regions}
+        for name in self._recording.outputs:
+            if name not in fixed and name not in judged:
+                regions.append(self._region(name, name, None, fixed))
+        order = {name: index for index, name in enumerate(self._recording.values)}
+        return sorted(regions, key=lambda region: order[region.target])
+
+    def _region(
+        self, name: str, target: str, quantization: Quantization | None, fixed: Collection[str]
+    ) -> Region:
+        wanted, operands, chosen = [target], dict[str, None](), dict[int, Operation]()
+        while wanted:
+            value = wanted.pop()
+            if value in fixed or value not in self._makers:
+                operands[value] = None
+            elif id(self._makers[value]) not in chosen:
+                operation = self._makers[value]
+                chosen[id(operation)] = operation
+                wanted += operation.inputs
+        steps, lacking = self._steps([o for o in self._recording.operations if id(o) in chosen])
+        read = {str(name) for step in steps for name in step.inputs}
+        kept = [name for name in operands if name in read or name == target]
+        return Region(name, target, quantization, tuple(steps), tuple(kept), tuple(lacking))
+
+    def _steps(self, operations: Sequence[Operation]) -> tuple[list[Step], list[str]]:
+        steps: list[Step] = []
+        lacking = []
+        for operation in operations:
+            try:
+                made = steps_of(operation, self._recording.values)
+            except NotImplementedError as error:
+                lacking.append(f"{operation.name}: {error}")
+                continue
+            if made is None:
+                lacking.append(operation.name)
+            else:
+                steps += made
+        return steps, lacking
+
+
+def _constants(recording: Recording) -> set[str]:
+    """Values that follow from the model's states alone."""
+    constants = set(recording.states)
+    sources = {q.result: q.source for q in recording.quantizations}
+    for operation in recording.operations:
+        # What is made of quantized weights stays an operation of its region.
+        if all(name in constants for name in operation.inputs):
+            constants.update(name for name in operation.outputs if name is not None)
+    return constants - set(sources)

@@ -1,0 +1,162 @@
+"""What the user asks to have judged: a model, data and a config, loaded and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from quant_conformance.errors import UsageError
+from quant_conformance.gate.errors import GateError
+from quant_conformance.loading import load_object
+
+Inputs = tuple[Any, ...]
+
+_FORMS = (
+    "an nn.Module that has example_inputs() or batches(count), a pair (module, example_inputs), or "
+    "a mapping with 'model' (or 'prepared', with 'finalized' if there is one) and 'example_inputs'"
+)
+
+
+@dataclass
+class Subject:
+    """A model and its data.
+
+    Attributes:
+        name: how reports call it.
+        model: the float model, or None where a prepared one was given.
+        batches: inputs of forward passes; the last is judged, the others calibrate.
+        prepared: a model that was prepared elsewhere, or None.
+        finalized: its finalized form, made elsewhere, or None.
+    """
+
+    name: str
+    model: nn.Module | None
+    batches: list[Inputs]
+    prepared: nn.Module | None = None
+    finalized: nn.Module | None = None
+
+    @property
+    def example(self) -> Inputs:
+        """The inputs that are judged."""
+        return self.batches[-1]
+
+    @property
+    def calibration(self) -> list[Inputs]:
+        """The inputs that calibrate: all but the last, which serves alone where it is alone."""
+        return self.batches[:-1] or self.batches
+
+
+def load_subject(reference: str, data: str | None = None) -> Subject:
+    """Loads a model by ``module:factory`` or ``path/file.py:factory``, with its data.
+
+    Args:
+        reference: a function without arguments, or a class.
+        data: ``file.npz`` with arrays ``input_0``, ``input_1``, … of shape (passes, …), or a
+            function without arguments that returns the inputs of forward passes; None where the
+            model brings its own.
+
+    Raises:
+        UsageError: no such model or data, or of another form.
+    """
+    factory = load_object(reference, "model")
+    if not callable(factory):
+        raise UsageError(f"model {reference!r} is {type(factory).__name__}; give {_FORMS}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        made = factory()
+        subject = _subject(reference, made, needs_data=data is None)
+    if data is not None:
+        subject.batches = load_batches(data)
+    return subject
+
+
+def load_batches(data: str) -> list[Inputs]:
+    """Loads the inputs of forward passes; see :func:`load_subject`."""
+    if not data.endswith(".npz"):
+        loader = load_object(data, "data")
+        return _batches(loader() if callable(loader) else loader, data)
+    path = Path(data)
+    if not path.is_file():
+        raise UsageError(f"data {data!r}: there is no such file")
+    with np.load(path, allow_pickle=False) as arrays:
+        names = [f"input_{index}" for index in range(len(arrays.files))]
+        if sorted(arrays.files) != sorted(names):
+            raise UsageError(
+                f"data {data!r} holds {sorted(arrays.files)}; it must hold input_0, input_1, …, each "
+                "of shape (passes, …)"
+            )
+        columns = [torch.from_numpy(arrays[name]) for name in names]
+    if len({len(column) for column in columns}) != 1 or len(columns[0]) == 0:
+        raise UsageError(f"data {data!r}: every array needs the same number of passes, at least one")
+    return [tuple(row) for row in zip(*columns, strict=True)]
+
+
+def load_config(path: Path | None, mode: str | None) -> Any:
+    """Reads a QuantizerConfig from YAML; the default one where no file is given.
+
+    Raises:
+        UsageError: no such file, or no valid config; the text is the quantizer's own.
+    """
+    from quant_torch.quantization import QuantizerConfig
+
+    if path is None:
+        config = QuantizerConfig()
+    elif not path.is_file():
+        raise UsageError(f"there is no config {path}")
+    else:
+        try:
+            config = QuantizerConfig.from_yaml(path)
+        except (ValueError, TypeError) as error:
+            raise UsageError(f"{path} is no valid config: {error}") from error
+    return config if mode is None else config.set_execution_mode(mode)
+
+
+def _subject(name: str, made: Any, needs_data: bool) -> Subject:
+    if isinstance(made, nn.Module):
+        return Subject(name, made.eval(), _own_batches(name, made) if needs_data else [])
+    if isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], nn.Module):
+        return Subject(name, made[0].eval(), _batches([made[1]], name))
+    if isinstance(made, Mapping):
+        parts = {key: made.get(key) for key in ("model", "prepared", "finalized")}
+        wrong = [k for k, v in parts.items() if v is not None and not isinstance(v, nn.Module)]
+        has_model = parts["model"] is not None or parts["prepared"] is not None
+        if not wrong and has_model:
+            given = made.get("batches", made.get("example_inputs"))
+            batches = [given] if "batches" not in made and given is not None else given
+            return Subject(name, batches=_batches(batches, name) if batches else [], **parts)
+    raise UsageError(f"model {name!r} made {type(made).__name__}; give {_FORMS}")
+
+
+def _own_batches(name: str, model: Any) -> list[Inputs]:
+    if hasattr(model, "batches"):
+        return _batches(model.batches(4), name)
+    if hasattr(model, "example_inputs"):
+        given = model.example_inputs
+        return _batches([given() if callable(given) else given], name)
+    raise UsageError(f"model {name!r} brings no data; give --data, or {_FORMS}")
+
+
+def _batches(given: Any, where: str) -> list[Inputs]:
+    if not isinstance(given, Iterable):
+        raise UsageError(f"{where} gave {type(given).__name__}; data are tuples of inputs in a list")
+    batches = []
+    for item in given:
+        batch = tuple(item) if isinstance(item, tuple | list) else (item,)
+        batches.append(tuple(_tensor(part) for part in batch))
+    if not batches:
+        raise UsageError(f"{where} gave no data")
+    return batches
+
+
+def _tensor(part: Any) -> Any:
+    if isinstance(part, np.ndarray):
+        return torch.from_numpy(part)
+    if not isinstance(part, torch.Tensor):
+        raise GateError(f"inputs are tensors or arrays, given {type(part).__name__}")
+    return part
