@@ -1,4 +1,4 @@
-"""Admissible results: what correct arithmetic can produce (SPEC.md, ADM-1 to ADM-12).
+"""Admissible results: what correct arithmetic can produce (SPEC.md, ADM-1 to ADM-13).
 
 For an operation whose result depends on the order of its roundings, each function here gives the
 exact value and two radii around it, a rigorous and a probable one. :func:`evaluate` does so for a
@@ -53,6 +53,7 @@ from quant_reference.admissible.functions import (
     sqrt,
     tanh,
 )
+from quant_reference.admissible.layer import Layer, QuantizedTensor
 from quant_reference.admissible.normalization import (
     batch_norm,
     group_norm,
@@ -81,6 +82,8 @@ __all__ = [
     "AdmissibleCodes",
     "Arithmetic",
     "Bounds",
+    "Layer",
+    "QuantizedTensor",
     "Step",
     "UnknownOperationError",
     "adaptive_avg_pool",
