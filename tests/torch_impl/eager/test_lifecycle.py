@@ -126,7 +126,7 @@ class TestOrder:
 
     @pytest.mark.parametrize("inputs", [X, [X], {"x": X}])
     def test_example_inputs_are_a_tuple(self, inputs: Any) -> None:
-        with pytest.raises(TypeError, match=r"write \(x,\)"):
+        with pytest.raises(TypeError, match=r"must be a tuple of the positional arguments"):
             Quantizer(Mlp(), eager()).prepare(inputs)
 
 

@@ -14,13 +14,14 @@ from torch.nn import functional
 from torch.utils import _pytree as pytree
 
 from quant_reference.errors import InputError
+from quant_torch.quantization._example_inputs import ExampleInputs
 from quant_torch.quantization._graph.capture import GraphCaptureError, capture
 from quant_torch.quantization.quantizer import Quantizer
 
 
 def same(model: nn.Module, *inputs: Any) -> None:
     """The graph gives the same bits, and writes the same into its inputs."""
-    captured = capture(model, inputs)
+    captured = capture(model, ExampleInputs(inputs))
 
     def run(module: nn.Module) -> tuple[list[Any], list[Any]]:
         own = pytree.tree_map_only(Tensor, Tensor.clone, inputs)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import nn
 
 from quant_torch.inspection.types import (
@@ -17,20 +15,19 @@ from quant_torch.inspection.types import (
 from quant_torch.quantization._eager._scopes import ModuleScope
 from quant_torch.quantization._eager._tracing import OpCall, TensorInput, Trace
 from quant_torch.quantization._eager.engine import inspect_model
+from quant_torch.quantization._example_inputs import ExampleInputs
 from quant_torch.quantization.config.quantizer_config import type_name
 
 
-def summarize(
-    model: nn.Module, example_inputs: tuple[Any, ...], supported_only: bool
-) -> ModuleInfo:
+def summarize(model: nn.Module, inputs: ExampleInputs, supported_only: bool) -> ModuleInfo:
     """The modules and operations of one run.
 
     Args:
         model: A float model.
-        example_inputs: Positional arguments of forward.
+        inputs: Arguments of one forward pass.
         supported_only: Whether to leave out operations that are not quantized by default.
     """
-    return _Summary(model, inspect_model(model, example_inputs), supported_only).root
+    return _Summary(model, inspect_model(model, inputs), supported_only).root
 
 
 class _Summary:

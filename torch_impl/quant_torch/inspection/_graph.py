@@ -18,6 +18,7 @@ from quant_torch.inspection.types import (
     OpInfo,
     SourceFrame,
 )
+from quant_torch.quantization._example_inputs import ExampleInputs
 from quant_torch.quantization._graph.boundaries import ENTERS, LEAVES
 from quant_torch.quantization._graph.capture import capture
 from quant_torch.quantization._graph.matching import find_regions
@@ -32,7 +33,7 @@ _TORCH = os.path.dirname(torch.__file__)
 
 def summarize(
     model: nn.Module,
-    example_inputs: tuple[Any, ...],
+    inputs: ExampleInputs,
     supported_only: bool,
     dynamic_shapes: Any,
     export_with_no_grad: bool,
@@ -41,7 +42,7 @@ def summarize(
 
     Args:
         model: A float model.
-        example_inputs: Positional arguments of forward.
+        inputs: Arguments of one forward pass.
         supported_only: Whether to list only the first operations of regions, which are those that
             configs can name (PLACE-3).
         dynamic_shapes: Passed to ``torch.export``.
@@ -51,7 +52,7 @@ def summarize(
         GraphCaptureError: The model cannot be captured.
     """
     names = [name for name, _ in model.named_modules()]
-    graph = capture(model, example_inputs, dynamic_shapes, export_with_no_grad, names).graph
+    graph = capture(model, inputs, dynamic_shapes, export_with_no_grad, names).graph
     return _Summary(model, graph, supported_only).root
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from torch import fx, nn
 
 from quant_torch.inspection._format import format_summary
 from quant_torch.inspection.types import ModelSummary, ModuleInfo, OpInfo
+from quant_torch.quantization._example_inputs import ExampleInputs
 from quant_torch.quantization.config import ExecutionMode
 from quant_torch.quantization.config.quantizer_config import type_name
 
@@ -25,9 +27,10 @@ class ModelInspector:
         compressor: ``Quantizer`` to list only what is quantized by default, None to list all.
         dynamic_shapes: Passed to ``torch.export`` in graph mode.
         export_with_no_grad: Whether graph mode exports under ``torch.no_grad``.
+        example_kwargs: Keyword arguments of forward, by name.
 
     Raises:
-        TypeError: model is no module, or example_inputs is no tuple.
+        TypeError: model is no module, or its forward does not take the example inputs.
         ValueError: Unknown execution mode.
     """
 
@@ -39,19 +42,17 @@ class ModelInspector:
         compressor: type | None = None,
         dynamic_shapes: Any = None,
         export_with_no_grad: bool = True,
+        *,
+        example_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         if not isinstance(model, nn.Module):
             raise TypeError(f"model must be an nn.Module, given {type(model).__name__}")
         mode = ExecutionMode(execution_mode)
         if mode is ExecutionMode.EAGER and isinstance(model, fx.GraphModule):
             raise TypeError("eager mode inspects the model itself, not a captured graph of it")
-        if not isinstance(example_inputs, tuple):
-            raise TypeError(
-                "example_inputs must be a tuple of the forward arguments, given "
-                f"{type(example_inputs).__name__}"
-            )
+        inputs = ExampleInputs.checked(model, example_inputs, example_kwargs)
         tree = _summarize(
-            model, example_inputs, mode, compressor is not None, dynamic_shapes, export_with_no_grad
+            model, inputs, mode, compressor is not None, dynamic_shapes, export_with_no_grad
         )
         self._summary = ModelSummary(tree, mode)
 
@@ -105,7 +106,7 @@ class ModelInspector:
 
 def _summarize(
     model: nn.Module,
-    example_inputs: tuple[Any, ...],
+    inputs: ExampleInputs,
     mode: ExecutionMode,
     supported_only: bool,
     dynamic_shapes: Any,
@@ -114,16 +115,14 @@ def _summarize(
     if mode is ExecutionMode.EAGER:
         from quant_torch.inspection._eager import summarize
 
-        return summarize(model, example_inputs, supported_only)
+        return summarize(model, inputs, supported_only)
     try:
         from quant_torch.inspection._graph import summarize as summarize_graph
     except ModuleNotFoundError as error:
         if error.name != "quant_torch.inspection._graph":
             raise
         raise NotImplementedError("graph mode cannot be inspected in this build") from None
-    return summarize_graph(
-        model, example_inputs, supported_only, dynamic_shapes, export_with_no_grad
-    )
+    return summarize_graph(model, inputs, supported_only, dynamic_shapes, export_with_no_grad)
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:

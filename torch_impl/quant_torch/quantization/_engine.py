@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from quant_torch._backends import ExportBackend
+from quant_torch.quantization._example_inputs import ExampleInputs
 from quant_torch.quantization.config import ExecutionMode, QuantizerConfig
 from quant_torch.quantization.spec.fake_quantize import FakeQuantizeImplBase
 
@@ -34,7 +35,7 @@ class Engine(ABC):
 
     @abstractmethod
     def prepare(
-        self, example_inputs: tuple[Any, ...], dynamic_shapes: Any, export_with_no_grad: bool
+        self, inputs: ExampleInputs, dynamic_shapes: Any, export_with_no_grad: bool
     ) -> nn.Module:
         """Place fake-quantize modules and initialise their qparams from the example inputs.
 

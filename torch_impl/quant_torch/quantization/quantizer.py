@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import nn
 
 from quant_torch._backends import ExportBackend
 from quant_torch.quantization._engine import create_engine, fake_quantizers
+from quant_torch.quantization._example_inputs import ExampleInputs
 from quant_torch.quantization.config import QuantizerConfig
 
 
@@ -48,6 +49,8 @@ class Quantizer:
         example_inputs: tuple[Any, ...],
         dynamic_shapes: Any = None,
         export_with_no_grad: bool = True,
+        *,
+        example_kwargs: Mapping[str, Any] | None = None,
     ) -> nn.Module:
         """Insert fake-quantize modules and initialise their qparams from the example inputs.
 
@@ -60,24 +63,23 @@ class Quantizer:
                 activations are quantized.
             dynamic_shapes: Passed to ``torch.export`` in graph mode; not used in eager mode.
             export_with_no_grad: Whether graph mode exports under ``torch.no_grad``.
+            example_kwargs: Keyword arguments of that forward pass, by name. Graph mode captures
+                the arguments that are given here and no others; call its model with the same.
 
         Returns:
             The prepared model.
 
         Raises:
             RuntimeError: The quantizer has prepared its model already.
-            TypeError: example_inputs is no tuple.
+            TypeError: example_inputs is no tuple, example_kwargs no dict, or the model's forward
+                does not take them.
         """
         if self._prepared is not None:
             raise RuntimeError(
                 "prepare() was called already; make a new Quantizer for another model or config"
             )
-        if not isinstance(example_inputs, tuple):
-            raise TypeError(
-                "example_inputs must be a tuple of the forward arguments, given "
-                f"{type(example_inputs).__name__}; for one input write (x,)"
-            )
-        self._prepared = self._engine.prepare(example_inputs, dynamic_shapes, export_with_no_grad)
+        inputs = ExampleInputs.checked(self._model, example_inputs, example_kwargs)
+        self._prepared = self._engine.prepare(inputs, dynamic_shapes, export_with_no_grad)
         self._set_switches(self._prepared, observing=False, quantizing=True)
         return self._prepared
 

@@ -20,6 +20,7 @@ from quant_torch.quantization._eager.supported_ops_registry import (
     TorchFunction,
     supported_functions,
 )
+from quant_torch.quantization._example_inputs import ExampleInputs
 
 
 @dataclass(eq=False)
@@ -129,12 +130,12 @@ class Trace:
         self._names: dict[tuple[str, SiteKey, int], str] = {}
         self._with_frames = with_frames
 
-    def run(self, model: nn.Module, state: PreparedState, inputs: tuple[Any, ...]) -> None:
+    def run(self, model: nn.Module, state: PreparedState, inputs: ExampleInputs) -> None:
         """Run the model once, without gradients, and record it."""
         state.trace = self
         try:
             with torch.no_grad():
-                model(*inputs)
+                inputs.run(model)
         finally:
             state.trace = None
 

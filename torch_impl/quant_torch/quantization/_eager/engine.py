@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.utils import parametrize
-from torch.utils import _pytree as pytree
 
 from quant_torch.quantization._eager._config_warnings import warn_about_unmatched_ops
 from quant_torch.quantization._eager._placement import planned_sites
@@ -18,6 +17,7 @@ from quant_torch.quantization._eager._tracing import Trace
 from quant_torch.quantization._eager._weights import planned_states
 from quant_torch.quantization._eager.supported_ops_registry import supported_functions
 from quant_torch.quantization._engine import Engine, fake_quantizers
+from quant_torch.quantization._example_inputs import ExampleInputs
 from quant_torch.quantization._module_configs import ModuleSettings, resolve_module_configs
 from quant_torch.quantization.config import QuantizerConfig
 from quant_torch.quantization.spec.fake_quantize import FakeQuantizeImplBase
@@ -33,12 +33,12 @@ class EagerEngine(Engine):
     """
 
     def prepare(
-        self, example_inputs: tuple[Any, ...], dynamic_shapes: Any, export_with_no_grad: bool
+        self, inputs: ExampleInputs, dynamic_shapes: Any, export_with_no_grad: bool
     ) -> nn.Module:
         """Prepare the model in place; on an error it is left as it was.
 
         Args:
-            example_inputs: Positional arguments of one forward pass.
+            inputs: Arguments of one forward pass.
             dynamic_shapes: Not used in this mode.
             export_with_no_grad: Not used in this mode.
         """
@@ -47,13 +47,13 @@ class EagerEngine(Engine):
             raise RuntimeError("the model is prepared already; give Quantizer a float model")
         settings = resolve_module_configs(model, self.config)
         try:
-            with _undisturbed(model):
+            with undisturbed(model):
                 # Cached, a tensor that parametrizations compute is one object for the whole trace.
                 with parametrize.cached():
-                    trace = trace_model(model, settings, example_inputs)
+                    trace = trace_model(model, settings, inputs)
                     warn_about_unmatched_ops(self.config, trace)
                     self._place(model, trace)
-                _initialise(model, example_inputs)
+                _initialise(model, inputs)
         except BaseException:
             undo(model)
             raise
@@ -95,7 +95,7 @@ class EagerEngine(Engine):
 def trace_model(
     model: nn.Module,
     settings: dict[str, ModuleSettings],
-    example_inputs: tuple[Any, ...],
+    inputs: ExampleInputs,
     with_frames: bool = False,
 ) -> Trace:
     """Give every module a scope and record one run.
@@ -103,25 +103,25 @@ def trace_model(
     Args:
         model: The float model.
         settings: Of every module, by name.
-        example_inputs: Positional arguments of forward.
+        inputs: Arguments of one forward pass.
         with_frames: Whether to record source lines.
     """
     state = PreparedState()
     for name, module in model.named_modules():
         ModuleScope(name, module, settings[name], state).attach()
     trace = Trace(model, with_frames)
-    trace.run(model, state, _copied(example_inputs))
+    trace.run(model, state, inputs.copied())
     return trace
 
 
-def inspect_model(model: nn.Module, example_inputs: tuple[Any, ...]) -> Trace:
+def inspect_model(model: nn.Module, inputs: ExampleInputs) -> Trace:
     """Record one run of a float model with its source lines, and leave the model as it was."""
     if scopes_of(model):
         raise RuntimeError("the model is prepared already; inspect the float model")
     settings = resolve_module_configs(model, QuantizerConfig(global_config=None))
     try:
-        with _undisturbed(model), parametrize.cached():
-            return trace_model(model, settings, example_inputs, with_frames=True)
+        with undisturbed(model), parametrize.cached():
+            return trace_model(model, settings, inputs, with_frames=True)
     finally:
         for scope in scopes_of(model):
             scope.detach()
@@ -145,13 +145,13 @@ def undo(model: nn.Module) -> None:
                 delattr(module, name)
 
 
-def _initialise(model: nn.Module, example_inputs: tuple[Any, ...]) -> None:
+def _initialise(model: nn.Module, inputs: ExampleInputs) -> None:
     """Observe the example inputs on the float model, then drop what does not fit its blocks."""
     for module in fake_quantizers(model):
         module.enable_observer()
         module.disable_fake_quant()
     with torch.no_grad():
-        model(*_copied(example_inputs))
+        inputs.copied().run(model)
         _observe_unread_weights(model)
     for scope in scopes_of(model):
         for visits in scope.sites.values():
@@ -174,21 +174,8 @@ def _observe_unread_weights(model: nn.Module) -> None:
                     getattr(module, name)
 
 
-def _copied(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Inputs that a model may write to; a tensor given twice stays one tensor."""
-    copies: dict[int, torch.Tensor] = {}
-
-    def copy(tensor: torch.Tensor) -> torch.Tensor:
-        if id(tensor) not in copies:
-            copies[id(tensor)] = tensor.detach().clone()
-        return copies[id(tensor)]
-
-    copied: tuple[Any, ...] = pytree.tree_map_only(torch.Tensor, copy, inputs)
-    return copied
-
-
 @contextmanager
-def _undisturbed(model: nn.Module) -> Iterator[None]:
+def undisturbed(model: nn.Module) -> Iterator[None]:
     """Run the model in evaluation mode; modes, buffers and the random state are restored."""
     modes = {id(module): module.training for module in model.modules()}
     buffers = [(buffer, buffer.clone(), buffer._version) for buffer in model.buffers()]

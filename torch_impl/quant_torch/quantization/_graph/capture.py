@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 from torch import fx, nn
-from torch.utils import _pytree as pytree
 
 import quant_torch
+from quant_torch.quantization._example_inputs import ExampleInputs
 from quant_torch.quantization._graph.boundaries import record_boundaries, take_out_marks
 from quant_torch.quantization._graph.constants import check_constant_inputs
 from quant_torch.quantization._graph.functionalize import functionalize
@@ -29,7 +29,7 @@ class GraphCaptureError(RuntimeError):
 
 def capture(
     model: nn.Module,
-    example_inputs: tuple[Any, ...],
+    inputs: ExampleInputs,
     dynamic_shapes: Any = None,
     no_grad: bool = True,
     whole_modules: Collection[str] = (),
@@ -38,8 +38,7 @@ def capture(
 
     Args:
         model: The model; its parameters are shared, its training flags are as before.
-        example_inputs: Positional arguments of one forward pass. A mapping in the last place is
-            an ordinary argument.
+        inputs: Arguments of one forward pass.
         dynamic_shapes: Passed to ``torch.export``.
         no_grad: Whether to export under ``torch.no_grad``.
         whole_modules: Names of the modules whose inputs and outputs are to be recorded; see
@@ -57,9 +56,10 @@ def capture(
         stack.enter_context(record_boundaries(model, whole_modules))
         if no_grad:
             stack.enter_context(torch.no_grad())
+        distinct = _without_aliases(inputs)
         try:
             program = torch.export.export(
-                model, _without_aliases(example_inputs), dynamic_shapes=dynamic_shapes, strict=False
+                model, distinct.args, distinct.kwargs, dynamic_shapes=dynamic_shapes, strict=False
             )
         except Exception as error:
             raise GraphCaptureError(_explain(error)) from error
@@ -134,19 +134,17 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
             module.training = was_training
 
 
-def _without_aliases(example_inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+def _without_aliases(inputs: ExampleInputs) -> ExampleInputs:
     # Export takes two arguments that are one tensor for one input, and drops the other.
     seen: set[int] = set()
 
-    def distinct(value: Any) -> Any:
-        if not isinstance(value, torch.Tensor):
-            return value
+    def distinct(value: torch.Tensor) -> torch.Tensor:
         if id(value) in seen:
             return value.detach().clone().requires_grad_(value.requires_grad)
         seen.add(id(value))
         return value
 
-    return pytree.tree_map(distinct, example_inputs)
+    return inputs.mapped(distinct)
 
 
 def _explain(error: Exception) -> str:

@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from quant_torch.quantization._eager.engine import _copied as copied
-from quant_torch.quantization._eager.engine import _undisturbed as undisturbed
+from quant_torch.quantization._eager.engine import undisturbed
 from quant_torch.quantization._engine import Engine, fake_quantizers
+from quant_torch.quantization._example_inputs import ExampleInputs
 from quant_torch.quantization._graph.batch_norm import freeze_statistics
 from quant_torch.quantization._graph.capture import capture
+from quant_torch.quantization._graph.collector import collector_paused
 from quant_torch.quantization._graph.configs import GraphConfig
 from quant_torch.quantization._graph.folding import BatchNormFolder
 from quant_torch.quantization._graph.insertion import (
@@ -29,7 +30,7 @@ class GraphEngine(Engine):
     """Captures the model and places fake-quantize modules in the graph (PLACE and BN clauses)."""
 
     def prepare(
-        self, example_inputs: tuple[Any, ...], dynamic_shapes: Any, export_with_no_grad: bool
+        self, inputs: ExampleInputs, dynamic_shapes: Any, export_with_no_grad: bool
     ) -> fx.GraphModule:
         """Capture, fold batch norms, place quantizers and initialise their qparams.
 
@@ -38,15 +39,16 @@ class GraphEngine(Engine):
         Raises:
             GraphCaptureError: ``torch.export`` cannot capture the model.
         """
-        module = place_quantizers(
-            self.model, self.config, example_inputs, dynamic_shapes, export_with_no_grad
-        )
-        for quantizer in fake_quantizers(module):
-            quantizer.enable_observer()
-            quantizer.disable_fake_quant()
-        with undisturbed(module), torch.no_grad():
-            module(*copied(example_inputs))
-        remove_disabled(module)
+        with collector_paused():
+            module = place_quantizers(
+                self.model, self.config, inputs, dynamic_shapes, export_with_no_grad
+            )
+            for quantizer in fake_quantizers(module):
+                quantizer.enable_observer()
+                quantizer.disable_fake_quant()
+            with undisturbed(module), torch.no_grad():
+                inputs.copied().run(module)
+            remove_disabled(module)
         return module
 
     def freeze_batch_norm(self, model: nn.Module) -> None:
@@ -57,15 +59,13 @@ class GraphEngine(Engine):
 def place_quantizers(
     model: nn.Module,
     user_config: Any,
-    example_inputs: tuple[Any, ...],
+    inputs: ExampleInputs,
     dynamic_shapes: Any = None,
     export_with_no_grad: bool = True,
 ) -> fx.GraphModule:
     """The prepared graph of a model, its qparams not yet initialised."""
     config = GraphConfig(model, user_config)
-    module = capture(
-        model, example_inputs, dynamic_shapes, export_with_no_grad, config.whole_modules()
-    )
+    module = capture(model, inputs, dynamic_shapes, export_with_no_grad, config.whole_modules())
     graph = module.graph
     regions = find_regions(graph, boundary_outputs(graph, config))
     config.warn_about_unmatched(
