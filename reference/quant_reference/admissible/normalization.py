@@ -28,11 +28,11 @@ from quant_reference.errors import InputError
 
 def layer_norm(
     x: Operand,
-    normalized_shape: int | tuple[int, ...] | list[int],
     weight: Operand | None = None,
     bias: Operand | None = None,
-    eps: float = 1e-5,
     *,
+    normalized_shape: int | tuple[int, ...] | list[int],
+    eps: float = 1e-5,
     arithmetic: Arithmetic = FLOAT32,
 ) -> Bounds:
     """Layer norm over the last axes (ADM-8).
@@ -52,10 +52,10 @@ def layer_norm(
 
 def rms_norm(
     x: Operand,
-    normalized_shape: int | tuple[int, ...] | list[int],
     weight: Operand | None = None,
-    eps: float | None = None,
     *,
+    normalized_shape: int | tuple[int, ...] | list[int],
+    eps: float | None = None,
     arithmetic: Arithmetic = FLOAT32,
 ) -> Bounds:
     """``x / √(mean(x²) + eps) · weight`` over the last axes (ADM-8); eps None is float32's."""
@@ -67,11 +67,11 @@ def rms_norm(
 
 def group_norm(
     x: Operand,
-    num_groups: int,
     weight: Operand | None = None,
     bias: Operand | None = None,
-    eps: float = 1e-5,
     *,
+    num_groups: int,
+    eps: float = 1e-5,
     arithmetic: Arithmetic = FLOAT32,
 ) -> Bounds:
     """Group norm of (N, C, …): each group of channels with its positions (ADM-8)."""
