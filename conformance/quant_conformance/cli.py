@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from quant_conformance.errors import ConformanceError
 
-_NEEDS = {"typer", "rich", "pydantic", "packaging", "jsonschema"}
+_NEEDS = {"typer", "rich", "pydantic", "packaging", "jsonschema", "jinja2", "markdown_it"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -19,21 +19,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0: nothing unexpected; 1: wrong, crashed, timed out, stale or worse; 2: usage.
     """
+    from quant_vectors import VectorError
+
     try:
         from quant_conformance.commands import app
-    except ModuleNotFoundError as error:
+
+        app(arguments, prog_name="quant-conformance")
+    except SystemExit as end:  # typer ends every command so
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except ModuleNotFoundError as error:  # at once, or where an option needs a further package
         if error.name not in _NEEDS:
             raise
         return _refuse(
             f"the command needs {error.name}; "
             "mend with: pip install 'quant-conformance[conformance]'"
         )
-    from quant_vectors import VectorError
-
-    try:
-        app(arguments, prog_name="quant-conformance")
-    except SystemExit as end:  # typer ends every command so
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
     except (ConformanceError, VectorError) as error:
         return _refuse(str(error))
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
 from enum import StrEnum
 from importlib import import_module
@@ -95,6 +96,7 @@ def run(
     json: Annotated[Path | None, typer.Option(help="Write results here.")] = None,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write a Markdown report here.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write an HTML report here.")] = None,
     expectations: Annotated[
         Path | None, typer.Option(help="Known failures (TOML) of the one backend that is run.")
     ] = None,
@@ -108,9 +110,11 @@ def run(
     references = list(dict.fromkeys(backend or BACKENDS))
     if expectations is not None and len(references) != 1:
         raise UsageError("--expectations belongs to one backend; name it with --backend")
-    for path in (json, junit, markdown):
+    for path in (json, junit, markdown, html):
         if path is not None and not path.absolute().parent.is_dir():
             raise UsageError(f"cannot write {path}: there is no folder {path.parent}")
+    # Loaded only where it is asked for, and before the run, which may take minutes.
+    report = None if html is None else import_module("quant_conformance.report")
     loaded = load(path=vectors)
     selection = Selection(tier.value, family or (), flag or (), clause or (), case or ())
     chosen = select_cases(loaded, selection)
@@ -131,6 +135,9 @@ def run(
         write_text(junit, junit_text(runs))
     if markdown is not None:
         write_text(markdown, markdown_text(runs))
+    if html is not None and report is not None:
+        facts = report.gather_facts(["quant-conformance", *sys.argv[1:]], report.now())
+        write_text(html, report.html_text(runs, facts))
     print_scoreboard(runs, _console())
     raise typer.Exit(exit_code(runs, named=backend is not None))
 

@@ -1,0 +1,248 @@
+"""The report of a run."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from quant_conformance.report.board import (
+    Counts,
+    by_family,
+    families_of,
+    total_of,
+    verdicts_of,
+)
+from quant_conformance.report.clauses import clause_texts
+from quant_conformance.report.facts import Facts
+from quant_conformance.report.histogram import Histogram, of_distances
+from quant_conformance.report.number_line import Line, number_lines
+from quant_conformance.report.page import Tab, render
+from quant_conformance.report.words import Tone, count, tone, web_address, worst
+from quant_conformance.runner import Run
+from quant_conformance.samples import Sample
+from quant_conformance.scoreboard import first_failures
+from quant_conformance.tables import diagnosis_lines
+from quant_conformance.verdicts import CaseResult, Verdict
+
+FAILURES_SHOWN = 40
+"""Failures that are shown per backend, the first of each family in turn."""
+
+KNOWN_SHOWN = 40
+"""Kinds of known failures that are shown per backend."""
+
+REASONS_SHOWN = 15
+"""Reasons of what is unsupported that are shown per backend."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A failure, with the elements that show it.
+
+    Attributes:
+        result: the verdict.
+        sample: some wrong elements, if there is an answer of the right shape.
+        repro: the command that explains it.
+    """
+
+    result: CaseResult
+    sample: Sample | None
+    repro: str
+
+
+@dataclass(frozen=True)
+class Known:
+    """Failures that are expected for one reason.
+
+    Attributes:
+        reason: the reason.
+        link: where it is documented.
+        address: the link, if it can be followed from anywhere.
+        cases: how many there are.
+        clauses: the clauses that they test, most frequent first.
+        example: one of them.
+    """
+
+    reason: str
+    link: str | None
+    address: str | None
+    cases: int
+    clauses: tuple[str, ...]
+    example: Failure
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A choice that the specification leaves open.
+
+    Attributes:
+        name: the policy.
+        choices: what was followed and in how many cases, most frequent first.
+        documented: what the backend says it follows, or None.
+        differs: whether it follows anything else.
+    """
+
+    name: str
+    choices: tuple[tuple[str, int], ...]
+    documented: str | None
+    differs: bool
+
+
+@dataclass(frozen=True)
+class BackendPart:
+    """All that the report says of one backend; the attributes are what the template shows."""
+
+    anchor: str
+    run: Run
+    total: Counts
+    families: tuple[Counts, ...]
+    tone: Tone
+    status: str
+    policies: tuple[Policy, ...]
+    diagnosis: tuple[str, ...]
+    failures: tuple[Failure, ...]
+    more_failures: int
+    known: tuple[Known, ...]
+    more_known: int
+    lines: tuple[Line, ...]
+    histograms: tuple[Histogram, ...]
+    right_outputs: tuple[Histogram, ...]
+    unsupported: tuple[tuple[str, int], ...]
+    more_unsupported: int
+
+    def family(self, name: str) -> Counts | None:
+        """Returns the counts of a family, None if it was not asked."""
+        return next((counts for counts in self.families if counts.name == name), None)
+
+
+def html_text(runs: Sequence[Run], facts: Facts) -> str:
+    """Returns the report of a run as one HTML file that needs nothing beside it.
+
+    The text depends on its arguments alone. Names, case ids and details are untrusted and escaped.
+
+    Args:
+        runs: the runs, in the order in which they are shown.
+        facts: how they came about.
+    """
+    parts = [_part(run, f"backend-{number}") for number, run in enumerate(runs, 1)]
+    broken_by = [
+        (run.backend, [c for r in _unlike_the_clause(run) for c in r.clauses]) for run in runs
+    ]
+    failed = sum(run.failed for run in runs)
+    status = f"{failed} of {count(len(runs), 'backend')} failed" if failed else "nothing failed"
+    tabs = [
+        Tab("overview", "Overview", worst(part.tone for part in parts), status, "overview"),
+        *(Tab(p.anchor, p.run.backend, p.tone, p.status, p) for p in parts),
+        Tab("clauses", "Clauses", None, "", "clauses"),
+        Tab("facts", "Facts", None, "", "facts"),
+    ]
+    return render(
+        "run.html.j2",
+        "quant-conformance: run",
+        tabs,
+        lambda verdict: tone(Verdict(verdict)),
+        parts=parts,
+        verdicts=verdicts_of(runs),
+        families=families_of(runs),
+        clauses=clause_texts(broken_by),
+        facts=facts,
+        vectors=runs[0].vectors if runs else {},
+        versions=_versions(runs, facts),
+    )
+
+
+def _unlike_the_clause(run: Run) -> list[CaseResult]:
+    known = [r for r in run.results if r.verdict is Verdict.EXPECTED]
+    return [*run.failures, *known]
+
+
+def _versions(runs: Sequence[Run], facts: Facts) -> Mapping[str, str]:
+    found = dict(facts.versions)
+    for run in runs:
+        found.update(run.versions)
+    return dict(sorted(found.items(), key=lambda item: item[0].lower()))
+
+
+def _part(run: Run, anchor: str) -> BackendPart:
+    samples = {sample.case: sample for sample in run.samples}
+    total = total_of(run)
+    failures = first_failures(run.failures, FAILURES_SHOWN)
+    known = _known(run, samples)
+    reasons = Counter(r.detail for r in run.results if r.verdict is Verdict.UNSUPPORTED)
+    histograms = [of_distances(distances) for distances in run.distances]
+    points = [e.point for s in run.samples for e in s.elements if e.point is not None]
+    return BackendPart(
+        anchor=anchor,
+        run=run,
+        total=total,
+        families=tuple(by_family(run)),
+        tone="bad" if run.failed else total.tone,
+        status=_status(run, total),
+        policies=tuple(_policies(run)),
+        diagnosis=tuple(diagnosis_lines(run)),
+        failures=tuple(_failure(run, result, samples) for result in failures),
+        more_failures=len(run.failures) - len(failures),
+        known=tuple(known[:KNOWN_SHOWN]),
+        more_known=max(0, len(known) - KNOWN_SHOWN),
+        lines=tuple(number_lines(points, f"{anchor}-line")),
+        histograms=tuple(h for h in histograms if h.differing),
+        right_outputs=tuple(h for h in histograms if not h.differing),
+        unsupported=tuple(reasons.most_common(REASONS_SHOWN)),
+        more_unsupported=max(0, len(reasons) - REASONS_SHOWN),
+    )
+
+
+def _status(run: Run, total: Counts) -> str:
+    """Writes how a backend stands, in a few words."""
+    if run.problem is not None:
+        return run.problem
+    said = []
+    if run.failures:
+        said.append(count(len(run.failures), "failure"))
+    if run.stale:
+        said.append(count(len(run.stale), "stale expectation"))
+    known = total.by_verdict[Verdict.EXPECTED]
+    if known:
+        said.append(count(known, "known failure"))
+    if said:
+        return ", ".join(said)
+    return f"{total.good:,} of {total.judged:,} right" if total.judged else "nothing judged"
+
+
+def _failure(run: Run, result: CaseResult, samples: Mapping[str, Sample]) -> Failure:
+    command = ["quant-conformance", "explain", result.id, "--backend", run.reference]
+    return Failure(result, samples.get(result.id), shlex.join(command))
+
+
+def _known(run: Run, samples: Mapping[str, Sample]) -> list[Known]:
+    groups: dict[tuple[str, str | None], list[CaseResult]] = {}
+    for result in run.results:
+        if result.verdict is Verdict.EXPECTED:
+            groups.setdefault((result.reason or "", result.link), []).append(result)
+    found = []
+    for (reason, link), results in groups.items():
+        clauses = Counter(clause for result in results for clause in result.clauses)
+        # An example with elements to show tells more than one without.
+        example = next((r for r in results if r.id in samples), results[0])
+        found.append(
+            Known(
+                reason,
+                link,
+                web_address(link),
+                len(results),
+                tuple(clause for clause, _ in clauses.most_common()),
+                _failure(run, example, samples),
+            )
+        )
+    return sorted(found, key=lambda known: -known.cases)
+
+
+def _policies(run: Run) -> list[Policy]:
+    found = []
+    for name, choices in run.policies.items():
+        documented = run.declared.get(name)
+        ordered = tuple(sorted(choices.items(), key=lambda item: (-item[1], item[0])))
+        differs = documented is not None and set(choices) != {documented}
+        found.append(Policy(name, ordered, documented, differs))
+    return found
