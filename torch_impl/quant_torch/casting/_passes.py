@@ -37,9 +37,11 @@ def cast_fp32_to_fp16(
 ) -> ExportedProgram:
     """Cast float32 parameters, buffers, inputs, operations and outputs to float16.
 
-    Two things stay in float32, with casts around them: tensors and operations with a finite
-    number beyond ±65504, and the dequantization of codes by e8m0 scales, which float16 cannot
-    hold. Nonzero numbers below 2⁻²⁴ become ±2⁻²⁴ and not zero. Other dtypes are not touched.
+    Three things stay in float32, with casts around them: tensors and operations with a finite
+    number beyond ±65504; the dequantization of codes by e8m0 scales, which float16 cannot hold; and
+    constants with nonzero numbers below 2⁻¹⁴ where Core AI would misread them (the scales and
+    offsets of activations, the statistics of a batch norm, arithmetic on constants alone). Other
+    nonzero numbers below 2⁻²⁴ become ±2⁻²⁴ and not zero. Other dtypes are not touched.
 
     Args:
         exported_program: The program; changed in place.

@@ -1,0 +1,78 @@
+"""Constants that stay in float32 because Core AI would misread them in float16.
+
+Its compiler reads a float16 constant wrongly where it is subnormal and folded into a float32
+computation (``docs/findings.md``): 2⁻¹⁵ becomes 2⁻²² or so. Scales of activations, the statistics
+of a batch norm and arithmetic on constants alone are folded, other operands are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import fx
+from torch._ops import OpOverload
+
+from quant_torch.casting._program import SHAPE_ONLY, Program, packet
+
+LEAST_NORMAL = 2.0**-14
+"""Below it float16 numbers are subnormal."""
+
+_FOLDING = frozenset({
+    "coreai::quantize", "coreai::dequantize",
+    "aten::batch_norm", "aten::_native_batch_norm_legit_no_training",
+})  # fmt: skip
+"""Operations whose constant operands are computed with in float32, whatever their dtype."""
+
+_WEIGHT = "coreai::constexpr_blockwise_shift_scale"
+"""Reads its float16 scales and offsets as they are."""
+
+
+def is_subnormal(values: torch.Tensor) -> bool:
+    """Whether a tensor has numbers that float16 holds as subnormal ones, or not at all."""
+    magnitude = values.detach().abs()
+    return bool(((magnitude > 0) & (magnitude < LEAST_NORMAL)).any())
+
+
+def misread(
+    program: Program, numbers: Callable[[fx.Node], list[float]]
+) -> tuple[set[fx.Node], set[fx.Node]]:
+    """Constants and operations on constants that float16 would spoil.
+
+    Args:
+        program: The program, still in float32.
+        numbers: The numbers among an operation's arguments that meet tensor elements.
+
+    Returns:
+        Placeholders of tensors, and operations whose arguments hold such a number.
+    """
+    constants = program.constants()
+    folded: set[fx.Node] = set()
+    for node in reversed(program.operations()):
+        if _folds(node, constants) or (node in folded and packet(node) in SHAPE_ONLY):
+            folded.update(node.all_input_nodes)
+    tensors = {
+        node
+        for node in folded
+        if (tensor := program.tensor(node)) is not None
+        and tensor.dtype is torch.float32
+        and is_subnormal(tensor)
+    }
+    # A constant that is made of a number is folded where something folds it; one that is
+    # computed with a number is folded as it is.
+    made = {
+        node
+        for node in program.operations()
+        if node in constants
+        and (node in folded if not node.all_input_nodes else _folds(node, constants))
+        and any(0 < abs(number) < LEAST_NORMAL for number in numbers(node))
+    }
+    return tensors, made
+
+
+def _folds(node: fx.Node, constants: set[fx.Node]) -> bool:
+    if not isinstance(node.target, OpOverload):
+        return False
+    name = node.target._schema.name
+    computed = node in constants and bool(node.all_input_nodes) and packet(node) not in SHAPE_ONLY
+    return name in _FOLDING or (computed and name != _WEIGHT)
