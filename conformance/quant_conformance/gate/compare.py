@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,12 +11,26 @@ from quant_conformance.gate.document import EndToEnd, Layer, Weight
 from quant_conformance.gate.expected import Expected
 from quant_conformance.gate.judge import Judge, ordinals, sqnr
 from quant_conformance.gate.matching import match, match_floats
-from quant_conformance.gate.programs import Program, ProgramQuantizer
+from quant_conformance.gate.programs import (
+    Program,
+    ProgramQuantizer,
+    as_prepared,
+    converted,
+)
 from quant_conformance.gate.qparams import differing_qparams, judge_weights
 from quant_conformance.gate.recording import Quantization, Recording
 from quant_conformance.gate.regions import Region, Regions
+from quant_conformance.gate.sums import Rescaled, rescaled
 from quant_conformance.protocol import Array
-from quant_reference import decode
+from quant_reference import QParams, decode
+
+MOVES = frozenset(
+    {
+        *("identity", "reshape", "transpose", "permute", "expand", "select", "slice", "cat"),
+        *("max_pool1d", "max_pool2d", "max_pool3d"),
+    }
+)
+"""Steps that give elements of their inputs and no others."""
 
 Keep = Callable[[Region, Layer, str, Mapping[str, Array]], str | None]
 """Saves a reproduction of a failed layer, with what stands in the program; returns its folder."""
@@ -59,6 +73,7 @@ class _Comparison:
         self.regions = Regions(recording)
         self.expected = Expected(recording, half)
         self.judge = Judge(recording, self.expected, half)
+        self.left_out: dict[str, str] = {}  # a quantizer that changes nothing -> the one before it
         self.feeds = [recording.values[name] for name in recording.inputs]
 
     def run(self) -> Findings:
@@ -71,12 +86,15 @@ class _Comparison:
             [_approximately(q, whole[q.codes]) for q in theirs],
         )
         partners = {activations[i].result: theirs[j] for i, j in pairs.items()}
+        self._prefer_makers(partners)
         floats = match_floats(
             {name: self.recording.values[name] for name in cuts},
             {name: whole[name] for name in self.program.floats if name in whole},
         )
         replaced = {
-            partners[q.result].codes: self.expected.codes(q)
+            partners[q.result].codes: converted(
+                self.expected.codes(q), q.facts.spec.dtype, partners[q.result].dtype
+            )
             for q in activations
             if q.result in partners
         }
@@ -89,6 +107,18 @@ class _Comparison:
         layers += [_surplus(q) for q in theirs if q.codes not in matched]
         weights = judge_weights(self.regions.weights, self.expected, self.program.weights)
         return Findings(layers, weights, self._end_to_end(whole, pairs, activations, theirs))
+
+    def _prefer_makers(self, partners: dict[str, ProgramQuantizer]) -> None:
+        """Of two quantizers of which one changes nothing, the file may keep either: the first."""
+        for region in reversed(self.regions.build([])):
+            quantization = region.quantization
+            if quantization is None or not self._changes_nothing(region, quantization):
+                continue
+            for name in region.operands:
+                if name not in partners and quantization.result in partners:
+                    partners[name] = partners.pop(quantization.result)
+            if quantization.result not in partners:
+                self.left_out[quantization.result] = region.operands[0]
 
     def _run_whole(self, with_floats: bool) -> dict[str, Array]:
         wanted = [q.codes for q in self.program.quantizers]
@@ -108,13 +138,26 @@ class _Comparison:
             name = floats.get(region.target) or self._output(region.target)
             layer = self.judge.values(region, computed[name])
         else:
+            facts = region.quantization.facts
             partner = partners.get(region.quantization.result)
             if partner is None:
-                return _missing(region, region.quantization)
+                return self._without_partner(region, region.quantization)
             name = partner.codes
-            layer = self.judge.codes(region, computed[name])
-            facts = region.quantization.facts
-            said = differing_qparams(partner, facts.spec, self.expected.qparams(facts))
+            dtype = facts.spec.dtype
+            scaling = self._rescaled(region.quantization, partner, partners)
+            given = converted(computed[name], partner.dtype, dtype)
+            layer = self.judge.codes(
+                region,
+                given,
+                self._as_read(scaling, region) if isinstance(scaling, Rescaled) else None,
+            )
+            twin, qparams = as_prepared(partner, dtype), self.expected.qparams(facts)
+            if isinstance(scaling, Rescaled):
+                right = replace(twin.quantize, scale=qparams.scale.reshape(-1))
+                twin = replace(twin, quantize=right)
+                layer.detail = f"{layer.detail}; the scales of the sum are quotients".lstrip("; ")
+            said = scaling if isinstance(scaling, str) else ""
+            said = said or differing_qparams(twin, facts.spec, qparams)
             if said:
                 layer.verdict = "wrong"
                 layer.detail = "; ".join(filter(None, [said, layer.detail]))
@@ -122,6 +165,58 @@ class _Comparison:
         if self.keep is not None and layer.verdict in ("wrong", "unlikely"):
             layer.repro = self.keep(region, layer, name, {**replaced, name: computed[name]})
         return layer
+
+    def _rescaled(
+        self,
+        quantization: Quantization,
+        partner: ProgramQuantizer,
+        partners: Mapping[str, ProgramQuantizer],
+    ) -> Rescaled | str | None:
+        """What is known of a sum whose scales the converter divided, or None for any other."""
+        by_codes = {partners[q.result].codes: q for q in self.regions.activations if q.result in partners}
+        for found in self.program.sums:
+            operands = [by_codes.get(name) for name in found.operands]
+            first, second = operands
+            if found.codes == partner.codes and first is not None and second is not None:
+                scales = [q.facts.qparams for q in (first, second, quantization)]
+                return rescaled(found, (first, second), (scales[0], scales[1], scales[2]), self.half)
+        return None
+
+    def _as_read(self, scaling: Rescaled, region: Region) -> Rescaled:
+        """The scales by the operands of a region, through quantizers that the file left out."""
+        scales = {name: scaling.scales.get(self._kept(name)) for name in region.operands}
+        found = {name: scale for name, scale in scales.items() if scale is not None}
+        return replace(scaling, scales=found)
+
+    def _kept(self, name: str) -> str:
+        while name in self.left_out:
+            name = self.left_out[name]
+        return name
+
+    def _without_partner(self, region: Region, quantization: Quantization) -> Layer:
+        """A quantizer that the file lacks is wrong, unless it could change nothing."""
+        spec = quantization.facts.spec
+        layer = Layer(region.name, region.operation, ["PLACE-4", "FQ-1"], "wrong", spec.dtype)
+        layer.elements = self.recording.values[quantization.source].size
+        if self._changes_nothing(region, quantization):
+            layer.verdict = "exact"
+            layer.detail = "left out of the file: its input has these qparams already"
+        else:
+            layer.detail = f"the file has no {spec.dtype} quantizer for this tensor"
+        return layer
+
+    def _changes_nothing(self, region: Region, quantization: Quantization) -> bool:
+        """Whether only moved or chosen elements of equally quantized tensors come in."""
+        moves = all(step.op in MOVES for step in region.steps)
+        facts = quantization.facts
+        sources = [self.regions.quantized.get(name) for name in region.operands]
+        return moves and all(
+            source is not None
+            and source.facts.spec == facts.spec
+            and facts.spec.granularity.to_dict()["type"] == "per_tensor"
+            and _equal(source.facts.qparams, facts.qparams)
+            for source in sources
+        )
 
     def _output(self, target: str) -> str:
         return self.program.outputs[self.recording.outputs.index(target)]
@@ -170,15 +265,14 @@ def _approximately(quantizer: ProgramQuantizer, codes: Array) -> Array:
     return values
 
 
-def _missing(region: Region, quantization: Quantization) -> Layer:
-    spec = quantization.facts.spec
-    return Layer(
-        region.name,
-        region.operation,
-        ["PLACE-4", "FQ-1"],
-        "wrong",
-        spec.dtype,
-        detail=f"the file has no {spec.dtype} quantizer for this tensor",
+def _equal(one: QParams, other: QParams) -> bool:
+    """Whether two sets of qparams of one number are the same, whatever their rank."""
+    pairs = [(one.scale, other.scale), (one.zero_point, other.zero_point)]
+    pairs.append((one.minval, other.minval))
+    return all(
+        (a is None and b is None)
+        or (a is not None and b is not None and np.array_equal(a.reshape(-1), b.reshape(-1)))
+        for a, b in pairs
     )
 
 

@@ -21,7 +21,7 @@ from quant_conformance.executors import CoreAIExecutor
 from quant_conformance.executors.coreai_stored import Constants
 from quant_conformance.executors.stored import StoredTensor
 from quant_conformance.gate.errors import UnreadableProgramError
-from quant_conformance.gate.programs import ProgramQuantizer, Readout
+from quant_conformance.gate.programs import ProgramQuantizer, Readout, RescaledSum
 
 _NAME = re.compile(r"%\w+")
 _OPERATION = re.compile(r"^\s+(%\w+) = coreai\.([\w.]+) ?(.*?) : (?:.* -> )?(tensor<[^>]*>)$")
@@ -99,6 +99,7 @@ class CoreAIProgram:
         self._operations = {line.result: line for line in self._parsed(body)}
         self._text_of = {_result(line): line for line in body if _OPERATION.match(line)}
         self.quantizers = tuple(self._quantizers())
+        self.sums: tuple[RescaledSum, ...] = ()
         self.floats: dict[str, tuple[int, ...]] = {
             op.result: op.shape
             for op in self._operations.values()

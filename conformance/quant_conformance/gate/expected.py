@@ -51,16 +51,24 @@ class Expected:
             facts.qparams, scale=scale, minval=None if minval is None else to_half(minval)
         )
 
-    def values(self, quantization: Quantization) -> Array:
-        """What the program computes with: the codes dequantized by its qparams (DQ-1 to DQ-3)."""
+    def values(self, quantization: Quantization, scale: float | None = None) -> Array:
+        """What the program computes with: the codes dequantized by its qparams (DQ-1 to DQ-3).
+
+        Args:
+            quantization: the quantizer.
+            scale: another scale, where the program has one.
+        """
         facts = quantization.facts
-        values = dequantize(self.codes(quantization), facts.spec, self.qparams(facts))
+        qparams = self.qparams(facts)
+        if scale is not None:
+            qparams = replace(qparams, scale=np.full_like(qparams.scale, scale))
+        values = dequantize(self.codes(quantization), facts.spec, qparams)
         return values.astype(np.float16).astype(np.float32) if self._half else values
 
-    def operand(self, name: str) -> Array:
-        """A recorded value as the program has it."""
+    def operand(self, name: str, scale: float | None = None) -> Array:
+        """A recorded value as the program has it; see :meth:`values` for the scale."""
         if name in self._by_result:
-            return self.values(self._by_result[name])
+            return self.values(self._by_result[name], scale)
         array = self._recording.values[name]
         if self._half and array.dtype.kind == "f":
             return to_half(array)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from quant_conformance.gate.document import Layer, Worst
 from quant_conformance.gate.expected import Expected
 from quant_conformance.gate.recording import Recording
 from quant_conformance.gate.regions import Region
+from quant_conformance.gate.sums import Rescaled
 from quant_conformance.protocol import Array
 from quant_reference import QParams, QuantizationSpec, dequantize
 from quant_reference.admissible import (
@@ -45,19 +47,27 @@ class Judge:
         self._expected = expected
         self._arithmetic = Arithmetic("float16" if half else "float32", "float32")
 
-    def bounds(self, region: Region) -> Bounds:
-        """The exact result of a region, and what may be computed in its place (ADM)."""
-        operands = {name: self._expected.operand(name) for name in region.operands}
+    def bounds(self, region: Region, scales: Mapping[str, float] | None = None) -> Bounds:
+        """The exact result of a region, and what may be computed in its place (ADM-1).
+
+        Args:
+            region: the region.
+            scales: result of a quantizer -> another scale that its codes are read with.
+        """
+        operands = {
+            name: self._expected.operand(name, (scales or {}).get(name)) for name in region.operands
+        }
         if not region.steps:
             return Bounds.exact(operands[region.target])
         return evaluate(region.steps, operands, self._arithmetic)[region.target]
 
-    def codes(self, region: Region, given: Array) -> Layer:
+    def codes(self, region: Region, given: Array, scaling: Rescaled | None = None) -> Layer:
         """The verdict on the codes of a region.
 
         Args:
             region: one with a quantizer behind it.
             given: the codes that the file computes.
+            scaling: the scales that a sum has instead of the prepared model's.
         """
         quantization = region.quantization
         if quantization is None:
@@ -70,7 +80,9 @@ class Judge:
         self._compare(layer, given, prepared, spec, qparams)
         if region.lacking:
             return _unsupported(layer, region)
-        bounds = self.bounds(region)
+        bounds = self.bounds(region, None if scaling is None else scaling.scales)
+        if scaling is not None:
+            qparams = replace(qparams, scale=np.full_like(qparams.scale, scaling.scale))
         admissible = admissible_codes(bounds, spec, qparams, self._arithmetic)
         words = np.array(VERDICTS)[judge_codes(given, admissible)]
         self._count(layer, words)

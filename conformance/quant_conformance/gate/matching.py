@@ -19,6 +19,9 @@ _FAR = 0.5
 _FAR_FLOAT = 0.02
 """The same for float results, which differ by roundings only."""
 
+_RESCALED = 0.1
+"""What it costs that two tensors agree only up to a factor, as where a converter moves a scale."""
+
 _ORDER = 0.05
 """Weight of the order: where values agree, the earlier belongs to the earlier."""
 
@@ -41,7 +44,8 @@ def match(ours: Sequence[Array], theirs: Sequence[Array]) -> dict[int, int]:
         for j, y in enumerate(flat[1]):
             if x.size == y.size:
                 order = abs(i / len(ours) - j / len(theirs))
-                costs[i, j] = _difference(x, y) + _ORDER * order
+                difference = min(_difference(x, y), _RESCALED + _angle(x, y))
+                costs[i, j] = difference + _ORDER * order
     rows, columns = linear_sum_assignment(costs)
     return {
         int(i): int(j)
@@ -72,6 +76,15 @@ def match_floats(
         if best is not None:
             found[name] = best
     return found
+
+
+def _angle(x: Array, y: Array) -> float:
+    """Sine of the angle between two tensors: their difference whatever their scales are."""
+    total = float(np.linalg.norm(x) * np.linalg.norm(y))
+    if total == 0 or not np.isfinite(total):
+        return 1.0
+    cosine = float(np.dot(x, y)) / total
+    return float(np.sqrt(max(0.0, 1 - cosine**2))) if cosine > 0 else 1.0
 
 
 def _difference(x: Array, y: Array) -> float:

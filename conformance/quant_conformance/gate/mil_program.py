@@ -10,7 +10,7 @@ import numpy as np
 
 from quant_conformance.executors import MilExecutor
 from quant_conformance.executors.stored import StoredTensor
-from quant_conformance.gate.programs import ProgramQuantizer, Readout
+from quant_conformance.gate.programs import ProgramQuantizer, Readout, RescaledSum
 from quant_conformance.protocol import Array
 
 
@@ -29,8 +29,10 @@ class MilProgram:
 
     def __init__(self, path: Path | str) -> None:
         self._executor = MilExecutor(path)
+        self._summands = set[str]()
         self.inputs = self._executor.inputs
         self.outputs = self._executor.outputs
+        self.sums = tuple(self._sums())
         self.quantizers = tuple(self._quantizers())
         self.floats: dict[str, tuple[int, ...]] = {
             op.outputs[0].name: _shape(op.outputs[0])
@@ -61,6 +63,29 @@ class MilProgram:
     def close(self) -> None:
         """Nothing runs outside this process."""
 
+    def _sums(self) -> Iterator[RescaledSum]:
+        steps = self._executor.steps
+        makers = {op.outputs[0].name: op for op in steps}
+        for op in steps:
+            if op.op_type != "quantize":
+                continue
+            total = makers.get(op.inputs["input"].name)
+            if total is None or total.op_type not in ("add", "sub"):
+                continue
+            operands = [makers.get(total.inputs[side].name) for side in ("x", "y")]
+            if any(o is None or o.op_type != "dequantize" for o in operands):
+                continue
+            scales = [float(np.asarray(o.inputs["scale"].val)) for o in operands if o is not None]
+            if 1.0 in scales:
+                codes = [o.inputs["input"].name for o in operands if o is not None]
+                self._summands.update(o.outputs[0].name for o in operands if o is not None)
+                yield RescaledSum(
+                    (codes[0], codes[1]),
+                    (scales[0], scales[1]),
+                    op.outputs[0].name,
+                    float(np.asarray(op.inputs["scale"].val)),
+                )
+
     def _quantizers(self) -> Iterator[ProgramQuantizer]:
         steps = self._executor.steps
         for op in steps:
@@ -70,7 +95,9 @@ class MilProgram:
             readers = [
                 _readout(reader)
                 for reader in steps
-                if reader.op_type == "dequantize" and reader.inputs["input"].name == codes.name
+                if reader.op_type == "dequantize"
+                and reader.inputs["input"].name == codes.name
+                and reader.outputs[0].name not in self._summands
             ]
             yield ProgramQuantizer(
                 codes.name,

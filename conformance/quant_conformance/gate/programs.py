@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
+
+import numpy as np
 
 from quant_conformance.executors.stored import StoredTensor
 from quant_conformance.protocol import Array
@@ -49,6 +51,67 @@ class ProgramQuantizer:
     dequantize: tuple[Readout, ...] = ()
 
 
+_TWINS = {("uint8", "int8"): 128, ("int8", "uint8"): -128}
+"""Formats of one width whose codes differ by a constant: (file's, prepared model's) -> constant."""
+
+
+def as_prepared(quantizer: ProgramQuantizer, dtype: str) -> ProgramQuantizer:
+    """A file's quantizer in the codes of the prepared model, where that is only another count.
+
+    A converter may store int8 codes as uint8 with a zero point that is 128 more: every code means
+    the same value.
+
+    Args:
+        quantizer: the file's.
+        dtype: the prepared model's format.
+    """
+    offset = _TWINS.get((quantizer.dtype, dtype))
+    if offset is None:
+        return quantizer
+
+    def moved(readout: Readout) -> Readout:
+        zero_point = readout.zero_point
+        if zero_point is None:
+            return readout
+        return replace(readout, zero_point=zero_point.astype(np.int32) - offset)
+
+    return replace(
+        quantizer,
+        dtype=dtype,
+        quantize=moved(quantizer.quantize),
+        dequantize=tuple(moved(readout) for readout in quantizer.dequantize),
+    )
+
+
+def converted(codes: Array, source: str, target: str) -> Array:
+    """Codes of one format as codes of its twin; unchanged where they are none."""
+    if source == target:
+        return codes
+    offset = _TWINS.get((source, target))
+    if offset is None:
+        return codes
+    return (codes.astype(np.int16) - offset).astype(target)
+
+
+@dataclass(frozen=True)
+class RescaledSum:
+    """A sum whose scales a converter divided by the scale of one of its operands.
+
+    coremltools does so: ``x·s + y·t``, quantized by u, becomes ``x·(s/t) + y·1`` quantized by u/t.
+
+    Attributes:
+        operands: names of the codes that it reads.
+        scales: what they are dequantized by for this sum alone.
+        codes: name of the codes of its result.
+        scale: what the result is quantized by.
+    """
+
+    operands: tuple[str, str]
+    scales: tuple[float, float]
+    codes: str
+    scale: float
+
+
 class Program(Protocol):
     """An exported file.
 
@@ -57,6 +120,8 @@ class Program(Protocol):
         inputs: input names, in order.
         outputs: output names, in order.
         quantizers: in the order of the program.
+        sums: the sums whose scales were divided; their dequantize operations are no readers of a
+            quantizer.
         floats: name and shape of each float result that may be cut, in the order of the program.
         weights: name of the values to the quantized weight in the file.
     """
@@ -65,6 +130,7 @@ class Program(Protocol):
     inputs: Sequence[str]
     outputs: Sequence[str]
     quantizers: Sequence[ProgramQuantizer]
+    sums: Sequence[RescaledSum]
     floats: Mapping[str, tuple[int, ...]]
 
     @property
