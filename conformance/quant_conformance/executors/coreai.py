@@ -68,7 +68,12 @@ class CoreAIExecutor:
     @property
     def stored(self) -> tuple[StoredTensor, ...]:
         """The quantized weights in the file, in the order of the program."""
-        return stored_tensors(self._ask("text", str(self._path)))
+        return stored_tensors(self.text)
+
+    @property
+    def text(self) -> str:
+        """The program as Core AI prints it."""
+        return str(self._ask("text", str(self._path)))
 
     def close(self) -> None:
         """Ends the child process."""

@@ -43,6 +43,7 @@ _CONSTANT = re.compile(
 _WEIGHT = re.compile(
     rf"coreai\.blockwise_shift_scale ({_VALUE}), ({_VALUE}), ({_VALUE}), ({_VALUE}) :"
 )
+_GRAPH = re.compile(r"^\s*coreai\.graph ", re.MULTILINE)
 _RESOURCE = re.compile(r'^\s+([\w.]+): "0x([0-9A-Fa-f]*)"', re.MULTILINE)
 _NUMBER = re.compile(r"[^\s,\[\]]+")
 _RESOURCE_HEADER = 4
@@ -59,8 +60,11 @@ def stored_tensors(text: str) -> tuple[StoredTensor, ...]:
         ExecutorError: a weight is not made of constants of known types.
     """
     resources = dict(_RESOURCE.findall(text))
-    constants = {match[1]: match for match in _CONSTANT.finditer(text)}
-    return tuple(_stored(match, constants, resources) for match in _WEIGHT.finditer(text))
+    found: list[StoredTensor] = []
+    for graph in _GRAPH.split(text):  # names are unique in a graph, not in a program of several
+        constants = {match[1]: match for match in _CONSTANT.finditer(graph)}
+        found += (_stored(match, constants, resources) for match in _WEIGHT.finditer(graph))
+    return tuple(found)
 
 
 class Constants:

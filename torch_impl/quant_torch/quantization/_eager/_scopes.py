@@ -117,6 +117,13 @@ class ModuleScope:
         code: CodeType = forward.__code__
         return code
 
+    @property
+    def __globals__(self) -> dict[str, Any]:
+        """Names that the module's own forward sees; torch.library resolves annotations by them."""
+        forward = self._own_forward or type(self.module).forward
+        names: dict[str, Any] = forward.__globals__
+        return names
+
     def full_name(self, op_name: str) -> str:
         """Name of an operation in the model: ``"block.add_1"``."""
         return f"{self.name}.{op_name}" if self.name else op_name
