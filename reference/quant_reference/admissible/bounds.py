@@ -99,9 +99,7 @@ def bounds_of(operand: object, arithmetic: Arithmetic) -> Bounds:
         with np.errstate(over="ignore"):
             held = np.float64(arithmetic.value.dtype.type(operand))
         off = (
-            0.0
-            if held == value or not np.isfinite(value)
-            else rounding(np.asarray(value), arithmetic)
+            0.0 if held == value or not np.isfinite(value) else rounding(np.abs(value), arithmetic)
         )
         return Bounds(np.asarray(value), np.asarray(off, float), np.asarray(off, float))
     return Bounds.exact(operand)

@@ -24,7 +24,7 @@ KINDS = ("rigorous", "probable")
 
 
 def add(a: Operand, b: Operand, alpha: float = 1, *, arithmetic: Arithmetic = FLOAT32) -> Bounds:
-    """``a + alpha·b``: one rounding, and two more where alpha is not 1 or −1 (ADM-4)."""
+    """``a + alpha·b``: γ_1 of the sum, and γ_3 of alpha·b where alpha is not ±1 (ADM-4)."""
     a, b = bounds_of(a, arithmetic), bounds_of(b, arithmetic)
     with np.errstate(invalid="ignore", over="ignore"):
         value = a.value + alpha * b.value
@@ -32,9 +32,9 @@ def add(a: Operand, b: Operand, alpha: float = 1, *, arithmetic: Arithmetic = FL
         errors = []
         for kind, moved in zip(KINDS, spread, strict=True):
             error = rounding(np.abs(value) + moved, arithmetic)
-            if abs(alpha) != 1:  # the constant alpha, and the product with it
+            if abs(alpha) != 1:  # the constant alpha, the product with it, and their rounding
                 size = abs(alpha) * (np.abs(b.value) + getattr(b, kind))
-                error = error * (1 + arithmetic.value.unit) + rounding(size, arithmetic, 2.1)
+                error = error + rounding(size, arithmetic, 3)
             errors.append(error)
     return result(value, (spread[0], spread[1]), (errors[0], errors[1]), arithmetic)
 
@@ -154,8 +154,8 @@ def clamp(
     for bound in (low, high):
         if bound is not None and not bound.is_exact:
             # A constant that is off by r moves what it replaces by r at most.
-            near = np.abs(found.value - bound.value) <= radii[0] + bound.rigorous
-            radii = [np.where(near, radius + bound.rigorous, radius) for radius in radii]
+            off, apart = bound.rigorous, np.abs(found.value - bound.value)
+            radii = [np.where(apart <= radius + off, radius + off, radius) for radius in radii]
     return Bounds(found.value, radii[0], radii[1])
 
 
@@ -178,7 +178,7 @@ def leaky_relu(
     *,
     arithmetic: Arithmetic = FLOAT32,
 ) -> Bounds:
-    """x, or slope · x where x is negative: the constant and the product, two roundings (ADM-4)."""
+    """x, or slope · x where x may be negative: γ_3 of that, for constant and product (ADM-7)."""
     x = bounds_of(x, arithmetic)
     slope = float(negative_slope)
 
@@ -193,7 +193,7 @@ def leaky_relu(
     errors = []
     for kind in KINDS:
         low, _ = x.ends(kind)
-        errors.append(np.where(low < 0, rounding(slope * np.abs(low), arithmetic, 2.1), 0.0))
+        errors.append(np.where(low < 0, rounding(slope * np.abs(low), arithmetic, 3), 0.0))
     return settled(x, result(value, spread, (errors[0], errors[1]), arithmetic), errors)
 
 

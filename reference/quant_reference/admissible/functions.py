@@ -58,11 +58,11 @@ def sqrt(x: Operand, *, arithmetic: Arithmetic = FLOAT32) -> Bounds:
 
 
 def rsqrt(x: Operand, *, arithmetic: Arithmetic = FLOAT32) -> Bounds:
-    """1/√x, or a division by a square root: at most 11u, the 6u of √ and the 5u of / (ADM-5)."""
+    """1/√x, or a division by a square root, γ_12: the 6u of √ and the 5u of / (ADM-5)."""
     operand = bounds_of(x, arithmetic)
     value, spread = monotone(operand, lambda v: 1 / np.sqrt(v))
     with np.errstate(invalid="ignore"):
-        first, second = (rounding(np.abs(value) + moved, arithmetic, 11.1) for moved in spread)
+        first, second = (rounding(np.abs(value) + moved, arithmetic, 12) for moved in spread)
     return result(value, spread, (first, second), arithmetic)
 
 
@@ -95,37 +95,38 @@ def pow(x: Operand, exponent: float, *, arithmetic: Arithmetic = FLOAT32) -> Bou
 
 
 def sigmoid(x: Operand, *, arithmetic: Arithmetic = FLOAT32) -> Bounds:
-    """1/(1 + e^−x), e^x/(1 + e^x) or ½ + ½·tanh(x/2): 18u·σ + 6u (ADM-7).
+    """1/(1 + e^−x), e^x/(1 + e^x) or ½ + ½·tanh(x/2): γ_13·σ + 6u (ADM-7).
 
-    The first: 6u for e^−x, u for the sum, 5u for the division: 12u·σ. The second: 6u twice, u and
-    5u: 18u·σ. The third: half of tanh's 10u, and u for the sum: 5u + u·σ. Where e^−x overflows the
-    result is 0 and σ below 1/greatest, less than the least normal number.
+    The first two: 6u for the exponential (of which the quotient feels a part), u for the sum, 5u
+    for the division: 12u·σ. The third: half of tanh's 10u, and u for the sum: 5u + u·σ. Where e^−x
+    overflows the result is 0, and σ is below the least normal number, which is added.
     """
-    return _function(x, _sigmoid, (18.1, 6.0), None, arithmetic, arithmetic.value.least_normal)
+    return _function(x, _sigmoid, (13, 6), None, arithmetic, arithmetic.value.least_normal)
 
 
 def silu(x: Operand, inplace: bool = False, *, arithmetic: Arithmetic = FLOAT32) -> Bounds:
-    """x·σ(x) or x/(1 + e^−x): 19u·|f| + 6u·|x|; the steepest slope is 1.1 (ADM-7)."""
-    return _of_x(x, lambda v: v * _sigmoid(v), (19.2, 6.1), 1.1, arithmetic)
+    """x·σ(x) or x/(1 + e^−x): γ_14·|f| + γ_6·|x|; the steepest slope is 1.1 (ADM-7)."""
+    return _of_x(x, lambda v: v * _sigmoid(v), (14, 6), 1.1, arithmetic)
 
 
 def softplus(
     x: Operand, beta: float = 1.0, threshold: float = 20.0, *, arithmetic: Arithmetic = FLOAT32
 ) -> Bounds:
-    """log(1 + e^(βx))/β, by log, log1p, or max(x, 0) + log1p(e^−|x|): 13u·f + 8u/β (ADM-7).
+    """log(1 + e^(βx))/β, by log, log1p, or max(x, 0) + log1p(e^−|x|): γ_14·f + 9u/β (ADM-7).
 
-    βx is rounded, which moves log by u·|βx|·σ(βx) <= u·f·β + 0.3u; e^(βx) is off by 6u, which moves
-    log by 6u at most; 1 + e^(βx) by u, and so does log; then 6u·f for the logarithm and 5u·f for
-    the division by β. Beyond the threshold (20 or more) f is x, off by e^−20/β, a 28th of u.
+    In units, 13u·f + 8u/β: βx is rounded, which moves the logarithm by u·|βx|·σ(βx) <= u·f·β +
+    0.3u; e^(βx) is off by 6u, which moves it by 6u at most, and 1 + e^(βx) by u, as much; then 6u·f
+    for the logarithm and 5u·f for the division by β. Beyond the threshold, 20 or more, f is x, off
+    by e^−20/β, a 28th of u.
     """
-    if not beta > 0 or not beta * threshold >= 20:
+    if not beta > 0 or not threshold >= 20:
         raise InputError(
             "softplus",
             given=f"beta {beta}, threshold {threshold}",
-            allowed="beta > 0, beta · threshold >= 20",
+            allowed="beta > 0, threshold >= 20",
             clause="ADM-7",
         )
-    return _function(x, lambda v: _softplus(beta * v) / beta, (13.2, 8.2 / beta), None, arithmetic)
+    return _function(x, lambda v: _softplus(beta * v) / beta, (14, 9 / beta), None, arithmetic)
 
 
 def logsigmoid(x: Operand, *, arithmetic: Arithmetic = FLOAT32) -> Bounds:
@@ -134,35 +135,35 @@ def logsigmoid(x: Operand, *, arithmetic: Arithmetic = FLOAT32) -> Bounds:
 
 
 def mish(x: Operand, inplace: bool = False, *, arithmetic: Arithmetic = FLOAT32) -> Bounds:
-    """x·tanh(softplus(x)): 2u·|f| + 25u·|x|; the steepest slope is 1.09 (ADM-7).
+    """x·tanh(softplus(x)): γ_3·|f| + γ_25·|x|; the steepest slope is 1.09 (ADM-7).
 
     softplus s is off by 13u·s + 8u. The slope of tanh is 1 − tanh², s·(1 − tanh²(s)) < 0.45: so
     13u·0.45 + 8u < 14u, and tanh's own 10u. Or x·n/(n + 2) with n = e^x(e^x + 2), whose quotient is
     off by 14u for n, u and 5u.
     """
-    return _of_x(x, lambda v: v * np.tanh(_softplus(v)), (2.1, 25.0), 1.09, arithmetic)
+    return _of_x(x, lambda v: v * np.tanh(_softplus(v)), (3, 25), 1.09, arithmetic)
 
 
 def elu(
     x: Operand, alpha: float = 1.0, inplace: bool = False, *, arithmetic: Arithmetic = FLOAT32
 ) -> Bounds:
-    """x, or α(e^x − 1) where x < 0, by exp or expm1: 8u·|f| + 7u·α there (ADM-7).
+    """x, or α(e^x − 1) where x < 0, by exp or expm1: γ_9·|f| + γ_8·α there (ADM-7).
 
     e^x <= 1 is off by 6u at most and the difference by u, times α, whose rounding and product add
     2u·|f|; expm1 instead is off by 6u·|f|.
     """
-    return _exponential(x, alpha, 1.0, 1.0, (8.1, 7.1), 0.0, arithmetic)
+    return _exponential(x, alpha, 1.0, 1.0, (9, 8), 0, arithmetic)
 
 
 def celu(
     x: Operand, alpha: float = 1.0, inplace: bool = False, *, arithmetic: Arithmetic = FLOAT32
 ) -> Bounds:
-    """x, or α(e^(x/α) − 1) where x < 0: 8u·|f| + 10u·α there (ADM-7).
+    """x, or α(e^(x/α) − 1) where x < 0: γ_9·|f| + γ_10·α there (ADM-7).
 
     Besides elu's: x/α is off by 6u (division and constant), which moves e^(x/α) by
     6u·|x/α|·e^(x/α) <= 2.3u.
     """
-    return _exponential(x, alpha, 1.0, 1 / alpha, (8.1, 10.0), 0.0, arithmetic)
+    return _exponential(x, alpha, 1.0, 1 / alpha, (9, 10), 0, arithmetic)
 
 
 SELU_ALPHA = 1.6732632423543772848170429916717
@@ -171,21 +172,21 @@ SELU_SCALE = 1.0507009873554804934193349852946
 
 
 def selu(x: Operand, inplace: bool = False, *, arithmetic: Arithmetic = FLOAT32) -> Bounds:
-    """λx, or λα(e^x − 1) where x < 0: 2u·|f|, or 10u·|f| + 7u·λα there (ADM-7)."""
-    return _exponential(x, SELU_ALPHA, SELU_SCALE, 1.0, (10.1, 7.1), 2.1, arithmetic)
+    """λx, or λα(e^x − 1) where x < 0: γ_3·|f|, or γ_11·|f| + γ_8·λα there (ADM-7)."""
+    return _exponential(x, SELU_ALPHA, SELU_SCALE, 1.0, (11, 8), 3, arithmetic)
 
 
 def hardsigmoid(x: Operand, inplace: bool = False, *, arithmetic: Arithmetic = FLOAT32) -> Bounds:
-    """min(max(x + 3, 0), 6)/6, or min(max(x/6 + ½, 0), 1): 7u·f + 3u (ADM-7).
+    """min(max(x + 3, 0), 6)/6, or min(max(x/6 + ½, 0), 1): γ_8·f + 3u (ADM-7).
 
     The first: u for the sum, 5u for the division, or 2u for a product with 1/6. The second, where
     |x| <= 3: 5u·½ for x/6, and u·f.
     """
-    return _function(x, lambda v: np.clip(v + 3, 0, 6) / 6, (7.1, 3.0), None, arithmetic, within=3)
+    return _function(x, lambda v: np.clip(v + 3, 0, 6) / 6, (8, 3), None, arithmetic, within=3)
 
 
 def hardswish(x: Operand, inplace: bool = False, *, arithmetic: Arithmetic = FLOAT32) -> Bounds:
-    """x·hardsigmoid(x): 8u·|f| + 3u·|x|; the steepest slope is 1.5 (ADM-7)."""
+    """x·hardsigmoid(x): γ_9·|f| + γ_3·min(|x|, 3); the steepest slope is 1.5 (ADM-7)."""
     operand = bounds_of(x, arithmetic)
     with np.errstate(invalid="ignore"):
         value = operand.value * (np.clip(operand.value + 3, 0, 6) / 6)
@@ -195,27 +196,26 @@ def hardswish(x: Operand, inplace: bool = False, *, arithmetic: Arithmetic = FLO
         low, high = operand.ends(kind)
         size = np.maximum(np.abs(low), np.abs(high))
         moved = np.where(high <= -3, 0.0, 1.5 * radius)
-        error = rounding(np.abs(value) + moved, arithmetic, 8.1)
+        error = rounding(np.abs(value) + moved, arithmetic, 9)
         inside = (low < 3) & (high > -3)
-        error = error + np.where(inside, rounding(np.minimum(size, 3), arithmetic, 3.0), 0.0)
+        error = error + np.where(inside, rounding(np.minimum(size, 3), arithmetic, 3), 0.0)
         spread.append(moved)
         errors.append(np.where(high <= -3, 0.0, error))
     return result(value, (spread[0], spread[1]), (errors[0], errors[1]), arithmetic)
 
 
 def gelu(x: Operand, approximate: str = "none", *, arithmetic: Arithmetic = FLOAT32) -> Bounds:
-    """½x(1 + erf(x/√2)), or with ``approximate="tanh"`` its tanh form: 2u·|f| + 18u·|x| (ADM-7).
+    """½x(1 + erf(x/√2)), or with ``approximate="tanh"`` its tanh form: γ_3·|f| + γ_19·|x| (ADM-7).
 
     erf: the argument z is off by 2u, which moves erf by 2u·|z|·2/√π·e^−z² < u; erf by 16 ulp, 32u;
     the sum by 2u: 35u, times |x|/2. tanh: the argument √(2/π)(x + 0.044715x³) is off by 8u, which
     moves tanh by 8u·0.45 < 4u; tanh by 10u, the sum by 2u: 16u, times |x|/2; or x·σ of twice the
-    argument: 18u, 6u and 4u, times |x|/2 for what exceeds f, less than 18u·|x| in all. The
-    steepest slope is 1.13.
+    argument: 13u·|f| and 2u·|x|. The steepest slope is 1.13.
     """
     forms: dict[str, Callable[[Float64], Float64]] = {"none": _gelu, "tanh": _gelu_tanh}
     if approximate not in forms:
         raise InputError("approximate", given=approximate, allowed="none, tanh", clause="ADM-7")
-    return _of_x(x, forms[approximate], (2.1, 18.1), 1.13, arithmetic)
+    return _of_x(x, forms[approximate], (3, 19), 1.13, arithmetic)
 
 
 def _sigmoid(v: Float64) -> Float64:
@@ -246,7 +246,7 @@ def _function(
     floor: float = 0.0,
     within: float = math.inf,
 ) -> Bounds:
-    """A monotone activation: units[0]·u of the result, units[1]·u where |x| < within, a floor."""
+    """A monotone activation: γ_units[0] of the result, units[1]·u where |x| < within, a floor."""
     operand = bounds_of(x, arithmetic)
     value, spread = monotone(operand, form)
     errors = []
@@ -265,7 +265,7 @@ def _of_x(
     slope: float,
     arithmetic: Arithmetic,
 ) -> Bounds:
-    """An activation x·g(x) with its steepest slope: units[0]·u·|f| + units[1]·u·|x|."""
+    """An activation x·g(x) with its steepest slope: γ_units[0]·|f| + γ_units[1]·|x|."""
     operand = bounds_of(x, arithmetic)
     with np.errstate(all="ignore"):
         value = form(operand.value)

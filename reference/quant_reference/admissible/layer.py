@@ -1,4 +1,4 @@
-"""A quantized layer as a question: operands, steps, and what its output is quantized to (ADM-13)."""
+"""A quantized layer as a question: operands, steps, and the output's quantization (ADM-13)."""
 
 from __future__ import annotations
 

@@ -247,11 +247,11 @@ def _normal_error(
     off_variance = np.maximum(two_pass, one_pass) * (1 + unit) + unit * variance + 2 * tiny
     # variance + eps: a rounding, and one of the constant.
     total = variance + eps
-    off_total = off_variance + 2 * unit * (total + off_variance) + tiny
-    # 1/√, at its far end: 11u (6u for √ and 5u for a division, or 4u for rsqrt).
+    off_total = off_variance + gamma(2, unit) * (total + off_variance) + 2 * tiny
+    # 1/√, at its far end: 6u for √ and 5u for a division, or 4u for rsqrt.
     inverse = 1 / np.sqrt(total)
     far = 1 / np.sqrt(np.where(total > off_total, total - off_total, np.nan))
-    off_inverse = far * (1 + 12 * unit) - inverse
+    off_inverse = far * (1 + gamma(12, unit)) - inverse
     # (x − μ)·s, or x·s − μ·s: three roundings of |x·s| and |μ·s|.
     reach = inverse + off_inverse
     product = off_deviation * reach + deviation * off_inverse

@@ -246,7 +246,16 @@ def _sizes(
     else:
         given = scale_factor if isinstance(scale_factor, Sequence) else (scale_factor,) * axes
         factors = [float(f) for f in given if f is not None]
-        found = tuple(int(np.floor(n * f)) for n, f in zip(x.shape[2:], factors, strict=True))
+        wanted = [n * f for n, f in zip(x.shape[2:], factors, strict=False)]
+        if any(not extent.is_integer() for extent in wanted):
+            # torch then interpolates by the factor and not by the two sizes.
+            raise InputError(
+                "upsample: scale_factor",
+                given=scale_factor,
+                allowed="factors that give whole extents",
+                clause="ADM-10",
+            )
+        found = tuple(int(extent) for extent in wanted)
     if len(found) != axes or min(found) < 1:
         raise InputError("upsample: size", given=found, allowed=f"{axes} extents", clause="ADM-10")
     return found

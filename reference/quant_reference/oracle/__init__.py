@@ -6,6 +6,7 @@ Inputs are taken to be legal; what SPEC.md refuses is refused by the numpy form.
 names a policy, the function takes it as a keyword: every legal alternative has an oracle too.
 """
 
+from quant_reference.oracle.balls import Ball, Machine, Tensor
 from quant_reference.oracle.batch_norm import (
     ChannelStatistics,
     fold_bias,
@@ -21,6 +22,7 @@ from quant_reference.oracle.elementwise import (
     fake_quantize_gradient,
     quantize,
 )
+from quant_reference.oracle.layers import code_set, evaluate
 from quant_reference.oracle.number import (
     DTYPES,
     FLOAT32,
@@ -46,18 +48,23 @@ __all__ = [
     "INFINITY",
     "NAN",
     "ZERO",
+    "Ball",
     "Binary",
     "BlockQParams",
     "BlockRange",
     "ChannelStatistics",
+    "Machine",
     "Number",
+    "Tensor",
     "block_extents",
     "block_members",
+    "code_set",
     "compute_qparams",
     "decode",
     "default_axis",
     "dequantize",
     "encode",
+    "evaluate",
     "fake_quantize",
     "fake_quantize_gradient",
     "fold_bias",

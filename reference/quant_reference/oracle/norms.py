@@ -1,0 +1,276 @@
+"""Normalizations, softmax, attention and interpolation, with the bounds of ADM-8 to ADM-10."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+from quant_reference.oracle import reals
+from quant_reference.oracle.activations import binary
+from quant_reference.oracle.balls import (
+    INFINITY,
+    ZERO,
+    Ball,
+    Machine,
+    Real,
+    Tensor,
+    finished,
+    gamma,
+    gamma_probable,
+    infinite,
+    places,
+    rounding,
+    tensor,
+    tiny,
+    unit,
+)
+from quant_reference.oracle.sums import matmul, scores, total_of
+
+
+def normalized(
+    m: Machine, group: Sequence[Ball], groups: int, eps: Real, centred: bool
+) -> list[Ball]:
+    """(x − μ)/√(σ² + ε) of one group of so many (ADM-8)."""
+    n = len(group)
+    values = [ball.value for ball in group]
+    mu = total_of(values) / n if centred else ZERO
+    variance = total_of((v - mu) ** 2 for v in values) / n
+    root = reals.sqrt(variance + eps)
+    errors = []
+    for which in (0, 1):
+        g = gamma(n + 5, m.sums)
+        if which == 1:
+            g = gamma_probable(n + 5, m.sums, groups)
+        radii = [ball.radii[which] for ball in group]
+        errors.append(_errors(m, values, radii, mu, variance, eps, g, centred))
+    return [
+        finished((v - mu) / root, (ZERO, ZERO), (rigorous, probable), m)
+        for v, rigorous, probable in zip(values, *errors, strict=True)
+    ]
+
+
+def _errors(
+    m: Machine,
+    values: Sequence[Real],
+    radii: Sequence[Real],
+    mu: Real,
+    variance: Real,
+    eps: Real,
+    g: Real,
+    centred: bool,
+) -> list[Real]:
+    u, t, n = unit(m.values), tiny(m.values), len(values)
+    if any(infinite(r) for r in (*radii, g)):
+        return [INFINITY] * n
+    size = [abs(v) + r for v, r in zip(values, radii, strict=True)]
+    apart = [abs(v - mu) for v in values]
+    e_mu = ((total_of(radii) / n + g * total_of(size) / n + t) * (1 + u) + u * abs(mu)) * centred
+    e_d = [
+        (r + e_mu) + (u * (a + r + e_mu) + t) * centred for a, r in zip(apart, radii, strict=True)
+    ]
+    two = total_of((2 * a + e) * e for a, e in zip(apart, e_d, strict=True)) / n
+    two += g * total_of((a + e) ** 2 for a, e in zip(apart, e_d, strict=True)) / n
+    squares = total_of(x * x for x in size) / n
+    one = total_of((2 * abs(v) + r) * r for v, r in zip(values, radii, strict=True)) / n
+    one += g * squares + (2 * abs(mu) + e_mu) * e_mu
+    one += u * (squares * (1 + g) + 2 * (abs(mu) + e_mu) ** 2)
+    e_variance = max(two, one) * (1 + u) + u * variance + 2 * t
+    whole = variance + eps
+    e_whole = e_variance + gamma(2, m.values) * (whole + e_variance) + 2 * t
+    if whole <= e_whole:
+        return [INFINITY] * n
+    inverse = 1 / reals.sqrt(whole)
+    reach = 1 / reals.sqrt(whole - e_whole) * (1 + gamma(12, m.values))
+    return [
+        e * reach + a * (reach - inverse) + rounding(3, (x + abs(mu) + e_mu) * reach, m.values)
+        for e, a, x in zip(e_d, apart, size, strict=True)
+    ]
+
+
+def layer_norm(
+    m: Machine,
+    x: Tensor,
+    normalized_shape: Any,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float | None = 1e-5,
+    centred: bool = True,
+) -> Tensor:
+    """Groups are the last axes; with ``centred`` False, RMS norm."""
+    shape = [normalized_shape] if isinstance(normalized_shape, int) else list(normalized_shape)
+    least = 2 * unit(m.values) if eps is None else Fraction(eps)
+    return _affine(m, _in_groups(m, x, math.prod(shape), least, centred), weight, bias)
+
+
+def group_norm(
+    m: Machine,
+    x: Tensor,
+    num_groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Groups are runs of channels of one sample; one channel each is instance norm."""
+    n = math.prod(x.shape[1:]) // num_groups
+    shape = (-1, *(1,) * (len(x.shape) - 2))
+    parts = [None if p is None else p.reshaped(shape) for p in (weight, bias)]
+    return _affine(m, _in_groups(m, x, n, Fraction(eps), True), parts[0], parts[1])
+
+
+def batch_norm(
+    m: Machine,
+    x: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+    **_: Any,
+) -> Tensor:
+    """With running statistics (ADM-8)."""
+
+    def item(place: tuple[int, ...]) -> Ball:
+        channel, ball = place[1:2], x.at(place)
+        mu, beta = mean.at(channel).value, ZERO if bias is None else bias.at(channel).value
+        gain = Fraction(1) if weight is None else weight.at(channel).value
+        k = gain / reals.sqrt(variance.at(channel).value + Fraction(eps))
+        errors = [
+            rounding(16, (abs(ball.value) + r + abs(mu)) * abs(k), m.values)
+            + rounding(3, abs(beta), m.values)
+            for r in ball.radii
+        ]
+        spreads = [r * abs(k) for r in ball.radii]
+        return finished((ball.value - mu) * k + beta, spreads, errors, m)
+
+    return tensor(x.shape, item)
+
+
+def softmax(m: Machine, x: Tensor, dim: int = -1, online: bool = False) -> Tensor:
+    """Along one axis (ADM-9)."""
+    axis = dim % len(x.shape)
+    n = x.shape[axis]
+    found: dict[tuple[int, ...], Ball] = {}
+    for place in places([1 if a == axis else k for a, k in enumerate(x.shape)]):
+        row = [(*place[:axis], i, *place[axis + 1 :]) for i in range(n)]
+        balls = _shares(m, [x.at(p) for p in row], len(x.items) // n, online)
+        found.update(zip(row, balls, strict=True))
+    return tensor(x.shape, lambda place: found[place])
+
+
+def _shares(m: Machine, row: Sequence[Ball], rows: int, online: bool) -> list[Ball]:
+    n, u, t = len(row), unit(m.values), tiny(m.values)
+    top = max(ball.value for ball in row)
+    gone = [infinite(ball.value) for ball in row]
+    weights = [
+        ZERO if out else reals.exp(ball.value - top) for ball, out in zip(row, gone, strict=True)
+    ]
+    shares = [w / total_of(weights) for w in weights]
+    errors: list[list[Real]] = []
+    for which in (0, 1):
+        g = gamma(n + 5, m.sums)
+        if which == 1:
+            g = gamma_probable(n + 5, m.sums, rows)
+        widest = max(ball.radii[which] for ball in row)
+        spans = [
+            widest + (ZERO if out else abs(ball.value - top) + ball.radii[which])
+            for ball, out in zip(row, gone, strict=True)
+        ]
+        more = 3 * u * max(spans) + 9 * u * math.ceil(Fraction(n, 16)) if online else ZERO
+        grown = [
+            reals.exp(ball.radii[which] + 3 * u * span + 7 * u + more)
+            for ball, span in zip(row, spans, strict=True)
+        ]
+        total = total_of(p * e for p, e in zip(shares, grown, strict=True))
+        errors.append(
+            [
+                ZERO
+                if out
+                else p * (e * total * reals.exp(7 * u) / (1 - g) - 1) + 2 * t * (4 + 3 * n * p)
+                for p, e, out in zip(shares, grown, gone, strict=True)
+            ]
+        )
+    return [finished(p, (ZERO, ZERO), pair, m) for p, *pair in zip(shares, *errors, strict=True)]
+
+
+def attention(
+    m: Machine,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    is_causal: bool = False,
+    scale: float | None = None,
+) -> Tensor:
+    """Scores, softmax with rescaling, and the sum of values (ADM-9)."""
+    depth = query.shape[-1]
+    factor = 1 / reals.sqrt(Fraction(depth)) if scale is None else Fraction(scale)
+    found = scores(m, query, key, factor)
+    if is_causal:
+        every, out = found, Ball(-INFINITY)
+        found = tensor(every.shape, lambda p: out if p[-1] > p[-2] else every.at(p))
+    if attn_mask is not None:
+        found = binary(m, "add", found, attn_mask, {})
+    return matmul(m, softmax(m, found, -1, online=True), value)
+
+
+def upsample(
+    m: Machine, x: Tensor, size: Sequence[int], bilinear: bool, align_corners: bool = False
+) -> Tensor:
+    """To a size on the axes from 2 on (ADM-10)."""
+    inputs = x.shape[2:]
+
+    def item(place: tuple[int, ...]) -> Ball:
+        rows = [
+            _weights(i, n, k, bilinear, align_corners)
+            for i, n, k in zip(place[2:], inputs, size, strict=True)
+        ]
+        if not bilinear:
+            return x.at((*place[:2], *(next(iter(row)) for row in rows)))
+        value, spreads, reach, plain = ZERO, [ZERO, ZERO], [ZERO, ZERO], ZERO
+        for at in places(inputs):
+            exact, loose = Fraction(1), Fraction(1)
+            for row, i, n in zip(rows, at, inputs, strict=True):
+                exact *= row.get(i, ZERO)
+                loose *= (row[i] + 4 * unit(m.values) * n) if i in row else ZERO
+            ball = x.at((*place[:2], *at))
+            value += exact * ball.value
+            plain += exact * abs(ball.value)
+            for which in (0, 1):
+                spreads[which] += loose * ball.radii[which]
+                reach[which] += loose * (abs(ball.value) + ball.radii[which])
+        errors = [r - plain + rounding(5 * len(inputs), r, m.values) for r in reach]
+        return finished(value, spreads, errors, m)
+
+    return tensor((*x.shape[:2], *size), item)
+
+
+def _weights(i: int, n: int, m: int, bilinear: bool, align_corners: bool) -> dict[int, Fraction]:
+    """Weights of the inputs that output i of m may take, those of weight 0 included."""
+    if not bilinear:
+        return {i * n // m: Fraction(1)}
+    if align_corners:
+        place = Fraction(i * (n - 1), m - 1) if m > 1 else ZERO
+    else:
+        place = max((i + Fraction(1, 2)) * n / m - Fraction(1, 2), ZERO)
+    below = min(math.floor(place), n - 1)
+    row = {max(0, min(below + step, n - 1)): ZERO for step in (-1, 0, 1, 2)}
+    row[below] += 1 - (place - below)
+    row[min(below + 1, n - 1)] += place - below
+    return row
+
+
+def _in_groups(m: Machine, x: Tensor, n: int, eps: Real, centred: bool) -> Tensor:
+    """Each run of n elements normalized."""
+    balls: list[Ball] = []
+    for start in range(0, len(x.items), n):
+        group = x.items[start : start + n]
+        balls += normalized(m, group, len(x.items) // n, eps, centred)
+    return Tensor(x.shape, tuple(balls))
+
+
+def _affine(m: Machine, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    if weight is not None:
+        x = binary(m, "mul", x, weight, {})
+    return x if bias is None else binary(m, "add", x, bias, {})
