@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant_conformance.bits import bits_of, code_values, is_float
-from quant_conformance.compare import rules_for
+from quant_conformance.compare import ZERO_SIGN_UNSEEN, rules_for
 from quant_conformance.diagnosis import Answer
 from quant_conformance.protocol import Array
 from quant_reference.formats import get_format
@@ -119,6 +119,7 @@ def _add(entry: Distances, want: Array, got: Array, fmt: str | None) -> None:
     both_nan = expected_nan & actual_nan
     steps = np.where(both_nan, 0, actual - expected)
     zero_sign = (steps == 0) & (bits_of(want) != bits_of(got)) & ~both_nan & ~one_nan
+    zero_sign &= entry.output not in ZERO_SIGN_UNSEEN
     entry.nans += int(np.count_nonzero(one_nan))
     entry.zero_signs += int(np.count_nonzero(zero_sign))
     values, counts = np.unique(steps[~one_nan & ~zero_sign], return_counts=True)

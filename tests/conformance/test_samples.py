@@ -59,6 +59,11 @@ def test_distances_count_every_element_once() -> None:
     assert (found.total, found.differing) == (12, 4)
 
 
+def test_the_sign_of_a_bound_of_a_range_counts_as_little_as_for_the_verdict() -> None:
+    (found,) = distances_of([answer("value_range", {}, {"lo": f32(0)}, {"lo": f32(-0.0)})])
+    assert (found.counts, found.zero_signs) == ({0: 1}, 0)
+
+
 def test_an_answer_of_another_shape_or_dtype_has_no_distance() -> None:
     want = {"codes": codes(1, 2)}
     for got in ({"codes": codes(1)}, {"codes": np.array([1, 2], np.int8)}, {}):

@@ -48,6 +48,13 @@ def _rendered() -> tuple[ClauseText, ...]:
     reader = MarkdownIt("commonmark", {"html": False}).enable("table")
     reader.disable(["link", "autolink", "image"])
     return tuple(
-        ClauseText(clause.id, clause.title, Markup(reader.render(clause.text)))
+        ClauseText(clause.id, clause.title, _html(reader, clause.text))
         for clause in spec_clauses().values()
     )
+
+
+def _html(reader: MarkdownIt, text: str) -> Markup:
+    tokens = reader.parse(text)
+    for token in tokens:
+        token.attrs.pop("style", None)  # alignment of a column; the page allows no inline style
+    return Markup(reader.renderer.render(tokens, reader.options, {}))

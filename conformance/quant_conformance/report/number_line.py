@@ -202,6 +202,8 @@ def _enlarged(point: Point, name: str) -> Markup:
         drawing.line(x, _AXIS - 6, x, _AXIS + 6, "tick strong")
         if len(codes) <= _TIES and place + 1 in codes:  # where ties are, between two codes
             drawing.line(x + step / 2, _AXIS - 3, x + step / 2, _AXIS + 3, "tick")
+    if point.x is not None:
+        drawing.line(at(point.x), _AXIS, at(point.x), _AXIS + 26, "lead")
     free = 0.0
     for place in codes:
         words, x = f"{values[place]:.3g}", _MARGIN + (place - low) * step
@@ -214,7 +216,6 @@ def _enlarged(point: Point, name: str) -> Markup:
     if point.x is not None:
         x = at(point.x)
         drawing.triangle(x, _AXIS + 26, 4.5, "given")
-        drawing.line(x, _AXIS, x, _AXIS + 26, "lead")
         drawing.text(_inside(x), _HEIGHT - 6, f"{point.x:.9g}", "label given", _anchor(x))
     return drawing.markup()
 

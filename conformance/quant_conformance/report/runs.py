@@ -147,7 +147,7 @@ def html_text(runs: Sequence[Run], facts: Facts) -> str:
         families=families_of(runs),
         clauses=clause_texts(broken_by),
         facts=facts,
-        vectors=runs[0].vectors if runs else {},
+        vectors=runs[0].vectors if runs else {"version": "", "digest": ""},
         versions=_versions(runs, facts),
     )
 
