@@ -20,6 +20,7 @@ from quant_conformance.errors import UsageError
 from quant_conformance.expectations import load_expectations
 from quant_conformance.explain import explain as explain_case
 from quant_conformance.files import write_text
+from quant_conformance.gate.command import check_export
 from quant_conformance.loading import load_class
 from quant_conformance.progress import progress
 from quant_conformance.protocol import missing_packages, pip_line
@@ -236,6 +237,9 @@ def mutants(
     """Test the vectors: does every known bug get caught? Exit 1 on a survivor."""
     module = import_module("quant_conformance.mutants")
     raise typer.Exit(module.main(tuple(family or ()), tier.value))
+
+
+app.command("check-export")(check_export)
 
 
 def _console() -> Console:

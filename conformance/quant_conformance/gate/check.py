@@ -21,6 +21,7 @@ from quant_conformance.gate.programs import Program
 from quant_conformance.gate.recording import Recording, record
 from quant_conformance.gate.repro import Reproductions
 from quant_conformance.gate.subject import Subject
+from quant_reference.admissible import Arithmetic
 
 SUFFIXES = {"coreai": ".aimodel", "coreml": ".mlpackage"}
 
@@ -37,6 +38,7 @@ class Question:
     Attributes:
         backend: "coreai" or "coreml".
         half: whether the program computes in 16 bits.
+        accumulate: dtype of sums, where the target is known to make them in float16.
         artifact: a file that was exported already, or None to export one.
         repro: folder for reproductions of what is wrong, or None.
         timeout: seconds for the runtime to load a program, and to run it.
@@ -44,6 +46,7 @@ class Question:
 
     backend: str
     half: bool = False
+    accumulate: str = "float32"
     artifact: Path | None = None
     repro: Path | None = None
     timeout: float = 120.0
@@ -66,7 +69,7 @@ def check_export(subject: Subject, config: Any, question: Question) -> GateDocum
         subject.name, "", mode, question.backend, question.half, _versions(question.backend)
     )
     with tempfile.TemporaryDirectory(prefix="quant-conformance-gate-") as folder, quiet():
-        quantizer, prepared = _prepared(subject, config)
+        quantizer, prepared = prepare_subject(subject, config)
         recording = record(prepared, subject.example)
         try:
             path = question.artifact or _export(subject, quantizer, question, Path(folder))
@@ -75,7 +78,7 @@ def check_export(subject: Subject, config: Any, question: Question) -> GateDocum
             return _failed(document, "timed_out", error)
         except UnsupportedOperationError as error:
             return _failed(document, "unsupported", error)
-        except ImportError as error:
+        except Exception as error:  # the exporter's or the runtime's, which are judged here
             return _failed(document, "crashed", error)
         try:
             return _judged(document, recording, program, question)
@@ -104,11 +107,12 @@ def open_program(path: Path, timeout: float = 120.0) -> Program:
 def _judged(
     document: GateDocument, recording: Recording, program: Program, question: Question
 ) -> GateDocument:
+    arithmetic = Arithmetic("float16" if question.half else "float32", question.accumulate)
     keep = None
     if question.repro is not None:
-        keep = Reproductions(question.repro, program, recording, question.half).keep
+        keep = Reproductions(question.repro, program).keep
     try:
-        found = compare(recording, program, question.half, keep)
+        found = compare(recording, program, arithmetic, keep)
     except TimeoutError as error:
         return _failed(document, "timed_out", error)
     except UnsupportedOperationError as error:
@@ -120,7 +124,16 @@ def _judged(
     return document
 
 
-def _prepared(subject: Subject, config: Any) -> tuple[Any, Any]:
+def prepare_subject(subject: Subject, config: Any) -> tuple[Any, Any]:
+    """Prepares and calibrates a model; one that was prepared elsewhere is taken as it is.
+
+    Args:
+        subject: the model and its data.
+        config: a QuantizerConfig.
+
+    Returns:
+        The quantizer, or None where there is none, and the prepared model.
+    """
     if subject.prepared is not None:
         return None, subject.prepared
     from quant_torch.quantization import Quantizer

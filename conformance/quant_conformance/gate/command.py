@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json as jsonlib
-import platform
-import shlex
-import subprocess
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
@@ -37,6 +34,13 @@ class Target(StrEnum):
     COREML = "coreml"
 
 
+class Sums(StrEnum):
+    """dtype of sums."""
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+
+
 _NEEDS = {
     "torch": "torch",
     "torchao": "torch",
@@ -58,6 +62,9 @@ def check_export(
     cast_16bit: Annotated[
         bool, typer.Option("--cast-16bit", help="Export a program that computes in 16 bits.")
     ] = False,
+    accumulate: Annotated[
+        Sums, typer.Option(help="dtype in which the target is known to make its sums.")
+    ] = Sums.FLOAT32,
     data: Annotated[
         str | None, typer.Option(help="file.npz or module:loader; the last pass is judged.")
     ] = None,
@@ -68,9 +75,9 @@ def check_export(
         list[str] | None,
         typer.Option(help="Tensor (or glob) that may lie outside the probabilistic bound."),
     ] = None,
-    repro: Annotated[
-        Path, typer.Option(help="Folder for reproductions of what is wrong.")
-    ] = Path("repro"),
+    repro: Annotated[Path, typer.Option(help="Folder for reproductions of what is wrong.")] = Path(
+        "repro"
+    ),
     json: Annotated[Path | None, typer.Option(help="Write the document here.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write an HTML report here.")] = None,
     timeout: Annotated[
@@ -88,18 +95,19 @@ def check_export(
     subject = import_module("quant_conformance.gate.subject")
     loaded = subject.load_subject(model, data)
     chosen = subject.load_config(config, None if mode is None else mode.value)
-    question = check.Question(backend.value, cast_16bit, artifact, repro, timeout)
+    question = check.Question(backend.value, cast_16bit, accumulate.value, artifact, repro, timeout)
     document: GateDocument = check.check_export(
         loaded, None if loaded.prepared is not None else chosen, question
     )
     document.config = str(config) if config is not None else "default"
-    document.facts = facts()
+    report = import_module("quant_conformance.report")
+    facts = report.gather_facts(["quant-conformance", *sys.argv[1:]], report.now())
+    document.facts = {"cpu": facts.cpu, "commit": facts.commit, "command": facts.command}
     allow(document, allow_unlikely or ())
     if json is not None:
         write_text(json, jsonlib.dumps(document.to_dict(), indent=1, allow_nan=False) + "\n")
     if html is not None:
-        report = import_module("quant_conformance.report")
-        write_text(html, report.gate_html_text(document.to_dict()))
+        write_text(html, report.gate_html_text(document.to_dict(), date=facts.date))
     print_document(document, Console() if sys.stdout.isatty() else Console(width=110))
     raise typer.Exit(1 if document.failed else 0)
 
@@ -124,11 +132,6 @@ def allow(document: GateDocument, names: Sequence[str]) -> None:
             layer.detail = f"{layer.detail} (allowed)"
 
 
-def facts() -> dict[str, str | None]:
-    """Where and how this runs: the CPU, the commit of the working folder, the command."""
-    return {"cpu": _cpu(), "commit": _commit(), "command": shlex.join(["quant-conformance", *sys.argv[1:]])}
-
-
 def _kind_of(artifact: Path) -> Target:
     for suffix, target in ((".aimodel", Target.COREAI), (".mlpackage", Target.COREML)):
         if artifact.suffix == suffix:
@@ -148,27 +151,3 @@ def _require(backend: Target) -> None:
             f"check-export needs {', '.join(missing)}; mend with: "
             f"pip install 'quant-conformance[{extras}]'"
         )
-
-
-def _cpu() -> str:
-    for line in _lines(Path("/proc/cpuinfo")):
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return []
-
-
-def _commit() -> str | None:
-    try:
-        said = subprocess.run(
-            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return said.stdout.strip() or None if said.returncode == 0 else None

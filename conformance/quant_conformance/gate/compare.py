@@ -9,7 +9,7 @@ import numpy as np
 
 from quant_conformance.gate.document import EndToEnd, Layer, Weight
 from quant_conformance.gate.expected import Expected
-from quant_conformance.gate.judge import Judge, ordinals, sqnr
+from quant_conformance.gate.judge import Judge, Judged, ordinals, sqnr
 from quant_conformance.gate.matching import match, match_floats
 from quant_conformance.gate.programs import (
     Program,
@@ -23,6 +23,7 @@ from quant_conformance.gate.regions import Region, Regions
 from quant_conformance.gate.sums import Rescaled, rescaled
 from quant_conformance.protocol import Array
 from quant_reference import QParams, decode
+from quant_reference.admissible import Arithmetic
 
 MOVES = frozenset(
     {
@@ -32,7 +33,7 @@ MOVES = frozenset(
 )
 """Steps that give elements of their inputs and no others."""
 
-Keep = Callable[[Region, Layer, str, Mapping[str, Array]], str | None]
+Keep = Callable[[Judged, str, Mapping[str, Array]], str | None]
 """Saves a reproduction of a failed layer, with what stands in the program; returns its folder."""
 
 
@@ -52,27 +53,28 @@ class Findings:
 
 
 def compare(
-    recording: Recording, program: Program, half: bool, keep: Keep | None = None
+    recording: Recording, program: Program, arithmetic: Arithmetic, keep: Keep | None = None
 ) -> Findings:
     """Judges a file, layer by layer and as a whole.
 
     Args:
         recording: one run of the prepared model.
         program: the file.
-        half: whether it was cast to 16 bits.
+        arithmetic: what it computes in; float16 values mean that it was cast to 16 bits.
         keep: saves reproductions, or None.
     """
-    return _Comparison(recording, program, half, keep).run()
+    return _Comparison(recording, program, arithmetic, keep).run()
 
 
 class _Comparison:
     def __init__(
-        self, recording: Recording, program: Program, half: bool, keep: Keep | None
+        self, recording: Recording, program: Program, arithmetic: Arithmetic, keep: Keep | None
     ) -> None:
-        self.recording, self.program, self.half, self.keep = recording, program, half, keep
+        self.recording, self.program, self.keep = recording, program, keep
+        self.half = arithmetic.values == "float16"
         self.regions = Regions(recording)
-        self.expected = Expected(recording, half)
-        self.judge = Judge(recording, self.expected, half)
+        self.expected = Expected(recording, self.half)
+        self.judge = Judge(recording, self.expected, arithmetic)
         self.left_out: dict[str, str] = {}  # a quantizer that changes nothing -> the one before it
         self.feeds = [recording.values[name] for name in recording.inputs]
 
@@ -87,6 +89,9 @@ class _Comparison:
         )
         partners = {activations[i].result: theirs[j] for i, j in pairs.items()}
         self._prefer_makers(partners)
+        self.expected.keep_wide(
+            name for name, partner in partners.items() if partner.quantize.scale.dtype == np.float32
+        )
         floats = match_floats(
             {name: self.recording.values[name] for name in cuts},
             {name: whole[name] for name in self.program.floats if name in whole},
@@ -100,12 +105,12 @@ class _Comparison:
         }
         replaced |= {file: self.expected.operand(ours) for ours, file in floats.items()}
         computed = self.program.run(self.feeds, self.program.outputs, replaced)
+        weights = judge_weights(self.regions.weights, self.expected, self.program.weights)
         layers = []
         for region in self.regions.build(list(floats)):
             layers.append(self._layer(region, partners, floats, computed, replaced))
         matched = {q.codes for q in partners.values()}
         layers += [_surplus(q) for q in theirs if q.codes not in matched]
-        weights = judge_weights(self.regions.weights, self.expected, self.program.weights)
         return Findings(layers, weights, self._end_to_end(whole, pairs, activations, theirs))
 
     def _prefer_makers(self, partners: dict[str, ProgramQuantizer]) -> None:
@@ -136,7 +141,7 @@ class _Comparison:
     ) -> Layer:
         if region.quantization is None:
             name = floats.get(region.target) or self._output(region.target)
-            layer = self.judge.values(region, computed[name])
+            judged = self.judge.values(region, computed[name])
         else:
             facts = region.quantization.facts
             partner = partners.get(region.quantization.result)
@@ -146,12 +151,13 @@ class _Comparison:
             dtype = facts.spec.dtype
             scaling = self._rescaled(region.quantization, partner, partners)
             given = converted(computed[name], partner.dtype, dtype)
-            layer = self.judge.codes(
+            judged = self.judge.codes(
                 region,
                 given,
                 self._as_read(scaling, region) if isinstance(scaling, Rescaled) else None,
             )
-            twin, qparams = as_prepared(partner, dtype), self.expected.qparams(facts)
+            twin, qparams = as_prepared(partner, dtype), self.expected.qparams(region.quantization)
+            layer = judged.layer
             if isinstance(scaling, Rescaled):
                 right = replace(twin.quantize, scale=qparams.scale.reshape(-1))
                 twin = replace(twin, quantize=right)
@@ -162,9 +168,9 @@ class _Comparison:
                 layer.verdict = "wrong"
                 layer.detail = "; ".join(filter(None, [said, layer.detail]))
                 layer.clauses.append("FQ-1")
-        if self.keep is not None and layer.verdict in ("wrong", "unlikely"):
-            layer.repro = self.keep(region, layer, name, {**replaced, name: computed[name]})
-        return layer
+        if self.keep is not None and judged.layer.verdict in ("wrong", "unlikely"):
+            judged.layer.repro = self.keep(judged, name, {**replaced, name: computed[name]})
+        return judged.layer
 
     def _rescaled(
         self,
@@ -173,13 +179,17 @@ class _Comparison:
         partners: Mapping[str, ProgramQuantizer],
     ) -> Rescaled | str | None:
         """What is known of a sum whose scales the converter divided, or None for any other."""
-        by_codes = {partners[q.result].codes: q for q in self.regions.activations if q.result in partners}
+        by_codes = {
+            partners[q.result].codes: q for q in self.regions.activations if q.result in partners
+        }
         for found in self.program.sums:
             operands = [by_codes.get(name) for name in found.operands]
             first, second = operands
             if found.codes == partner.codes and first is not None and second is not None:
                 scales = [q.facts.qparams for q in (first, second, quantization)]
-                return rescaled(found, (first, second), (scales[0], scales[1], scales[2]), self.half)
+                return rescaled(
+                    found, (first, second), (scales[0], scales[1], scales[2]), self.half
+                )
         return None
 
     def _as_read(self, scaling: Rescaled, region: Region) -> Rescaled:
@@ -293,4 +303,3 @@ def _top1(given: Array, wanted: Array) -> float | None:
     if wanted.ndim != 2 or wanted.shape[1] < 2:
         return None
     return float(np.mean(np.argmax(given, 1) == np.argmax(wanted, 1)))
-

@@ -39,8 +39,11 @@ _CODES = {
 _INPUTS: dict[str, Any] = {
     "f32": np.float32,
     "f16": np.float16,
-    **{f"{sign}i{bits}": f"{kind}{bits}" for sign, kind in (("s", "int"), ("u", "uint"))
-       for bits in (8, 16, 32, 64)},
+    **{
+        f"{sign}i{bits}": f"{kind}{bits}"
+        for sign, kind in (("s", "int"), ("u", "uint"))
+        for bits in (8, 16, 32, 64)
+    },
     "i1": np.bool_,
 }
 _CONSTANTS = ("constant", "blockwise_shift_scale")
@@ -319,8 +322,10 @@ def _renamed(line: str, renamed: Mapping[str, str]) -> str:
     result, separator, rest = line.partition(" = ")
     if not separator or not _NAME.fullmatch(result.strip()):
         result, rest = "", line
-    return result + separator * bool(result) + _NAME.sub(
-        lambda match: renamed.get(match[0], match[0]), rest
+    return (
+        result
+        + separator * bool(result)
+        + _NAME.sub(lambda match: renamed.get(match[0], match[0]), rest)
     )
 
 

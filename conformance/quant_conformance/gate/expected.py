@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 
-from quant_conformance.gate.quantizers import QuantizerFacts
 from quant_conformance.gate.recording import Quantization, Recording
 from quant_conformance.protocol import Array
 from quant_reference import QParams, dequantize, quantize
@@ -30,6 +29,17 @@ class Expected:
         self._recording = recording
         self._half = half
         self._codes: dict[str, Array] = {}
+        self._wide: set[str] = set()
+
+    def keep_wide(self, names: Iterable[str]) -> None:
+        """Tells which quantizers have a float32 scale in the file although it was cast.
+
+        A cast may leave a scale alone that float16 would spoil.
+
+        Args:
+            names: their results.
+        """
+        self._wide.update(names)
 
     def codes(self, quantization: Quantization) -> Array:
         """The codes of the prepared model (Q-1 to Q-5)."""
@@ -40,9 +50,10 @@ class Expected:
             self._codes[name] = quantize(source, facts.spec, facts.qparams)
         return self._codes[name]
 
-    def qparams(self, facts: QuantizerFacts) -> QParams:
+    def qparams(self, quantization: Quantization) -> QParams:
         """The qparams that the program has to hold."""
-        if not self._half:
+        facts = quantization.facts
+        if not self._half or quantization.result in self._wide:
             return facts.qparams
         keeps = facts.spec.scale_dtype is not None  # a power of two beyond float16's range
         scale = facts.qparams.scale if keeps else to_half(facts.qparams.scale)
@@ -59,20 +70,26 @@ class Expected:
             scale: another scale, where the program has one.
         """
         facts = quantization.facts
-        qparams = self.qparams(facts)
+        qparams = self.qparams(quantization)
         if scale is not None:
             qparams = replace(qparams, scale=np.full_like(qparams.scale, scale))
         values = dequantize(self.codes(quantization), facts.spec, qparams)
         return values.astype(np.float16).astype(np.float32) if self._half else values
 
-    def operand(self, name: str, scale: float | None = None) -> Array:
-        """A recorded value as the program has it; see :meth:`values` for the scale."""
+    def operand(self, name: str, scale: float | None = None, *, cast: bool = True) -> Array:
+        """A recorded value as the program has it.
+
+        Args:
+            name: the value.
+            scale: as in :meth:`values`.
+            cast: whether a parameter is rounded in a program that was cast; a cast may leave
+                parameters in float32 where it leaves their operation.
+        """
         if name in self._by_result:
             return self.values(self._by_result[name], scale)
         array = self._recording.values[name]
-        if self._half and array.dtype.kind == "f":
-            return to_half(array)
-        return array
+        rounded = cast or name not in self._recording.states
+        return to_half(array) if self._half and rounded and array.dtype.kind == "f" else array
 
     def agrees(self, quantization: Quantization) -> bool:
         """Whether the prepared model's own fake-quantize gave what the reference gives (FQ-1)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -33,19 +33,38 @@ NOT_FINITE = -999.0
 """Stands for the SQNR of a result that is not finite, which JSON has no number for."""
 
 
+@dataclass(frozen=True)
+class Judged:
+    """A verdict with what it rests on.
+
+    Attributes:
+        layer: the verdict.
+        region: what was judged.
+        operands: name -> what the region was computed from.
+        low: least admissible code or value of each element; None where no bound is known.
+        high: greatest.
+    """
+
+    layer: Layer
+    region: Region
+    operands: Mapping[str, Array]
+    low: Array | None = None
+    high: Array | None = None
+
+
 class Judge:
     """Judges the regions of one recording.
 
     Args:
         recording: one run of the prepared model.
         expected: the reference's answers to it.
-        half: whether the program computes in 16 bits.
+        arithmetic: what the program computes in.
     """
 
-    def __init__(self, recording: Recording, expected: Expected, half: bool) -> None:
+    def __init__(self, recording: Recording, expected: Expected, arithmetic: Arithmetic) -> None:
         self._recording = recording
         self._expected = expected
-        self._arithmetic = Arithmetic("float16" if half else "float32", "float32")
+        self._arithmetic = arithmetic
 
     def bounds(self, region: Region, scales: Mapping[str, float] | None = None) -> Bounds:
         """The exact result of a region, and what may be computed in its place (ADM-1).
@@ -54,14 +73,21 @@ class Judge:
             region: the region.
             scales: result of a quantizer -> another scale that its codes are read with.
         """
+        found = self._evaluated(region, scales or {}, cast=True)
+        if self._arithmetic.values == "float32":
+            return found
+        return _either(found, self._evaluated(region, scales or {}, cast=False))
+
+    def _evaluated(self, region: Region, scales: Mapping[str, float], *, cast: bool) -> Bounds:
         operands = {
-            name: self._expected.operand(name, (scales or {}).get(name)) for name in region.operands
+            name: self._expected.operand(name, scales.get(name), cast=cast)
+            for name in region.operands
         }
         if not region.steps:
             return Bounds.exact(operands[region.target])
         return evaluate(region.steps, operands, self._arithmetic)[region.target]
 
-    def codes(self, region: Region, given: Array, scaling: Rescaled | None = None) -> Layer:
+    def codes(self, region: Region, given: Array, scaling: Rescaled | None = None) -> Judged:
         """The verdict on the codes of a region.
 
         Args:
@@ -73,13 +99,13 @@ class Judge:
         if quantization is None:
             raise ValueError(f"{region.name} has no quantizer")
         facts = quantization.facts
-        spec, qparams = facts.spec, self._expected.qparams(facts)
+        spec, qparams = facts.spec, self._expected.qparams(quantization)
         layer = Layer(region.name, region.operation, _clauses(region), "exact", spec.dtype)
         prepared = self._expected.codes(quantization)
         given = given.reshape(prepared.shape)
         self._compare(layer, given, prepared, spec, qparams)
         if region.lacking:
-            return _unsupported(layer, region)
+            return Judged(_unsupported(layer, region), region, self._operands(region))
         bounds = self.bounds(region, None if scaling is None else scaling.scales)
         if scaling is not None:
             qparams = replace(qparams, scale=np.full_like(qparams.scale, scaling.scale))
@@ -93,9 +119,9 @@ class Judge:
         if layer.verdict in _WORDS and layer.verdict != "undecided":
             at = _worst(words, layer.verdict, ordinals(given, spec), admissible, spec)
             layer.worst = _worst_code(at, bounds, given, admissible, prepared)
-        return layer
+        return Judged(layer, region, self._operands(region), admissible.low, admissible.high)
 
-    def values(self, region: Region, given: Array) -> Layer:
+    def values(self, region: Region, given: Array) -> Judged:
         """The verdict on a float result.
 
         Args:
@@ -110,27 +136,19 @@ class Judge:
         layer.flipped = float(np.mean(given != prepared))
         layer.ulp_errors = _ulps(given, prepared.astype(np.float32))
         if region.lacking:
-            return _unsupported(layer, region)
+            return Judged(_unsupported(layer, region), region, self._operands(region))
         bounds = self.bounds(region)
         words = np.array(VERDICTS)[judge_values(given, bounds, self._arithmetic)]
         self._count(layer, words)
         if layer.verdict == "admissible" and layer.flipped == 0:
             layer.verdict = "exact"
         if layer.verdict in ("wrong", "unlikely"):
-            candidates = np.abs(given - bounds.value) - bounds.rigorous
-            candidates = np.where(words == layer.verdict, np.nan_to_num(candidates, nan=np.inf), -1)
-            at = np.unravel_index(int(np.argmax(candidates)), given.shape)
-            value, rigorous, probable = (
-                float(np.asarray(a)[at]) for a in (bounds.value, bounds.rigorous, bounds.probable)
-            )
-            layer.worst = Worst(
-                [int(n) for n in at],
-                value,
-                float(given[at]),
-                *(value - rigorous, value + rigorous, value - probable, value + probable),
-                float(prepared[at]),
-            )
-        return layer
+            layer.worst = _worst_value(words == layer.verdict, bounds, given, prepared)
+        low, high = bounds.ends("rigorous")
+        return Judged(layer, region, self._operands(region), low, high)
+
+    def _operands(self, region: Region) -> dict[str, Array]:
+        return {name: self._expected.operand(name) for name in region.operands}
 
     def _compare(
         self,
@@ -146,9 +164,7 @@ class Judge:
         layer.flipped = float(np.mean(distances != 0))
         counted = Counter(distances.reshape(-1).tolist())
         layer.code_errors = {str(n): counted[n] for n in sorted(counted)}
-        layer.sqnr = sqnr(
-            dequantize(given, spec, qparams), dequantize(prepared, spec, qparams)
-        )
+        layer.sqnr = sqnr(dequantize(given, spec, qparams), dequantize(prepared, spec, qparams))
 
     @staticmethod
     def _count(layer: Layer, words: Array) -> None:
@@ -161,6 +177,16 @@ class Judge:
             layer.detail = f"{layer.detail}; {share}".lstrip("; ")
         else:
             layer.verdict = "exact" if layer.flipped == 0 else "admissible"
+
+
+def _either(one: Bounds, other: Bounds) -> Bounds:
+    """Bounds that hold what either of two computations may give."""
+    apart = np.abs(one.value - other.value)
+    radii = [
+        np.maximum(getattr(one, kind), apart + getattr(other, kind))
+        for kind in ("rigorous", "probable")
+    ]
+    return Bounds(one.value, radii[0], radii[1])
 
 
 def ordinals(codes: Array, spec: QuantizationSpec) -> Array:
@@ -185,7 +211,9 @@ def sqnr(given: Array, wanted: Array) -> float | None:
 
 
 def _clauses(region: Region) -> list[str]:
-    operations = [OPERATION_CLAUSES[step.op] for step in region.steps if step.op in OPERATION_CLAUSES]
+    operations = [
+        OPERATION_CLAUSES[step.op] for step in region.steps if step.op in OPERATION_CLAUSES
+    ]
     quantized: list[str] = []
     if region.quantization is not None:
         integer = region.quantization.facts.spec.format.is_integer
@@ -208,9 +236,7 @@ def _worst(
 ) -> tuple[int, ...]:
     low, high = (ordinals(a, spec) for a in (admissible.low, admissible.high))
     if word == "unlikely":
-        low, high = (
-            ordinals(a, spec) for a in (admissible.likely_low, admissible.likely_high)
-        )
+        low, high = (ordinals(a, spec) for a in (admissible.likely_low, admissible.likely_high))
     beyond = np.maximum(low - given, given - high)
     beyond = np.where(words == word, beyond, -1)
     return tuple(int(n) for n in np.unravel_index(int(np.argmax(beyond)), beyond.shape))
@@ -233,6 +259,16 @@ def _worst_code(
         float(admissible.likely_high[at]),
         float(prepared[at]),
     )
+
+
+def _worst_value(chosen: Array, bounds: Bounds, given: Array, prepared: Array) -> Worst:
+    beyond = np.nan_to_num(np.abs(given - bounds.value) - bounds.rigorous, nan=np.inf)
+    at = np.unravel_index(int(np.argmax(np.where(chosen, beyond, -np.inf))), given.shape)
+    low, high, likely_low, likely_high = (
+        float(end[at]) for kind in ("rigorous", "probable") for end in bounds.ends(kind)
+    )
+    value, got, wanted = (float(np.asarray(a)[at]) for a in (bounds.value, given, prepared))
+    return Worst([int(n) for n in at], value, got, low, high, likely_low, likely_high, wanted)
 
 
 def _ulps(given: Array, wanted: Array) -> dict[str, int]:

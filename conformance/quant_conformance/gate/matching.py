@@ -48,15 +48,11 @@ def match(ours: Sequence[Array], theirs: Sequence[Array]) -> dict[int, int]:
                 costs[i, j] = difference + _ORDER * order
     rows, columns = linear_sum_assignment(costs)
     return {
-        int(i): int(j)
-        for i, j in zip(rows, columns, strict=True)
-        if costs[i, j] < _FAR + _ORDER
+        int(i): int(j) for i, j in zip(rows, columns, strict=True) if costs[i, j] < _FAR + _ORDER
     }
 
 
-def match_floats(
-    ours: Mapping[str, Array], theirs: Mapping[str, Array]
-) -> dict[str, str]:
+def match_floats(ours: Mapping[str, Array], theirs: Mapping[str, Array]) -> dict[str, str]:
     """Finds float results in a file, the first one where a reshape repeats the values.
 
     Args:

@@ -126,12 +126,29 @@ class Program(Protocol):
         weights: name of the values to the quantized weight in the file.
     """
 
-    kind: str
-    inputs: Sequence[str]
-    outputs: Sequence[str]
-    quantizers: Sequence[ProgramQuantizer]
-    sums: Sequence[RescaledSum]
-    floats: Mapping[str, tuple[int, ...]]
+    @property
+    def kind(self) -> str:  # noqa: D102 (the class says what they are)
+        ...
+
+    @property
+    def inputs(self) -> Sequence[str]:  # noqa: D102
+        ...
+
+    @property
+    def outputs(self) -> Sequence[str]:  # noqa: D102
+        ...
+
+    @property
+    def quantizers(self) -> Sequence[ProgramQuantizer]:  # noqa: D102
+        ...
+
+    @property
+    def sums(self) -> Sequence[RescaledSum]:  # noqa: D102
+        ...
+
+    @property
+    def floats(self) -> Mapping[str, tuple[int, ...]]:  # noqa: D102
+        ...
 
     @property
     def weights(self) -> Mapping[str, StoredTensor]:

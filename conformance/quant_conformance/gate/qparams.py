@@ -16,9 +16,7 @@ from quant_conformance.protocol import Array
 from quant_reference import QParams, QuantizationSpec, dequantize
 
 
-def differing_qparams(
-    quantizer: ProgramQuantizer, spec: QuantizationSpec, qparams: QParams
-) -> str:
+def differing_qparams(quantizer: ProgramQuantizer, spec: QuantizationSpec, qparams: QParams) -> str:
     """Says how the qparams of an activation differ, in few words; empty where they are equal.
 
     Args:
@@ -42,7 +40,7 @@ def differing_qparams(
 
 
 def _differing(readout: Readout, spec: QuantizationSpec, qparams: QParams) -> str:
-    pairs = [("scale", readout.scale, qparams.scale)]
+    pairs: list[tuple[str, Array | None, Array | None]] = [("scale", readout.scale, qparams.scale)]
     if spec.format.is_integer:
         if spec.qformulation == "zp":
             pairs.append(("zero_point", readout.zero_point, qparams.zero_point))
@@ -68,7 +66,9 @@ def _first_difference(given: Array, wanted: Array) -> str:
     at = int(different[0])
     where = "" if found.size == 1 else f"[{at}]"
     more = "" if different.size < 2 else f" ({different.size} of {found.size} entries differ)"
-    return f"{where} is {found[at]!r} in the file, {right[at]!r} in the prepared model{more}".strip()
+    return (
+        f"{where} is {found[at]!r} in the file, {right[at]!r} in the prepared model{more}".strip()
+    )
 
 
 def judge_weights(
@@ -91,7 +91,7 @@ def judge_weights(
         for j, name in enumerate(names):
             if values[name].shape == right.shape or values[name].size == right.size:
                 total = float(np.linalg.norm(right) + np.linalg.norm(values[name]))
-                gap = float(np.linalg.norm((right.reshape(-1) - values[name].reshape(-1))))
+                gap = float(np.linalg.norm(right.reshape(-1) - values[name].reshape(-1)))
                 costs[i, j] = gap / total if total else 0.0
     rows, columns = linear_sum_assignment(costs)
     pairs = dict(zip(rows.tolist(), columns.tolist(), strict=True))
@@ -101,26 +101,35 @@ def judge_weights(
         if i not in pairs or costs[i, pairs[i]] >= 1.0:
             detail = f"no {facts.spec.dtype} weight of shape {wanted[i].shape} in the file"
         else:
-            detail = _differing_weight(quantization, expected, stored[names[pairs[i]]])
+            found = stored[names[pairs[i]]]
+            if found.scale.dtype == np.float32:
+                expected.keep_wide([quantization.result])
+            detail = _differing_weight(quantization, expected, found)
         verdicts.append(
             Weight(
                 facts.name,
                 "wrong" if detail else "exact",
                 facts.spec.dtype,
                 str(facts.spec.granularity.to_dict()["type"]),
-                ["QP-1", "Q-1", "DQ-1"] if facts.spec.format.is_integer else ["QP-6", "Q-5", "DQ-3"],
+                ["QP-1", "Q-1", "DQ-1"]
+                if facts.spec.format.is_integer
+                else ["QP-6", "Q-5", "DQ-3"],
                 detail,
             )
         )
     return verdicts
 
 
-def _differing_weight(
-    quantization: Quantization, expected: Expected, stored: StoredTensor
-) -> str:
+def _clauses(spec: QuantizationSpec) -> list[str]:
+    if not spec.format.is_integer:
+        return ["Q-1", "Q-5", "DQ-3"]
+    return ["Q-1", "Q-3", "DQ-1"] if spec.qformulation == "zp" else ["Q-1", "Q-4", "DQ-2"]
+
+
+def _differing_weight(quantization: Quantization, expected: Expected, stored: StoredTensor) -> str:
     """Says how a stored weight differs; a converter may choose another type for equal values."""
     facts, codes = quantization.facts, expected.codes(quantization)
-    spec, qparams = facts.spec, expected.qparams(facts)
+    spec, qparams = facts.spec, expected.qparams(quantization)
     right = dequantize(codes, spec, qparams)
     given = stored.dequantized().reshape(right.shape)
     if stored.dtype != spec.dtype:

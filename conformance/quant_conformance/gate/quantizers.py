@@ -118,9 +118,7 @@ def _spec(module: Any, calculator: Any) -> QuantizationSpec:
             "qscheme": str(getattr(calculator.qscheme, "value", calculator.qscheme)),
             "qformulation": str(getattr(module.qformulation, "value", module.qformulation)),
             "granularity": _granularity(calculator.granularity),
-            "scale_dtype": None
-            if scale_dtype is None
-            else str(scale_dtype).removeprefix("torch."),
+            "scale_dtype": None if scale_dtype is None else str(scale_dtype).removeprefix("torch."),
         }
     )
 

@@ -151,7 +151,7 @@ class _Recorder(TorchDispatchMode):
             self.bind(t, self._fresh(label.strip("_"))) if isinstance(t, torch.Tensor) else None
             for t in results
         ]
-        self.recording.operations.append(Operation(func, *refs, tuple(names)))
+        self.recording.operations.append(Operation(func, refs[0], refs[1], tuple(names)))
         return result
 
     def bind(self, tensor: torch.Tensor, name: str) -> str:

@@ -44,9 +44,9 @@ class Call:
         """Shape of a tensor argument."""
         return self.values[self[name]].shape
 
-    def step(self, op: str, *inputs: Operand, output: int = 0, **attributes: Any) -> Step:
-        """A step that makes one of the operation's outputs."""
-        name = self.operation.outputs[output]
+    def step(self, op: str, *inputs: Operand, **attributes: Any) -> Step:
+        """A step that makes one of the operation's outputs: the one at ``output``, or the first."""
+        name = self.operation.outputs[attributes.pop("output", 0)]
         return Step(op, tuple(inputs), str(name), attributes)
 
     @property

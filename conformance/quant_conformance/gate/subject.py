@@ -88,12 +88,14 @@ def load_batches(data: str) -> list[Inputs]:
         names = [f"input_{index}" for index in range(len(arrays.files))]
         if sorted(arrays.files) != sorted(names):
             raise UsageError(
-                f"data {data!r} holds {sorted(arrays.files)}; it must hold input_0, input_1, …, each "
-                "of shape (passes, …)"
+                f"data {data!r} holds {sorted(arrays.files)}; it must hold input_0, input_1, …, "
+                "each of shape (passes, …)"
             )
         columns = [torch.from_numpy(arrays[name]) for name in names]
     if len({len(column) for column in columns}) != 1 or len(columns[0]) == 0:
-        raise UsageError(f"data {data!r}: every array needs the same number of passes, at least one")
+        raise UsageError(
+            f"data {data!r}: every array needs the same number of passes, at least one"
+        )
     return [tuple(row) for row in zip(*columns, strict=True)]
 
 
@@ -144,7 +146,9 @@ def _own_batches(name: str, model: Any) -> list[Inputs]:
 
 def _batches(given: Any, where: str) -> list[Inputs]:
     if not isinstance(given, Iterable):
-        raise UsageError(f"{where} gave {type(given).__name__}; data are tuples of inputs in a list")
+        raise UsageError(
+            f"{where} gave {type(given).__name__}; data are tuples of inputs in a list"
+        )
     batches = []
     for item in given:
         batch = tuple(item) if isinstance(item, tuple | list) else (item,)
