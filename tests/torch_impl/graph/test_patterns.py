@@ -19,8 +19,12 @@ from quant_torch.quantization._graph._annotation_pattern_registry import (
     SharedObserverModulePattern,
     _AnnotationPatternRegistry,
     _get_all_patterns_from_base_ops,
+    _get_all_patterns_with_activations_appended,
 )
-from quant_torch.quantization._graph._annotation_utils import OpsListPattern
+from quant_torch.quantization._graph._annotation_utils import (
+    OpsListPattern,
+    match_pattern_with_sequential_partitions,
+)
 from quant_torch.quantization.graph_patterns import (
     ACTIVATIONS,
     patterns,
@@ -152,6 +156,55 @@ def test_pattern_classes_as_they_are_documented() -> None:
     assert list(dtypes(prepare(Net(chain), *inputs))) == ["args_0", "args_1", "sub"]
     del _AnnotationPatternRegistry.REGISTRY["div_act"]
     assert dtypes(prepare(Net(division), *inputs)) == {}
+
+
+def test_a_class_may_leave_matches_out() -> None:
+    """Of two equal chains it takes the one whose first operation has a name it wants."""
+
+    @_AnnotationPatternRegistry.register("add_mul")
+    class Second(BaseAnnotationPattern):
+        @classmethod
+        def generate_patterns(cls) -> list[OpsListPattern]:
+            return [OpsListPattern(["add", "mul"])]
+
+        @classmethod
+        def match_single_pattern(cls, model: Any, pattern: OpsListPattern) -> Any:
+            found = match_pattern_with_sequential_partitions(model, pattern)
+            assert [[n.name for n in chain] for chain in found.values()] == [
+                ["add", "mul"], ["add_1", "mul_1"],
+            ]  # fmt: skip
+            return {first: chain for first, chain in found.items() if first.name == "add_1"}
+
+    model = Net(lambda s, a, b: ((a + b) * b + a) * b)
+    found = list(dtypes(prepare(model, rows(), rows(1))))
+    assert found == ["args_0", "args_1", "add", "mul", "mul_1"]
+
+
+def test_activations_behind_a_chain() -> None:
+    @_AnnotationPatternRegistry.register("add_mul_act")
+    class AddMulAct(BaseAnnotationPattern):
+        @classmethod
+        def generate_patterns(cls) -> list[OpsListPattern]:
+            return _get_all_patterns_with_activations_appended(OpsListPattern(["add", torch.mul]))
+
+    model = Net(lambda s, a, b: functional.gelu((a + b) * b))
+    assert list(dtypes(prepare(model, rows(), rows(1)))) == ["args_0", "args_1", "gelu"]
+
+
+def test_an_annotator_of_ones_own_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"Own.get_annotator_func cannot be used.*PLACE-1"):
+
+        @_AnnotationPatternRegistry.register("own")
+        class Own(BaseAnnotationPattern):
+            @classmethod
+            def get_annotator_func(cls) -> Any:
+                return print
+
+            @classmethod
+            def generate_patterns(cls) -> list[OpsListPattern]:
+                return [OpsListPattern(["div"])]
+
+    assert "own" not in _AnnotationPatternRegistry.REGISTRY
 
 
 def test_a_registered_value_preserving_operation_shares() -> None:

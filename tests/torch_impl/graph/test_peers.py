@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import importlib
 import logging
 import warnings
 from collections.abc import Callable, Iterator
@@ -257,3 +258,39 @@ class TestRecordedDifferences:
         with torch.no_grad():
             assert pair.graphs[0](x, other).any()
             assert not pair.graphs[1](x, other).any()
+
+
+def registered_by(package: str, operations: list[Any], model: nn.Module) -> set[str]:
+    """What a package quantizes, by the readers, once a chain of operations is registered."""
+    graph_mode = f"{package}.quantization._graph"
+    registry = importlib.import_module(f"{graph_mode}._annotation_pattern_registry")
+    utils = importlib.import_module(f"{graph_mode}._annotation_utils")
+
+    class Chain(registry.BaseAnnotationPattern):
+        @classmethod
+        def generate_patterns(cls) -> list[Any]:
+            return [utils.OpsListPattern(operations)]
+
+        @classmethod
+        def match_single_pattern(cls, model: fx.GraphModule, pattern: Any) -> Any:
+            return utils.match_pattern_with_sequential_partitions(model, pattern)
+
+    known = registry._AnnotationPatternRegistry
+    known.register("a_chain")(Chain)
+    try:
+        quantizer = importlib.import_module(f"{package}.quantization").Quantizer
+        return set(quantized(quantizer(model.eval()).prepare((rows(), rows(1)))))
+    finally:
+        del known.REGISTRY["a_chain"]
+
+
+def test_a_pattern_class_works_unchanged_and_by_functions_too() -> None:
+    peer()
+    model = Net(lambda s, a, b: (a + b) * b - a)
+    names, functions = ["add", "mul", "sub"], [torch.add, torch.mul, torch.sub]
+    alone = {"args_0", "args_1", "add", "mul", "sub"}
+    as_one = {"args_0", "args_1", "sub"}
+    assert registered_by("coreai_opt", names, model) == as_one
+    assert registered_by("quant_torch", names, model) == as_one
+    assert registered_by("coreai_opt", functions, model) == alone
+    assert registered_by("quant_torch", functions, model) == as_one

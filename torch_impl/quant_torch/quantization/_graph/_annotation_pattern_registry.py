@@ -13,17 +13,25 @@
         @classmethod
         def generate_patterns(cls):
             return [OpsListPattern([torch.add, torch.mul, torch.sub])]
+
+A class may have a ``match_single_pattern`` of its own, to leave out some of the matches. It gives
+no annotations: quantizers stand at the ends of a chain, by the config of its first operation.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, ClassVar, TypeVar
 
+from torch import fx
+
 from quant_torch.quantization._graph import patterns
-from quant_torch.quantization._graph._annotation_utils import OpsListPattern
-from quant_torch.quantization._graph.ops import type_named_by
+from quant_torch.quantization._graph._annotation_utils import (
+    OpsListPattern,
+    match_pattern_with_sequential_partitions,
+)
 from quant_torch.quantization._graph.patterns import ACTIVATIONS, Pattern
 
 P = TypeVar("P", bound="type[BaseAnnotationPattern]")
@@ -40,23 +48,43 @@ class BaseAnnotationPattern(ABC):
         """The chains, all of one length."""
 
     @classmethod
+    def match_single_pattern(
+        cls, model: fx.GraphModule, pattern: OpsListPattern
+    ) -> Mapping[fx.Node, Any]:
+        """Where one of the chains is to be quantized as one.
+
+        Args:
+            model: The captured graph.
+            pattern: One of :meth:`generate_patterns`.
+
+        Returns:
+            Anything, by the first operation of each match.
+        """
+        return match_pattern_with_sequential_partitions(model, pattern)
+
+    @classmethod
     def get_patterns(cls, key: str) -> tuple[Pattern, ...]:
         """The chains as patterns.
 
         Raises:
             ValueError: No chains, an empty one, or chains of different lengths.
-            TypeError: Something in a chain names no operation.
+            TypeError: Something in a chain names no operation, or the class annotates by itself.
         """
-        chains = [tuple(type_named_by(op) for op in one.ops) for one in cls.generate_patterns()]
-        if not chains or len({len(chain) for chain in chains}) != 1 or not chains[0]:
+        if hasattr(cls, "get_annotator_func"):
+            raise TypeError(
+                f"{cls.__name__}.get_annotator_func cannot be used: quantizers stand at the ends "
+                "of a chain (PLACE-1); leave it out if that is what it does"
+            )
+        chains = {one.chain(): one for one in cls.generate_patterns()}
+        if len({len(chain) for chain in chains}) != 1 or () in chains:
             raise ValueError(
                 f"{cls.__name__}.generate_patterns must give chains of one length, at least 1; "
-                f"given {chains}"
+                f"given {[list(one.pattern) for one in chains.values()]}"
             )
         kind: Any = "value_preserving" if cls.value_preserving else "compute"
         return tuple(
-            Pattern(key, tuple(frozenset({op}) for op in chain), kind)
-            for chain in dict.fromkeys(chains)
+            Pattern(key, chain, kind, partial(cls.match_single_pattern, pattern=one))
+            for chain, one in chains.items()
         )
 
 
@@ -98,6 +126,14 @@ def _get_all_patterns_from_base_ops(
     base_ops: Iterable[str | Callable[..., Any]], use_act: bool = False
 ) -> list[OpsListPattern]:
     """Each operation alone, or followed by every activation."""
+    alone = [OpsListPattern([op]) for op in base_ops]
     if not use_act:
-        return [OpsListPattern([op]) for op in base_ops]
-    return [OpsListPattern([op, act]) for op in base_ops for act in sorted(ACTIVATIONS)]
+        return alone
+    return [both for one in alone for both in _get_all_patterns_with_activations_appended(one)]
+
+
+def _get_all_patterns_with_activations_appended(
+    starting_pattern: OpsListPattern,
+) -> list[OpsListPattern]:
+    """A chain followed by every activation."""
+    return [OpsListPattern([*starting_pattern.pattern, act]) for act in sorted(ACTIVATIONS)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from torch import fx
@@ -48,16 +49,17 @@ def find_regions(graph: fx.Graph, kept_apart: frozenset[fx.Node] = frozenset()) 
         Regions in the order of their first operations.
     """
     by_first: dict[str, list[Pattern]] = defaultdict(list)
+    chosen: dict[Pattern, Collection[fx.Node]] = {}
     for pattern in patterns():
+        if pattern.choose is not None:
+            chosen[pattern] = pattern.choose(graph.owning_module)
         for name in pattern.chain[0]:
             by_first[name].append(pattern)
     found: list[tuple[int, int, Region]] = []
     for place, node in enumerate(graph.nodes):
-        if node.op != "call_function" or not is_float(node):
-            continue
         for pattern in by_first.get(op_type(node), ()):
-            nodes = _chain_from(node, pattern, kept_apart)
-            if nodes is not None:
+            nodes = chain_from(node, pattern, kept_apart)
+            if nodes is not None and node in chosen.get(pattern, nodes):
                 found.append((-len(nodes), place, Region(pattern, nodes)))
     taken: set[fx.Node] = set()
     regions: list[tuple[int, Region]] = []
@@ -68,9 +70,12 @@ def find_regions(graph: fx.Graph, kept_apart: frozenset[fx.Node] = frozenset()) 
     return [region for _, region in sorted(regions, key=lambda r: r[0])]
 
 
-def _chain_from(
-    first: fx.Node, pattern: Pattern, kept_apart: frozenset[fx.Node]
+def chain_from(
+    first: fx.Node, pattern: Pattern, kept_apart: frozenset[fx.Node] = frozenset()
 ) -> tuple[fx.Node, ...] | None:
+    """The operations of a pattern that begins at a node, or None."""
+    if first.op != "call_function" or not is_float(first) or op_type(first) not in pattern.chain[0]:
+        return None
     nodes = [first]
     for wanted in pattern.chain[1:]:
         last = nodes[-1]

@@ -9,7 +9,7 @@ A pattern is a chain of operations; quantizers stand before and after a chain, n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -49,11 +49,14 @@ class Pattern:
         name: Key of the pattern.
         chain: Op types that may stand at each place.
         kind: ``"compute"``, or ``"value_preserving"`` where input and output share qparams.
+        choose: Gives the operations of a captured graph at which the chain may begin; None for
+            wherever it does.
     """
 
     name: str
     chain: tuple[frozenset[str], ...]
     kind: Kind = "compute"
+    choose: Callable[[Any], Collection[Any]] | None = None
 
 
 BUILT_IN: tuple[Pattern, ...] = (
