@@ -25,7 +25,7 @@
 
   // Shows what an address points at, be it a part or something inside one.
   function reveal() {
-    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const target = document.getElementById(location.hash.slice(1));
     const panel = target && target.closest(".panel");
     if (!panel) return;
     select(panels.indexOf(panel));
