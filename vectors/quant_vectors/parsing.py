@@ -45,7 +45,7 @@ def read_json(text: bytes, name: str, schema: str) -> dict[str, Any]:
 
 def check_manifest(value: Mapping[str, Any], name: str) -> None:
     """Check the manifest's members and, for each file, its checksum and size."""
-    _members(value, name, _MANIFEST)
+    _members(value, name, _MANIFEST, {"left_out": _names})
     for file, entry in value["files"].items():
         _members(entry, f"{name}: files[{file!r}]", _FILE)
     for family, entry in value["families"].items():

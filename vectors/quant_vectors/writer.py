@@ -5,24 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from safetensors.numpy import save as save_safetensors
-
-from quant_vectors.errors import SchemaError, TensorError
+from quant_vectors.errors import SchemaError
 from quant_vectors.loader import FLAGS_NAME, MANIFEST_NAME
 from quant_vectors.model import (
     CASES_SCHEMA,
     FLAGS_SCHEMA,
-    LOGICAL_DTYPES,
     MANIFEST_SCHEMA,
-    STORED_DTYPES,
     Array,
     Case,
 )
+from quant_vectors.tensors import SpooledTensors, Tensors, TensorsInMemory
 
 
 class SetWriter:
@@ -36,15 +32,24 @@ class SetWriter:
         generator: Version of what builds the set.
         seed: What the set's random bits were drawn from.
         flags: Flag -> ``{"bug", "effect", "link"}``.
+        spool: Folder to which tensors go as they are added, for sets that are larger than memory;
+            the caller removes it once the set is written. None keeps them in memory.
     """
 
     def __init__(
-        self, version: str, generator: str, seed: str, flags: Mapping[str, Mapping[str, str]]
+        self,
+        version: str,
+        generator: str,
+        seed: str,
+        flags: Mapping[str, Mapping[str, str]],
+        spool: Path | None = None,
     ) -> None:
         self._head = {"version": version, "generator": generator, "seed": seed}
         self._flags = flags
         self._cases: dict[str, list[Case]] = {}
-        self._tensors: dict[str, _Tensors] = {}
+        self._tensors: dict[str, Tensors] = {}
+        self._spool = spool
+        self._left_out: dict[str, str] = {}
         self._ids: set[str] = set()
 
     def add(
@@ -78,7 +83,9 @@ class SetWriter:
             raise SchemaError(f"two cases have the id {case_id!r}")
         self._ids.add(case_id)
         family = case_id.split("/", 1)[0]
-        tensors = self._tensors.setdefault(family, _Tensors())
+        if family not in self._tensors:
+            self._tensors[family] = self._new_tensors(family)
+        tensors = self._tensors[family]
         case = Case(
             id=case_id,
             family=family,
@@ -91,35 +98,23 @@ class SetWriter:
         self._cases.setdefault(family, []).append(case)
         return case
 
+    def leave_out(self, name: str, reason: str) -> None:
+        """Say in the manifest what the set does not ask, and why.
+
+        Args:
+            name: What is left out.
+            reason: One line for a person.
+        """
+        self._left_out[name] = reason
+
     def files(self) -> dict[str, bytes]:
         """Return the set's files by name, the manifest last."""
-        contents = {FLAGS_NAME: _object({"schema": FLAGS_SCHEMA, "flags": _Lines(self._flags)})}
-        families = {}
-        for family, cases in self._cases.items():
-            tensors = self._tensors[family]
-            contents[f"{family}.cases.json"] = _object(
-                {
-                    "schema": CASES_SCHEMA,
-                    "family": family,
-                    "cases": _Lines([case.to_dict() for case in cases]),
-                    "tensors": _Lines(tensors.table),
-                }
-            )
-            contents[f"{family}.safetensors"] = save_safetensors(tensors.stored)
-            families[family] = {"cases": len(cases), "tensors": len(tensors.table)}
-        listed = {
-            name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-            for name, content in contents.items()
-        }
-        contents[MANIFEST_NAME] = _object(
-            {
-                "schema": MANIFEST_SCHEMA,
-                **self._head,
-                "cases": sum(entry["cases"] for entry in families.values()),
-                "families": _Lines(families),
-                "files": _Lines(listed),
-            }
-        )
+        contents: dict[str, bytes] = {}
+        listed = {}
+        for name, chunks in self._parts():
+            contents[name] = b"".join(chunks)
+            listed[name] = _entry(hashlib.sha256(contents[name]), len(contents[name]))
+        contents[MANIFEST_NAME] = self._manifest(listed)
         return contents
 
     def write(self, out: Path) -> None:
@@ -128,41 +123,63 @@ class SetWriter:
         Files of an earlier set in that folder that this set does not have are removed.
         """
         out.mkdir(parents=True, exist_ok=True)
-        contents = self.files()
-        for name, content in contents.items():
-            temporary = out / f".{name}.{os.getpid()}.tmp"
-            temporary.write_bytes(content)
-            temporary.replace(out / name)
+        listed = {name: _write(out / name, chunks) for name, chunks in self._parts()}
+        _write(out / MANIFEST_NAME, [self._manifest(listed)])
         for pattern in ("*.cases.json", "*.safetensors"):
             for stale in out.glob(pattern):
-                if stale.name not in contents:
+                if stale.name not in listed:
                     stale.unlink()
 
+    def _new_tensors(self, family: str) -> Tensors:
+        return TensorsInMemory() if self._spool is None else SpooledTensors(self._spool / family)
 
-class _Tensors:
-    """The tensors of one family, stored once per contents, named in order of first use."""
+    def _parts(self) -> Iterator[tuple[str, Iterable[bytes]]]:
+        yield FLAGS_NAME, [_object({"schema": FLAGS_SCHEMA, "flags": _Lines(self._flags)})]
+        for family, cases in self._cases.items():
+            members = {
+                "schema": CASES_SCHEMA,
+                "family": family,
+                "cases": _Lines([case.to_dict() for case in cases]),
+                "tensors": _Lines(self._tensors[family].table),
+            }
+            yield f"{family}.cases.json", [_object(members)]
+            yield f"{family}.safetensors", self._tensors[family].chunks()
 
-    def __init__(self) -> None:
-        self.table: dict[str, dict[str, Any]] = {}
-        self.stored: dict[str, Array] = {}
-        self._known: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+    def _manifest(self, listed: Mapping[str, Mapping[str, Any]]) -> bytes:
+        families = {
+            family: {"cases": len(cases), "tensors": len(self._tensors[family].table)}
+            for family, cases in self._cases.items()
+        }
+        members = {
+            "schema": MANIFEST_SCHEMA,
+            **self._head,
+            "cases": sum(entry["cases"] for entry in families.values()),
+            "families": _Lines(families),
+            "files": _Lines(listed),
+        }
+        if self._left_out:
+            members["left_out"] = _Lines(self._left_out)
+        return _object(members)
 
-    def names(self, arrays: Mapping[str, Array]) -> dict[str, str]:
-        return {role: self._name(array) for role, array in arrays.items()}
 
-    def _name(self, array: Array) -> str:
-        dtype = array.dtype.name
-        if dtype not in LOGICAL_DTYPES:
-            raise TensorError(f"a tensor of {dtype}; a set holds {', '.join(LOGICAL_DTYPES)}")
-        # safetensors writes the buffer, so it must be in C order; ascontiguousarray makes 0-d 1-d.
-        plain = np.ascontiguousarray(array).reshape(array.shape)
-        plain = plain.astype(plain.dtype.newbyteorder("<"), copy=False)
-        key = (dtype, plain.shape, plain.tobytes())
-        name = self._known.setdefault(key, f"t{len(self._known) + 1:04d}")
-        if name not in self.table:
-            self.table[name] = {"dtype": dtype, "shape": list(plain.shape)}
-            self.stored[name] = plain.view(STORED_DTYPES[dtype])
-        return name
+def _write(path: Path, chunks: Iterable[bytes]) -> dict[str, Any]:
+    """Write one file under a temporary name, rename it, and return its entry in the manifest."""
+    digest, size = hashlib.sha256(), 0
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            for chunk in chunks:
+                digest.update(chunk)
+                size += file.write(chunk)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return _entry(digest, size)
+
+
+def _entry(digest: Any, size: int) -> dict[str, Any]:
+    return {"sha256": digest.hexdigest(), "bytes": size}
 
 
 class _Lines:
