@@ -120,7 +120,7 @@ class SpooledTensors:
 
     def _name(self, array: Array) -> str:
         dtype, plain = _canonical(array)
-        content = plain.reshape(-1).view(np.uint8)
+        content = plain.reshape(-1).view(np.uint8).data  # no copy
         key = (dtype, plain.shape, hashlib.sha256(content).digest())
         name = self._known.setdefault(key, f"t{len(self._known) + 1:04d}")
         if name not in self.table:
@@ -128,7 +128,7 @@ class SpooledTensors:
             stored = STORED_DTYPES[dtype].name
             with self._spool(stored).open("ab") as spool:
                 spool.write(content)
-            self._sizes[stored][name] = content.size
+            self._sizes[stored][name] = content.nbytes
         return name
 
     def _spool(self, stored: str) -> Path:
