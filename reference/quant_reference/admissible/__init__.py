@@ -12,7 +12,9 @@ from quant_reference.admissible.bounds import Bounds
 from quant_reference.admissible.codes import (
     VERDICTS,
     AdmissibleCodes,
+    AdmissibleValues,
     admissible_codes,
+    admissible_values,
     count_verdicts,
     judge_codes,
     judge_values,
@@ -53,7 +55,7 @@ from quant_reference.admissible.functions import (
     sqrt,
     tanh,
 )
-from quant_reference.admissible.layer import Layer, QuantizedTensor
+from quant_reference.admissible.layer import FloatLayer, Layer, QuantizedTensor
 from quant_reference.admissible.normalization import (
     batch_norm,
     group_norm,
@@ -80,8 +82,10 @@ __all__ = [
     "ULP",
     "VERDICTS",
     "AdmissibleCodes",
+    "AdmissibleValues",
     "Arithmetic",
     "Bounds",
+    "FloatLayer",
     "Layer",
     "QuantizedTensor",
     "Step",
@@ -89,6 +93,7 @@ __all__ = [
     "adaptive_avg_pool",
     "add",
     "admissible_codes",
+    "admissible_values",
     "avg_pool",
     "batch_norm",
     "cat",

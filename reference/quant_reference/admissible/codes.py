@@ -68,6 +68,36 @@ class AdmissibleCodes:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class AdmissibleValues:
+    """For each element of a float result the values that correct arithmetic can give (ADM-12).
+
+    In the dtype of values; where nothing is known the ends are infinite.
+
+    Attributes:
+        low: Least value of the rigorous set.
+        high: Greatest value of the rigorous set.
+        likely_low: Least value of the probable set.
+        likely_high: Greatest value of the probable set.
+    """
+
+    low: Array
+    high: Array
+    likely_low: Array
+    likely_high: Array
+
+
+def admissible_values(bounds: Bounds, arithmetic: Arithmetic = FLOAT32) -> AdmissibleValues:
+    """Round the ends of an interval outward to the dtype of values (ADM-12).
+
+    Args:
+        bounds: Of the result.
+        arithmetic: Its ``values`` are the grid that computed values lie on.
+    """
+    rigorous, probable = (outward(bounds, kind, arithmetic) for kind in ("rigorous", "probable"))
+    return AdmissibleValues(*rigorous, *probable)
+
+
 def admissible_codes(
     bounds: Bounds,
     spec: QuantizationSpec,

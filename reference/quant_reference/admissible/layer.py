@@ -10,7 +10,12 @@ import numpy as np
 from quant_reference._arrays import Array
 from quant_reference.admissible.arithmetic import FLOAT32, Arithmetic
 from quant_reference.admissible.bounds import Bounds
-from quant_reference.admissible.codes import AdmissibleCodes, admissible_codes
+from quant_reference.admissible.codes import (
+    AdmissibleCodes,
+    AdmissibleValues,
+    admissible_codes,
+    admissible_values,
+)
 from quant_reference.admissible.steps import Step, evaluate
 from quant_reference.errors import InputError
 from quant_reference.qparams import QParams
@@ -37,26 +42,12 @@ class QuantizedTensor:
         return dequantize(self.codes, self.spec, self.qparams)
 
 
-@dataclass(frozen=True, eq=False)
-class Layer:
-    """A region of a model between quantizers (ADM-13).
-
-    Attributes:
-        steps: What is computed; the output of the last one is quantized.
-        operands: By name: quantized tensors, float32 arrays, or int32 indices of an embedding.
-        output_spec: What the result is quantized to.
-        output_qparams: In the rank of the result.
-        arithmetic: dtypes of values and sums.
-
-    Raises:
-        InputError: No step, or an operand of another dtype.
-    """
+class _Region:
+    """What a layer has whether its result is quantized or not (ADM-13)."""
 
     steps: tuple[Step, ...]
     operands: Mapping[str, QuantizedTensor | Array]
-    output_spec: QuantizationSpec
-    output_qparams: QParams
-    arithmetic: Arithmetic = FLOAT32
+    arithmetic: Arithmetic
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "steps", tuple(self.steps))
@@ -95,8 +86,52 @@ class Layer:
         """Where the result may lie before it is quantized."""
         return evaluate(self.steps, self.values(), self.arithmetic)[self.output]
 
+
+@dataclass(frozen=True, eq=False)
+class Layer(_Region):
+    """A region of a model between quantizers (ADM-13).
+
+    Attributes:
+        steps: What is computed; the output of the last one is quantized.
+        operands: By name: quantized tensors, float32 arrays, or int32 indices of an embedding.
+        output_spec: What the result is quantized to.
+        output_qparams: In the rank of the result.
+        arithmetic: dtypes of values and sums.
+
+    Raises:
+        InputError: No step, or an operand of another dtype.
+    """
+
+    steps: tuple[Step, ...]
+    operands: Mapping[str, QuantizedTensor | Array]
+    output_spec: QuantizationSpec
+    output_qparams: QParams
+    arithmetic: Arithmetic = FLOAT32
+
     def admissible(self) -> AdmissibleCodes:
         """The codes that correct arithmetic can give (ADM-11)."""
         return admissible_codes(
             self.bounds(), self.output_spec, self.output_qparams, self.arithmetic
         )
+
+
+@dataclass(frozen=True, eq=False)
+class FloatLayer(_Region):
+    """A region whose result is not quantized (ADM-12, ADM-13).
+
+    Attributes:
+        steps: What is computed; the output of the last one is the result.
+        operands: As for :class:`Layer`.
+        arithmetic: dtypes of values and sums.
+
+    Raises:
+        InputError: No step, or an operand of another dtype.
+    """
+
+    steps: tuple[Step, ...]
+    operands: Mapping[str, QuantizedTensor | Array]
+    arithmetic: Arithmetic = FLOAT32
+
+    def admissible_values(self) -> AdmissibleValues:
+        """The values that correct arithmetic can give (ADM-12)."""
+        return admissible_values(self.bounds(), self.arithmetic)
