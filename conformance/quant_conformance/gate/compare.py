@@ -17,7 +17,7 @@ from quant_conformance.gate.programs import (
     as_prepared,
     converted,
 )
-from quant_conformance.gate.qparams import differing_qparams, judge_weights
+from quant_conformance.gate.qparams import differing_qparams, judge_weights, read_values
 from quant_conformance.gate.recording import Quantization, Recording
 from quant_conformance.gate.regions import Region, Regions
 from quant_conformance.gate.sums import Rescaled, rescaled
@@ -106,12 +106,32 @@ class _Comparison:
         replaced |= {file: self.expected.operand(ours) for ours, file in floats.items()}
         computed = self.program.run(self.feeds, self.program.outputs, replaced)
         weights = judge_weights(self.regions.weights, self.expected, self.program.weights)
+        self._read_as_the_file(activations, partners)
         layers = []
         for region in self.regions.build(list(floats)):
             layers.append(self._layer(region, partners, floats, computed, replaced))
         matched = {q.codes for q in partners.values()}
         layers += [_surplus(q) for q in theirs if q.codes not in matched]
         return Findings(layers, weights, self._end_to_end(whole, pairs, activations, theirs))
+
+    def _read_as_the_file(
+        self, activations: list[Quantization], partners: Mapping[str, ProgramQuantizer]
+    ) -> None:
+        """Where the file has other qparams, its readers get other values than they should."""
+        for quantization in activations:
+            partner = partners.get(self._kept(quantization.result))
+            spec = quantization.facts.spec
+            if partner is None or as_prepared(partner, spec.dtype).dtype != spec.dtype:
+                continue
+            twin = as_prepared(partner, spec.dtype)
+            if differing_qparams(
+                replace(twin, quantize=twin.dequantize[0]) if twin.dequantize else twin,
+                spec,
+                self.expected.qparams(quantization),
+            ):
+                values = read_values(twin, self.expected.codes(quantization), spec)
+                if values is not None:
+                    self.expected.misread(quantization, values)
 
     def _prefer_makers(self, partners: dict[str, ProgramQuantizer]) -> None:
         """Of two quantizers of which one changes nothing, the file may keep either: the first."""

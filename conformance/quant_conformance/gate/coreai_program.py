@@ -89,6 +89,7 @@ class CoreAIProgram:
         self._runtime = Runtime(timeout=timeout)
         self._folder = tempfile.TemporaryDirectory(prefix="quant-conformance-gate-")
         self._runs = 0
+        self._feeds: list[Array] = []  # of the last run
         self._text: str = self._ask("text", str(self._path))
         self._lines = self._text.splitlines()
         self._first, self._last = self._main()
@@ -125,8 +126,8 @@ class CoreAIProgram:
         outputs = set(self.outputs)
         names = [n for n in dict.fromkeys([*wanted, *replaced]) if n not in outputs]
         text = self.cut(names, list(replaced))
-        own = [self._feed(index, array) for index, array in enumerate(feeds)]
-        answers = self._run_text(text, [*own, *self._as_given(replaced)])
+        self._feeds = [self._feed(index, array) for index, array in enumerate(feeds)]
+        answers = self._run_text(text, [*self._feeds, *self._as_given(replaced)])
         given = {name: answers[f"cut_{_plain(name)}"] for name in names}
         given |= {name: answers[name] for name in self.outputs}
         return {name: from_system(given[name]) for name in given}
@@ -138,7 +139,7 @@ class CoreAIProgram:
             shown: values to become outputs, called ``cut_`` and their name.
             replaced: values among them whose readers get new inputs, ``given_`` and their name.
         """
-        types = {name: self._operations[name].type for name in shown}
+        types = {name: self._operations[name].type for name in [*shown, *replaced]}
         renamed = {name: f"%given_{_plain(name)}" for name in replaced}
         head = _MAIN.match(self._lines[self._first])
         assert_head = [] if head is None else list(head.groups())
@@ -158,7 +159,7 @@ class CoreAIProgram:
             + end,
         ]
         for line in self._lines[self._first + 1 : self._last]:
-            lines.append(_with_output(_renamed(line, renamed), types))
+            lines.append(_with_output(_renamed(line, renamed), {n: types[n] for n in shown}))
         return "\n".join([*lines, *self._lines[self._last :]])
 
     def close(self) -> None:
@@ -200,9 +201,9 @@ class CoreAIProgram:
         self.save(self._region_text(target, kept, fixed), path)
         inputs = {f"given_{_plain(name)}": array for name, array in feeds.items()}
         return inputs | {
-            name: self._feed(index, given[f"%{index}"])
+            name: self._feeds[index]
             for index, (argument, name) in enumerate(self._arguments())
-            if argument in kept and f"%{index}" in given
+            if argument in kept
         }
 
     def _region_text(self, target: str, kept: Collection[str], fixed: Sequence[str]) -> str:

@@ -30,6 +30,7 @@ class Expected:
         self._half = half
         self._codes: dict[str, Array] = {}
         self._wide: set[str] = set()
+        self._misread: dict[str, Array] = {}
 
     def keep_wide(self, names: Iterable[str]) -> None:
         """Tells which quantizers have a float32 scale in the file although it was cast.
@@ -40,6 +41,18 @@ class Expected:
             names: their results.
         """
         self._wide.update(names)
+
+    def misread(self, quantization: Quantization, values: Array) -> None:
+        """Tells that a file reads other values in the place of the right ones.
+
+        That is wrong once, where the tensor is judged; what is computed from it is held to what
+        follows from the values that it got.
+
+        Args:
+            quantization: the quantizer.
+            values: what the file's readers get for the prepared model's codes.
+        """
+        self._misread[quantization.result] = values
 
     def codes(self, quantization: Quantization) -> Array:
         """The codes of the prepared model (Q-1 to Q-5)."""
@@ -73,7 +86,9 @@ class Expected:
         qparams = self.qparams(quantization)
         if scale is not None:
             qparams = replace(qparams, scale=np.full_like(qparams.scale, scale))
-        values = dequantize(self.codes(quantization), facts.spec, qparams)
+        values = self._misread.get(quantization.result)
+        if values is None or scale is not None:
+            values = dequantize(self.codes(quantization), facts.spec, qparams)
         return values.astype(np.float16).astype(np.float32) if self._half else values
 
     def operand(self, name: str, scale: float | None = None, *, cast: bool = True) -> Array:

@@ -14,6 +14,10 @@ from quant_conformance.gate.programs import ProgramQuantizer, Readout, RescaledS
 from quant_conformance.protocol import Array
 
 
+_MOVES = ("reshape", "transpose", "expand_dims", "squeeze", "slice_by_index", "slice_by_size")
+"""Operations on codes that a converter may put between quantize and dequantize."""
+
+
 class MilProgram:
     """A saved .mlpackage.
 
@@ -88,6 +92,16 @@ class MilProgram:
 
     def _quantizers(self) -> Iterator[ProgramQuantizer]:
         steps = self._executor.steps
+        makers = {op.outputs[0].name: op for op in steps}
+
+        def origin(var: Any) -> str:
+            """The codes that a dequantize reads, before they were moved around."""
+            maker = makers.get(var.name)
+            while maker is not None and maker.op_type in _MOVES:
+                var = maker.inputs["x"]
+                maker = makers.get(var.name)
+            return str(var.name)
+
         for op in steps:
             if op.op_type != "quantize":
                 continue
@@ -96,7 +110,7 @@ class MilProgram:
                 _readout(reader)
                 for reader in steps
                 if reader.op_type == "dequantize"
-                and reader.inputs["input"].name == codes.name
+                and origin(reader.inputs["input"]) == codes.name
                 and reader.outputs[0].name not in self._summands
             ]
             yield ProgramQuantizer(

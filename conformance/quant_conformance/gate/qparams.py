@@ -39,6 +39,33 @@ def differing_qparams(quantizer: ProgramQuantizer, spec: QuantizationSpec, qpara
     return ""
 
 
+def read_values(quantizer: ProgramQuantizer, codes: Array, spec: QuantizationSpec) -> Array | None:
+    """What the readers of a quantizer in the file get for codes; None if they do not agree.
+
+    Args:
+        quantizer: what the file does, in the codes of the prepared model.
+        codes: the codes.
+        spec: the prepared model's.
+    """
+    found: list[Array] = []
+    for readout in quantizer.dequantize:
+        shape = [1] * codes.ndim
+        if readout.scale.size > 1:
+            shape[readout.axis] = readout.scale.size
+        scale = readout.scale.astype(np.float32).reshape(shape)
+        zero_point, minval = None, None
+        if spec.format.is_integer and spec.qformulation == "zp":
+            given = 0 if readout.zero_point is None else readout.zero_point
+            zero_point = np.broadcast_to(given, readout.scale.shape).astype(np.int32).reshape(shape)
+        elif spec.format.is_integer:
+            given = np.float32(0) if readout.offset is None else readout.offset
+            minval = np.broadcast_to(given, readout.scale.shape).astype(np.float32).reshape(shape)
+        found.append(dequantize(codes, spec, QParams(scale, zero_point, minval)))
+    if not found or any(not np.array_equal(found[0], other) for other in found[1:]):
+        return None
+    return found[0]
+
+
 def _differing(readout: Readout, spec: QuantizationSpec, qparams: QParams) -> str:
     pairs: list[tuple[str, Array | None, Array | None]] = [("scale", readout.scale, qparams.scale)]
     if spec.format.is_integer:
@@ -105,6 +132,8 @@ def judge_weights(
             if found.scale.dtype == np.float32:
                 expected.keep_wide([quantization.result])
             detail = _differing_weight(quantization, expected, found)
+            if detail:
+                expected.misread(quantization, found.dequantized().reshape(wanted[i].shape))
         verdicts.append(
             Weight(
                 facts.name,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from quant_conformance.gate.recording import Operation, Quantization, Recording
 from quant_conformance.gate.steps import steps_of
@@ -107,7 +107,7 @@ class Regions:
             if name not in fixed and name not in judged:
                 regions.append(self._region(name, name, None, fixed))
         order = {name: index for index, name in enumerate(self._recording.values)}
-        return sorted(regions, key=lambda region: order[region.target])
+        return _told_apart(sorted(regions, key=lambda region: order[region.target]))
 
     def _region(
         self, name: str, target: str, quantization: Quantization | None, fixed: Collection[str]
@@ -140,6 +140,22 @@ class Regions:
             else:
                 steps += made
         return steps, lacking
+
+
+def _told_apart(regions: list[Region]) -> list[Region]:
+    """Tensors that share a quantizer share its name: all but the first get their operation's."""
+    taken: set[str] = set()
+    named = []
+    for region in regions:
+        name, count = region.name, 1
+        operations = region.operation.split(" → ")
+        while name in taken:
+            label = "again" if region.operation == "no operation" else operations[-1]
+            name = f"{region.name}/{label}" + (f"_{count}" if count > 1 else "")
+            count += 1
+        taken.add(name)
+        named.append(replace(region, name=name))
+    return named
 
 
 def _constants(recording: Recording) -> set[str]:
