@@ -102,6 +102,15 @@ def test_each_tab_by_mouse(driver: Any, address: str, size: str, theme: str) -> 
         name = tab.get_attribute("aria-controls")
         assert visible_panels(driver) == [name]
         assert tab.get_attribute("aria-selected") == "true"
+        assert tab.is_displayed()
+        inside = driver.execute_script(
+            "const box = e => e.getBoundingClientRect();"
+            "const tab = box(arguments[0]), list = box(arguments[0].parentElement);"
+            "return tab.left >= list.left - 1 && tab.right <= list.right + 1"
+            " && tab.top >= list.top - 1 && tab.bottom <= list.bottom + 1",
+            tab,
+        )
+        assert inside, f"the tab of {name} is out of sight"
         selected = driver.find_elements("css selector", "[role=tab][aria-selected=true]")
         assert len(selected) == 1
         assert driver.current_url.endswith(f"#{name}")

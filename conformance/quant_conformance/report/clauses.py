@@ -20,7 +20,7 @@ class ClauseText:
         id: its id, which is its anchor too.
         title: its heading.
         html: its text.
-        broken_by: who breaks it, for people.
+        broken_by: who fails a case of it, for people.
     """
 
     id: str
@@ -33,7 +33,7 @@ def clause_texts(broken_by: Iterable[tuple[str, Iterable[str]]] = ()) -> list[Cl
     """Returns every clause in the order of SPEC.md.
 
     Args:
-        broken_by: name of a backend or layer, and the clauses that it breaks.
+        broken_by: name of a backend or layer, and the clauses of what it fails.
     """
     names: dict[str, list[str]] = {}
     for name, clauses in broken_by:

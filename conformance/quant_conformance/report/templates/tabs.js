@@ -15,6 +15,7 @@
     // Only the list itself may scroll: the page stays where the reader is.
     const tab = tabs[index];
     list.scrollLeft = tab.offsetLeft - (list.clientWidth - tab.offsetWidth) / 2;
+    list.scrollTop = tab.offsetTop - (list.clientHeight - tab.offsetHeight) / 2;
   }
 
   function choose(index) {
