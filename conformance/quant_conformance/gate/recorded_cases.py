@@ -13,7 +13,7 @@ from quant_conformance.gate.recording import Recording
 from quant_conformance.gate.regions import Region
 from quant_conformance.layers import CLAUSES, layer_arguments, layer_inputs
 from quant_conformance.protocol import Array
-from quant_reference import QParams, QuantizationSpec, QuantError, quantize
+from quant_reference import QParams, QuantError, QuantizationSpec, quantize
 from quant_reference.admissible import (
     VERDICTS,
     AdmissibleCodes,
@@ -107,7 +107,7 @@ def _quantize_question(recording: Recording, region: Region, expected: Expected)
     """A quantizer behind a fixed value: one right answer to the bit."""
     quantization = _of(region)
     spec, qparams = quantization.facts.spec, quantization.facts.qparams
-    x = _array(region.target, expected.operand(region.target))
+    x = as_stored(region.target, expected.operand(region.target))
     if not np.isfinite(qparams.scale).all() or np.isnan(x).any():
         raise LeftOutError("a NaN, or a scale that is not finite: its code is a policy (Q-6)")
     return Question(
@@ -177,26 +177,31 @@ def _operands(
             codes = expected.codes(quantized[name])
             found[name] = QuantizedTensor(codes, facts.spec, facts.qparams)
         else:
-            found[name] = _array(name, recording.values[name])
+            found[name] = as_stored(name, recording.values[name])
     return found
 
 
-def _array(name: str, array: Array) -> Array:
-    """In a dtype that layers have: float16 fits in float32, and most indices in int32."""
+def as_stored(name: str, array: Array) -> Array:
+    """In a dtype that sets hold: float16 fits in float32, and most indices in int32.
+
+    Raises:
+        LeftOutError: Another dtype, or integers beyond int32.
+    """
     if array.dtype in (np.float32, np.float16):
         return array.astype(np.float32)
     if array.dtype.kind in "iu":
         narrow = array.astype(np.int32)
         if np.array_equal(narrow, array):
             return narrow
-    raise LeftOutError(f"operand {name} is {array.dtype}, which does not fit in float32 or int32")
+    raise LeftOutError(f"{name} is {array.dtype}, which does not fit in float32 or int32")
 
 
 def _check(verdicts: Array) -> None:
     wrong = int(np.count_nonzero(verdicts == VERDICTS.index("wrong")))
     if wrong:
         raise LeftOutError(
-            f"the prepared model's own result is not admissible in {wrong} of {verdicts.size} elements"
+            f"the prepared model's own result is not admissible in {wrong} of {verdicts.size} "
+            "elements"
         )
 
 
