@@ -73,6 +73,8 @@ def test_the_schema_refuses_what_the_loader_refuses() -> None:
         {**exact, "rule": "roughly"},
         {**exact, "result": "refused"},
         {**exact, "policy": "overflow"},
+        {**exact, "rule": "admissible"},
+        {**exact, "expected": {"low": "t0001", "high": "t0001"}},
         {**exact, "tolerance": 1},
         {k: v for k, v in exact.items() if k != "expected"},
         {k: v for k, v in policy.items() if k != "alternatives"},

@@ -25,6 +25,7 @@ from quant_vectors import (
     VectorError,
     load,
 )
+from quant_vectors.model import SETS
 
 
 @pytest.fixture
@@ -178,6 +179,14 @@ BROKEN = {
     "an unknown rule": _case(0, rule="roughly"),
     "a policy rule without a policy": _case(1, policy=None),
     "an exact rule with a policy": _case(1, rule="exact"),
+    "an admissible rule without its sets": _case(0, rule="admissible"),
+    "sets without their rule": _case(
+        0, operation="layer", expected=dict.fromkeys(SETS, "t0001"), inputs={}
+    ),
+    "half of the sets": _case(
+        0, operation="layer", rule="admissible", expected={"low": "t0001", "high": "t0001"}
+    ),
+    "an information with a policy": _case(1, rule="information"),
     "an output that encode has not": _case(0, expected={"values": "t0001"}),
     "neither tensors nor a result": _case(0, expected=None),
     "tensors and a result": _case(0, result="refused"),

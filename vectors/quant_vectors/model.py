@@ -37,6 +37,9 @@ FAMILIES: Final = (
 )
 """Families of the frozen sets; a set of one's own may hold fewer or others."""
 
+SETS: Final = ("low", "high", "likely_low", "likely_high")
+"""Outputs of a case with rule ``"admissible"``: the ends of the rigorous and the probable set."""
+
 OPERATION_OUTPUTS: Final[Mapping[str, tuple[str, ...]]] = {
     "encode": ("codes",),
     "decode": ("values",),
@@ -53,6 +56,9 @@ OPERATION_OUTPUTS: Final[Mapping[str, tuple[str, ...]]] = {
     "validate_spec": (),
     "placement": (),
     "export_weights": ("codes", "scale", "zero_point", "minval"),
+    "layer": SETS,
+    "float_layer": SETS,
+    "model_output": ("values", *SETS),
 }
 """Operation -> the outputs that it may give; those without any answer in ``Case.result``."""
 
@@ -86,7 +92,9 @@ class Case:
         clauses: Clauses of SPEC.md that the case holds an implementation to.
         flags: Names of the bugs that the case catches, explained in ``VectorSet.flags``.
         comment: One line for a person.
-        rule: ``"exact"``, or ``"policy"`` where the spec names several legal answers.
+        rule: ``"exact"``; ``"policy"`` where the spec names several legal answers;
+            ``"admissible"`` where ``expected`` holds the ends of :data:`SETS`; ``"information"``
+            where another answer is reported and nothing is wrong with it.
         spec: Quantization spec as ``QuantizationSpec.to_dict()`` gives it, or None.
         target: ``"weight"`` or ``"activation"`` where the operation needs it, else None.
         arguments: Further arguments by name: plain JSON values.

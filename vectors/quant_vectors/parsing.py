@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from quant_vectors.errors import MissingTensorError, SchemaError
-from quant_vectors.model import LOGICAL_DTYPES, OPERATION_OUTPUTS, Case
+from quant_vectors.model import LOGICAL_DTYPES, OPERATION_OUTPUTS, SETS, Case
 
 _ID = re.compile(r"[a-z0-9_]+(/[A-Za-z0-9_.,+=-]+)+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -123,11 +123,18 @@ def _check_rule(value: Mapping[str, Any], where: str) -> None:
             raise SchemaError(f"{where}: {value['operation']} has no outputs {extra} ({label})")
     if bool(answers["expected"]) == ("result" in value):
         raise SchemaError(f"{where}: needs either expected tensors or a result")
+    rule = value["rule"]
     policy = [m for m in ("policy", "choice", "alternatives") if value.get(m)]
-    if (value["rule"] == "policy") != (len(policy) == 3) or (value["rule"] == "exact" and policy):
+    if len(policy) != (3 if rule == "policy" else 0):
         raise SchemaError(
-            f"{where}: rule 'policy' needs policy, choice and alternatives, rule 'exact' none of "
-            f"them; found rule {value['rule']!r} with {policy}"
+            f"{where}: rule 'policy' needs policy, choice and alternatives, another rule none of "
+            f"them; found rule {rule!r} with {policy}"
+        )
+    ends = [name for name in SETS if name in answers["expected"]]
+    if len(ends) != (len(SETS) if rule == "admissible" else 0):
+        raise SchemaError(
+            f"{where}: rule 'admissible' needs {', '.join(SETS)}, another rule none of them; found "
+            f"rule {rule!r} with {ends}"
         )
 
 
@@ -225,7 +232,7 @@ _CASE: Mapping[str, Check] = {
     "clauses": lambda v: _lines(v) and bool(v),
     "flags": _lines,
     "comment": _line,
-    "rule": lambda v: v in ("exact", "policy"),
+    "rule": lambda v: v in ("exact", "policy", "admissible", "information"),
 }
 _OPTIONAL: Mapping[str, Check] = {
     "spec": _mapping,
