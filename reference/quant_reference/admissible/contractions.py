@@ -155,29 +155,39 @@ def contraction(
 
 
 def accumulated(
-    value: Float64, spread: Pair, size: Pair, depth: int, arithmetic: Arithmetic
+    value: Float64,
+    spread: Pair,
+    size: Pair,
+    depth: int,
+    arithmetic: Arithmetic,
+    divisor: Float64 | float = 1.0,
 ) -> Bounds:
     """Bounds of a sum of ``depth`` terms whose magnitudes add up to ``size`` (ADM-2 to ADM-4).
 
     float64's own sum is off by γ_{depth+5} of float64 in the same way, which is added. Each product
-    may underflow (the tiny term); additions never lose anything there.
+    may underflow (the tiny term); additions never lose anything there. Of a mean, the sum before
+    it is divided by ``divisor`` must not overflow (ADM-6).
     """
     roundings = depth + EXTRA
     unit = arithmetic.sum.unit
     factors = (gamma(roundings, unit), gamma_probable(roundings, unit, value.size))
     own = gamma(roundings, FLOAT64_UNIT)
+    moved: list[Float64] = []
     errors: list[Float64] = []
     with np.errstate(invalid="ignore", over="ignore"):
-        for factor, total, moved in zip(factors, size, spread, strict=True):
+        for factor, total, of_operands in zip(factors, size, spread, strict=True):
             # Where nothing but zeros is summed, nothing is rounded.
             scaled = np.where(total == 0, 0.0, factor * total) + own * total
             lost = roundings * arithmetic.sum.tiny * (1 + factor)
             error = scaled + np.where(total == 0, 0.0, lost)
             if arithmetic.mixed:
-                error = error + rounding(np.abs(value) + moved + error, arithmetic)
-            # A partial sum beyond the range of the accumulator is an infinity in some order.
-            errors.append(np.where(total * (1 + factor) > arithmetic.sum.greatest, np.inf, error))
-    return result(value, spread, (errors[0], errors[1]), arithmetic)
+                error = error + rounding(np.abs(value) + of_operands + error, arithmetic)
+            errors.append(error)
+            # A partial sum beyond the range of the accumulator is an infinity in some order, and
+            # with an infinite operand perhaps a NaN: not even an infinite value is sure then.
+            reach = total * (1 + factor) * divisor
+            moved.append(np.where(reach <= arithmetic.sum.greatest, of_operands, np.inf))
+    return result(value, (moved[0], moved[1]), (errors[0], errors[1]), arithmetic)
 
 
 Axes = int | tuple[int, ...] | list[int] | None
@@ -187,7 +197,7 @@ def sum(
     x: Operand, dim: Axes = None, keepdim: bool = False, *, arithmetic: Arithmetic = FLOAT32
 ) -> Bounds:
     """Sum over axes (ADM-2, ADM-3): n terms of which each is rounded n − 1 times at most."""
-    return _reduce(bounds_of(x, arithmetic), dim, keepdim, None, arithmetic)
+    return _reduce(bounds_of(x, arithmetic), dim, keepdim, False, arithmetic)
 
 
 def mean(
@@ -198,23 +208,21 @@ def mean(
     A division of 2.5 ulp is five roundings, a product with a rounded reciprocal six, and the sum
     has n − 1: n + 5 together.
     """
-    return _reduce(bounds_of(x, arithmetic), dim, keepdim, 1.0, arithmetic)
+    return _reduce(bounds_of(x, arithmetic), dim, keepdim, True, arithmetic)
 
 
-def _reduce(
-    x: Bounds, dim: Axes, keepdim: bool, weight: float | None, arithmetic: Arithmetic
-) -> Bounds:
+def _reduce(x: Bounds, dim: Axes, keepdim: bool, average: bool, arithmetic: Arithmetic) -> Bounds:
     axes = reduced_axes(x.shape, dim)
     count = prod(x.shape[axis] for axis in axes)
-    share = 1.0 if weight is None else (weight / count if count else np.nan)
+    divisor = float(count) if average else 1.0
 
     def total(array: Float64) -> Float64:
-        with np.errstate(invalid="ignore"):
-            return np.asarray(array.sum(axis=axes, keepdims=keepdim) * share, np.float64)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray(array.sum(axis=axes, keepdims=keepdim) / divisor, np.float64)
 
     sizes = tuple(total(np.abs(x.value) + getattr(x, k)) for k in ("rigorous", "probable"))
     spread = (total(x.rigorous), total(x.probable))
-    return accumulated(total(x.value), spread, (sizes[0], sizes[1]), count, arithmetic)
+    return accumulated(total(x.value), spread, (sizes[0], sizes[1]), count, arithmetic, divisor)
 
 
 def reduced_axes(shape: tuple[int, ...], dim: Axes) -> tuple[int, ...]:

@@ -39,9 +39,9 @@ def layer_norm(
 
     Args:
         x: Shape (..., *normalized_shape).
-        normalized_shape: The axes that are normalized.
         weight: Scale, shape normalized_shape, or None.
         bias: Shift, shape normalized_shape, or None.
+        normalized_shape: The axes that are normalized.
         eps: Added to the variance.
         arithmetic: dtypes of values and sums.
     """

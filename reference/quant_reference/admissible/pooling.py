@@ -63,7 +63,7 @@ def avg_pool(
             total += wide[lead + window]
         return np.asarray(total / counts)
 
-    return _averaged(x, average, prod(kernel), arithmetic)
+    return _averaged(x, average, prod(kernel), counts, arithmetic)
 
 
 def adaptive_avg_pool(
@@ -100,7 +100,7 @@ def adaptive_avg_pool(
             values = np.moveaxis(np.moveaxis(values, axis, -1) @ share.T, -1, axis)
         return values
 
-    return _averaged(x, average, depth, arithmetic)
+    return _averaged(x, average, depth, float(depth), arithmetic)
 
 
 def max_pool(
@@ -147,15 +147,18 @@ def max_pool(
 
 
 def _averaged(
-    x: Bounds, average: Callable[[Float64], Float64], depth: int, arithmetic: Arithmetic
+    x: Bounds,
+    average: Callable[[Float64], Float64],
+    depth: int,
+    divisor: Float64 | float,
+    arithmetic: Arithmetic,
 ) -> Bounds:
     """A mean of ``depth`` values: depth − 1 additions and at most six roundings to divide."""
     with np.errstate(invalid="ignore"):
         size = average(np.abs(x.value))
         spread = (average(x.rigorous), average(x.probable))
-        return accumulated(
-            average(x.value), spread, (size + spread[0], size + spread[1]), depth, arithmetic
-        )
+        sizes = (size + spread[0], size + spread[1])
+        return accumulated(average(x.value), spread, sizes, depth, arithmetic, divisor)
 
 
 def _sliding(x: Bounds, axes: int) -> tuple[int, ...]:

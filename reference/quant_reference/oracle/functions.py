@@ -36,7 +36,7 @@ def constant(m: Machine, given: float) -> Ball:
 
 
 def scaled_sum(m: Machine, a: Ball, b: Ball, alpha: float = 1) -> Ball:
-    """A + alpha·b (ADM-4)."""
+    """The sum a + alpha·b (ADM-4)."""
     factor = Fraction(alpha)
     value = a.value + factor * b.value
     spreads, errors = [], []
@@ -51,7 +51,7 @@ def scaled_sum(m: Machine, a: Ball, b: Ball, alpha: float = 1) -> Ball:
 
 
 def multiplied(m: Machine, a: Ball, b: Ball) -> Ball:
-    """A · b (ADM-4)."""
+    """The product a · b (ADM-4)."""
     value = a.value * b.value
     spreads = [
         times(abs(a.value), rb) + times(abs(b.value), ra) + times(ra, rb)
@@ -62,7 +62,7 @@ def multiplied(m: Machine, a: Ball, b: Ball) -> Ball:
 
 
 def divided(m: Machine, a: Ball, b: Ball) -> Ball:
-    """A / b (ADM-5)."""
+    """The quotient a / b (ADM-5)."""
     if b.value == 0:
         return Ball(INFINITY, INFINITY, INFINITY)
     value = a.value / b.value
@@ -80,7 +80,7 @@ def negated(m: Machine, x: Ball) -> Ball:
 
 
 def rounded(m: Machine, x: Ball, dtype: str) -> Ball:
-    """X in a dtype (ADM-4)."""
+    """A number in another dtype (ADM-4)."""
     target = Machine.named(dtype, dtype)
     held = round_to(number(x.value), target.values)
     errors = [
@@ -154,14 +154,14 @@ def clamped(m: Machine, x: Ball, low: float | None, high: float | None) -> Ball:
 
 
 def raised(m: Machine, x: Ball, exponent: float) -> Ball:
-    """X to a constant exponent (ADM-5); operands that may have either sign only if it is whole."""
+    """A power with a constant exponent (ADM-5)."""
     p = Fraction(exponent)
     value = reals.power(x.value, p)
     spreads = []
     for radius in x.radii:
         low, high = ends(x, radius)
         both = low < 0 < high
-        if radius and (both or low < 0) and (p < 0 or p.denominator != 1):
+        if radius and ((both and p < 0) or (low < 0 and p.denominator != 1)):
             spreads.append(INFINITY)
             continue
         at = [reals.power(end, p) for end in (low, high)]

@@ -131,7 +131,7 @@ OPERATIONS: Mapping[str, Operation] = {
     ),
     "group_norm": norms.group_norm,
     "instance_norm": lambda m, x, mean=None, var=None, weight=None, bias=None, eps=1e-5: (
-        norms.group_norm(m, x, x.shape[1], weight, bias, eps)
+        norms.group_norm(m, x, weight, bias, num_groups=x.shape[1], eps=eps)
     ),
     "batch_norm": norms.batch_norm,
     "upsample_nearest": lambda m, x, size: norms.upsample(m, x, size, False),

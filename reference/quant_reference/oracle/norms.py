@@ -92,9 +92,10 @@ def _errors(
 def layer_norm(
     m: Machine,
     x: Tensor,
-    normalized_shape: Any,
     weight: Tensor | None = None,
     bias: Tensor | None = None,
+    *,
+    normalized_shape: Any,
     eps: float | None = 1e-5,
     centred: bool = True,
 ) -> Tensor:
@@ -107,9 +108,10 @@ def layer_norm(
 def group_norm(
     m: Machine,
     x: Tensor,
-    num_groups: int,
     weight: Tensor | None = None,
     bias: Tensor | None = None,
+    *,
+    num_groups: int,
     eps: float = 1e-5,
 ) -> Tensor:
     """Groups are runs of channels of one sample; one channel each is instance norm."""

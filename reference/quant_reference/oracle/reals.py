@@ -75,7 +75,7 @@ def erf(x: Fraction) -> Fraction:
             k += 1
             term = term * 2 * size * size / (2 * k + 1)
         found = 2 / _pi().sqrt() * (-size * size).exp() * total
-    return _of(found if x >= 0 else -found)
+    return _of(found) if x >= 0 else -_of(found)
 
 
 @functools.cache

@@ -37,8 +37,9 @@ def summed(
     machine: Machine,
     bias: Ball | None = None,
     factor: Fraction = Fraction(1),
+    divisor: int = 1,
 ) -> Ball:
-    """One element Σ a·b·factor + bias of a result of so many elements."""
+    """One element Σ a·b·factor + bias of a result of so many elements; ``divisor`` of a mean."""
     terms = list(pairs)
     added = [] if bias is None else [bias]
     value = total_of(a.value * b.value * factor for a, b in terms)
@@ -56,8 +57,8 @@ def summed(
         if which == 1:
             growth = gamma_probable(count, machine.sums, elements)
         error = ZERO if total == 0 else total * growth + count * tiny(machine.sums) * (1 + growth)
-        if total * (1 + growth) > greatest(machine.sums):
-            error = INFINITY
+        if total * (1 + growth) * divisor > greatest(machine.sums):
+            spread = INFINITY
         if machine.values != machine.sums:
             error += rounding(1, abs(value) + spread + error, machine.values)
         spreads.append(spread)
@@ -142,7 +143,8 @@ def reduced(m: Machine, x: Tensor, dim: Any, keepdim: bool, average: bool) -> Te
 
     def item(place: tuple[int, ...]) -> Ball:
         over = product(*(range(n) if a in axes else (place[a],) for a, n in enumerate(x.shape)))
-        return summed([(x.at(p), share) for p in over], count, math.prod(full), m)
+        pairs = [(x.at(p), share) for p in over]
+        return summed(pairs, count, math.prod(full), m, divisor=count if average else 1)
 
     found = tensor(full, item)
     return found if keepdim else found.reshaped([n for a, n in enumerate(full) if a not in axes])

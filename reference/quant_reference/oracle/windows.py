@@ -120,9 +120,9 @@ def avg_pool(
         inside = [range(max(a, 0), min(a + k, n)) for a, k, n, _ in rows]
         whole = [range(a, min(a + k, n + p)) for a, k, n, p in rows]
         counted = math.prod(len(r) for r in (whole if count_include_pad else inside))
-        share = Ball(Fraction(1, divisor_override or counted))
-        pairs = [(x.at((*lead, *p)), share) for p in product(*inside)]
-        return summed(pairs, math.prod(kernel), math.prod(shape), m)
+        divisor = divisor_override or counted
+        pairs = [(x.at((*lead, *p)), Ball(Fraction(1, divisor))) for p in product(*inside)]
+        return summed(pairs, math.prod(kernel), math.prod(shape), m, divisor=divisor)
 
     return tensor(shape, item)
 
@@ -143,7 +143,7 @@ def adaptive_avg_pool(m: Machine, x: Tensor, output_size: Any, axes: int) -> Ten
         window = list(product(*(axis[i] for axis, i in zip(parts, at, strict=True))))
         share = Ball(Fraction(1, len(window)))
         pairs = [(x.at((*lead, *p)), share) for p in window]
-        return summed(pairs, depth, math.prod(shape), m)
+        return summed(pairs, depth, math.prod(shape), m, divisor=depth)
 
     return tensor(shape, item)
 

@@ -1,0 +1,147 @@
+"""Operations of chapter 15 with small operands, for every test that goes through all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quant_reference.admissible import Step
+
+Array = NDArray[Any]
+
+RENAMED = {"view", "clone", "contiguous", "identity"}
+"""Other names of operations that are here under their own."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One operation with its attributes, and its operands by name.
+
+    Attributes:
+        name: For a test's id.
+        op: The operation.
+        operands: float32.
+        attributes: Keyword arguments.
+    """
+
+    name: str
+    op: str
+    operands: dict[str, Array]
+    attributes: dict[str, Any]
+
+    @property
+    def step(self) -> Step:
+        """The operation on its operands, in the order in which they stand."""
+        return Step(self.op, tuple(self.operands), "result", self.attributes)
+
+
+def normal(seed: int, *shape: int, scale: float = 1.0) -> Array:
+    """Normally distributed float32."""
+    draws = np.random.default_rng(seed).standard_normal(shape) * scale
+    return np.asarray(draws, np.float32)
+
+
+X = normal(1, 2, 4, 5, 6)
+LINE, VOLUME = normal(2, 1, 4, 9), normal(3, 1, 2, 3, 4, 3)
+BIAS, CHANNELS = normal(4, 6), normal(5, 4)
+QUERY, KEY, VALUE = normal(6, 1, 2, 5, 4), normal(7, 1, 2, 7, 4), normal(8, 1, 2, 7, 3)
+MASK = np.where(np.arange(35).reshape(5, 7) % 3 == 1, np.float32(-np.inf), np.float32(0.25))
+STRIDED = {"stride": [2, 1], "padding": [1, 2], "dilation": [1, 2], "groups": 2}
+TURNED = {"stride": [2, 3], "padding": 1, "output_padding": 1, "groups": 2, "dilation": [1, 2]}
+
+POSITIVE = {"log", "sqrt", "rsqrt"}
+ACTIVATIONS: tuple[tuple[str, dict[str, Any]], ...] = (
+    *((op, {}) for op in ("neg", "relu", "relu6", "hardtanh", "leaky_relu", "exp", "log", "sqrt")),
+    *((op, {}) for op in ("rsqrt", "erf", "tanh", "sigmoid", "logsigmoid", "silu", "elu", "celu")),
+    *((op, {}) for op in ("selu", "mish", "softplus", "hardsigmoid", "hardswish", "gelu")),
+    ("clamp", {"min": -0.1, "max": 0.3}),
+    ("clamp", {"max": 0.5}),
+    ("hardtanh", {"min_val": -2.0, "max_val": 0.7}),
+    ("leaky_relu", {"negative_slope": 0.2}),
+    ("gelu", {"approximate": "tanh"}),
+    ("softplus", {"beta": 2.0}),
+    ("elu", {"alpha": 0.7}),
+    ("celu", {"alpha": 0.3}),
+    ("pow", {"exponent": 3}),
+    ("pow", {"exponent": 2}),
+    ("pow", {"exponent": -2}),
+    ("round_to", {"dtype": "float16"}),
+    ("dropout", {"p": 0.5}),
+)
+
+ON_X: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("sum", {"dim": [1, -1]}),
+    ("sum", {"dim": None}),
+    ("mean", {"dim": 2, "keepdim": True}),
+    ("avg_pool2d", {"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True}),
+    ("avg_pool2d", {"kernel_size": [2, 3], "padding": 1, "count_include_pad": False}),
+    ("avg_pool2d", {"kernel_size": 2, "divisor_override": 3}),
+    ("adaptive_avg_pool2d", {"output_size": [3, 4]}),
+    ("max_pool2d", {"kernel_size": 2, "stride": 2, "padding": 1, "ceil_mode": True}),
+    ("max_pool2d", {"kernel_size": 2, "dilation": 2, "stride": 1}),
+    ("upsample_nearest", {"size": [7, 9]}),
+    ("upsample_bilinear", {"size": [7, 9]}),
+    ("upsample_bilinear", {"size": [7, 9], "align_corners": True}),
+    ("softmax", {"dim": 1}),
+    ("softmax", {"dim": -1}),
+    ("layer_norm", {"normalized_shape": [5, 6]}),
+    ("rms_norm", {"normalized_shape": [6], "eps": 1e-6}),
+    ("group_norm", {"num_groups": 2}),
+    ("instance_norm", {}),
+    ("flatten", {"start_dim": 1}),
+    ("reshape", {"shape": [2, -1, 3]}),
+    ("permute", {"dims": [0, 2, 3, 1]}),
+    ("transpose", {"dim0": 1, "dim1": -1}),
+    ("pad", {"pad": [1, 2, 0, 1], "value": 0.1}),
+)
+
+
+def asked() -> Iterator[Asked]:
+    """Every operation that the oracle knows too."""
+    for index, (op, attributes) in enumerate((*ACTIVATIONS, *ON_X)):
+        x = np.abs(X) + np.float32(2.0**-10) if op in POSITIVE else X
+        yield Asked(f"{op}-{index}", op, {"x": x}, attributes)
+    for op, attributes in (("add", {}), ("add", {"alpha": 0.3}), ("sub", {}), ("mul", {}),
+                           ("div", {})):  # fmt: skip
+        yield Asked(f"{op}{len(attributes)}", op, {"x": X, "y": normal(9, 4, 1, 6)}, attributes)
+    yield Asked("linear", "linear", {"x": X, "w": normal(10, 6, 6), "b": BIAS}, {})
+    yield Asked("matmul", "matmul", {"x": X, "y": normal(11, 4, 6, 3)}, {})
+    equation = {"equation": "abcd,ed->aec"}
+    yield Asked("einsum", "einsum", {"x": X, "y": normal(12, 4, 6)}, equation)
+    yield Asked("conv2d", "conv2d", {"x": X, "w": normal(13, 6, 2, 3, 2), "b": BIAS}, STRIDED)
+    depthwise = {"padding": 2, "dilation": 2, "groups": 4}
+    yield Asked("conv1d", "conv1d", {"x": LINE, "w": normal(14, 4, 1, 3)}, depthwise)
+    yield Asked("conv3d", "conv3d", {"x": VOLUME, "w": normal(15, 3, 2, 2, 3, 2)}, {"padding": 1})
+    weight = {"x": X, "w": normal(16, 4, 3, 3, 2), "b": BIAS}
+    yield Asked("conv_transpose2d", "conv_transpose2d", weight, TURNED)
+    turned = {"stride": 2, "groups": 4}
+    yield Asked("conv_transpose1d", "conv_transpose1d", {"x": LINE, "w": normal(17, 4, 1, 3)},
+                turned)  # fmt: skip
+    turned = {"stride": 2, "padding": 1}
+    yield Asked("conv_transpose3d", "conv_transpose3d",
+                {"x": VOLUME, "w": normal(18, 2, 2, 2, 3, 2)}, turned)  # fmt: skip
+    for n, x in ((1, LINE), (3, VOLUME)):
+        for pool in ("avg_pool", "max_pool"):
+            yield Asked(f"{pool}{n}d", f"{pool}{n}d", {"x": x}, {"kernel_size": 2, "padding": 1})
+        yield Asked(f"adaptive{n}d", f"adaptive_avg_pool{n}d", {"x": x}, {"output_size": 2})
+    heads = {"q": QUERY, "k": KEY, "v": VALUE}
+    yield Asked("attention", "scaled_dot_product_attention", heads, {})
+    causal = {"is_causal": True, "scale": 0.3}
+    yield Asked("attention-causal", "scaled_dot_product_attention", heads, causal)
+    yield Asked("attention-mask", "scaled_dot_product_attention", {**heads, "m": MASK}, {})
+    statistics = {"mean": CHANNELS, "var": np.abs(CHANNELS) + 1, "w": BIAS[:4], "b": BIAS[2:]}
+    yield Asked("batch_norm", "batch_norm", {"x": X, **statistics}, {})
+    yield Asked("cat", "cat", {"x": X, "y": X[:, :2]}, {"dim": 1})
+    yield Asked("embedding", "embedding", {"i": np.float32([[2, 0], [3, 3]]), "w": X[0, 0]}, {})
+    yield Asked("layer_norm-affine", "layer_norm", {"x": X, "w": BIAS, "b": BIAS[::-1].copy()},
+                {"normalized_shape": 6})  # fmt: skip
+
+
+CASES = tuple(asked())
+
+SHAPES = {"expand", "select", "slice", "squeeze", "unsqueeze"}
+"""Operations that only move elements and have tests of their own."""
