@@ -43,7 +43,7 @@ class Expectation(BaseModel):
     flag: str | None = None
     clause: str | None = None
     versions: dict[str, str] = Field(default_factory=dict)
-    verdict: Literal["wrong", "crashed", "timed_out"] = "wrong"
+    verdict: Literal["unlikely", "undecided", "wrong", "crashed", "timed_out"] = "wrong"
     reason: str = Field(min_length=1)
     link: str | None = None
 

@@ -13,6 +13,8 @@ from quant_conformance.verdicts import CaseResult, Verdict
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 _JUNIT_CHILD = {
+    Verdict.UNLIKELY: "failure",
+    Verdict.UNDECIDED: "failure",
     Verdict.WRONG: "failure",
     Verdict.CRASHED: "error",
     Verdict.TIMED_OUT: "error",

@@ -28,7 +28,11 @@ class Column:
 COLUMNS = (
     Column("exact", (Verdict.EXACT,), "green"),
     Column("policy", (Verdict.POLICY,), "cyan"),
-    Column("wrong", (Verdict.WRONG,), "bold red"),
+    Column("admiss.", (Verdict.ADMISSIBLE,), "green"),
+    Column("unlikely", (Verdict.UNLIKELY,), "bold red"),
+    Column("undec.", (Verdict.UNDECIDED,), "bold red"),
+    Column("admiss.", (Verdict.ADMISSIBLE,), "green"),
+    Column("wrong", (Verdict.WRONG, Verdict.UNLIKELY, Verdict.UNDECIDED), "bold red"),
     Column("expected", (Verdict.EXPECTED,), "yellow"),
     Column("unsup.", (Verdict.UNSUPPORTED, Verdict.UNAVAILABLE), "dim"),
     Column("crash", (Verdict.CRASHED,), "bold red"),

@@ -15,6 +15,19 @@ class Verdict(StrEnum):
     """The bits agree with the one legal answer."""
     POLICY = "policy"
     """The spec names several legal answers; this is one of them, and the result says which."""
+    ADMISSIBLE = "admissible"
+    """The answer depends on an order of roundings, and correct arithmetic can give this one."""
+    UNLIKELY = "unlikely"
+    """Correct arithmetic can give this answer, but with a probability below 1e-9."""
+    UNDECIDED = "undecided"
+    """The arithmetic is so coarse that every answer is possible: nothing has been shown."""
+    ADMISSIBLE = "admissible"
+    """The result depends on the order of its roundings, and this is one that correct arithmetic
+    can give."""
+    UNDECIDED = "undecided"
+    """Correct arithmetic could give anything: nothing was found out, which is no pass."""
+    UNLIKELY = "unlikely"
+    """Some order of roundings gives this, but with a probability that the clause calls negligible."""
     WRONG = "wrong"
     """The answer is none that the spec allows, or it is no answer of the right shape and dtype."""
     UNSUPPORTED = "unsupported"
@@ -29,15 +42,23 @@ class Verdict(StrEnum):
     """A failure that the backend's expectations file names, with its reason."""
 
 
-FAILURES = frozenset({Verdict.WRONG, Verdict.CRASHED, Verdict.TIMED_OUT})
+FAILURES = frozenset(
+    {Verdict.UNLIKELY, Verdict.UNDECIDED, Verdict.WRONG, Verdict.CRASHED, Verdict.TIMED_OUT}
+)
 """Verdicts that fail a run."""
 
 RANK = {
     Verdict.EXACT: 0,
     Verdict.POLICY: 0,
+    Verdict.ADMISSIBLE: 0,
+    Verdict.ADMISSIBLE: 0,
     Verdict.EXPECTED: 1,
     Verdict.UNSUPPORTED: 2,
     Verdict.UNAVAILABLE: 2,
+    Verdict.UNDECIDED: 3,
+    Verdict.UNLIKELY: 3,
+    Verdict.UNDECIDED: 3,
+    Verdict.UNLIKELY: 3,
     Verdict.WRONG: 3,
     Verdict.CRASHED: 3,
     Verdict.TIMED_OUT: 3,
