@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     if missing:
         message = f"{' and '.join(missing)} not found: apt-get install chromium chromium-driver"
         pytest.fail(message) if NEEDED else pytest.skip(message)
-    webdriver = pytest.importorskip("selenium.webdriver")
+    find = import_module if NEEDED else pytest.importorskip
+    webdriver: Any = find("selenium.webdriver")
     options = webdriver.ChromeOptions()
     options.binary_location = PROGRAMS["chromium"]
     for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
