@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from quant_conformance.admissible import judge_admissible, judge_information
 from quant_conformance.compare import compare, rules_for
 from quant_conformance.invoke import Outcome
 from quant_conformance.placement import difference_of
@@ -57,6 +58,13 @@ def _judge_result(case: Case, outcome: Outcome) -> CaseResult:
 
 
 def _judge_tensors(vectors: VectorSet, case: Case, outputs: Mapping[str, Array]) -> CaseResult:
+    if case.rule == "admissible":
+        return result_of(case, *judge_admissible(case, vectors.expected(case), outputs))
+    if case.rule == "information":
+        verdict, said = judge_information(vectors.expected(case), outputs)
+        choice = "as_recorded" if verdict is Verdict.EXACT else "differs"
+        told = None if verdict is Verdict.WRONG else choice
+        return replace(result_of(case, verdict, said), policy=case.operation, choice=told)
     rules = rules_for(case.operation, case.arguments, case.spec or {})
     difference = compare(vectors.expected(case), outputs, rules, vectors.inputs(case))
     if difference is None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from quant_conformance.layers import float_layer_of, layer_of
 from quant_conformance.placement import written
 from quant_conformance.protocol import Array
 from quant_reference.granularity import granularity_from_dict
@@ -64,6 +65,12 @@ def _with_qparams(name: str) -> Callable[[Case, Tensors], Arguments]:
 def _observed(case: Case, tensors: Tensors) -> Arguments:
     constant = case.arguments.get("averaging_constant", 0.01)
     return _batches(tensors), _spec(case), case.target, case.arguments["kind"], constant
+
+
+def _whole_model(case: Case, tensors: Tensors) -> Arguments:
+    dtypes = case.arguments["dtypes"]
+    inputs = [tensors[f"input_{i}"].astype(dtype) for i, dtype in enumerate(dtypes)]
+    return inputs, case.arguments["output"]
 
 
 def _array(name: str) -> Callable[[Any], dict[str, Any]]:
@@ -182,6 +189,11 @@ OPERATIONS: Mapping[str, Operation] = {
         lambda case, t: (t["x"], _spec(case), case.arguments["module_kind"]),
         _stored_weight,
     ),
+    "layer": Operation("layer", lambda case, t: (layer_of(case, t),), _array("codes")),
+    "float_layer": Operation(
+        "float_layer", lambda case, t: (float_layer_of(case, t),), _array("values")
+    ),
+    "model_output": Operation("model_output", _whole_model, _array("values")),
     "validate_spec": Operation(
         "validate_spec", lambda case, t: (deepcopy(case.arguments["mapping"]),), _accepted
     ),

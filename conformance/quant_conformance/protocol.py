@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from quant_reference import QParams, QuantizationSpec
+    from quant_reference.admissible import FloatLayer, Layer
     from quant_vectors import Case
 
 Array = NDArray[Any]
@@ -184,6 +185,41 @@ class Backend:
 
         Returns:
             (codes, qparams), the latter as ``qparams`` gives them.
+        """
+        raise NotImplementedError
+
+    def layer(self, layer: Layer) -> Array:
+        """Computes a quantized layer; its codes are held to what correct arithmetic can give.
+
+        Args:
+            layer: steps, operands (codes with their qparams, float32 or int32 arrays), and how the
+                result is quantized. ``layer.values()`` gives the operands dequantized.
+
+        Returns:
+            The codes of the last step's result, quantized by ``layer.output_spec``.
+        """
+        raise NotImplementedError
+
+    def float_layer(self, layer: FloatLayer) -> Array:
+        """Computes a layer whose result is not quantized.
+
+        Args:
+            layer: steps and operands, as for ``layer``.
+
+        Returns:
+            The last step's result, in the dtype of ``layer.arithmetic.values``.
+        """
+        raise NotImplementedError
+
+    def model_output(self, inputs: Sequence[Array], output: int) -> Array:
+        """Runs the whole model that a set was recorded from.
+
+        Args:
+            inputs: the model's inputs in their order, in its own dtypes.
+            output: number of the output that is asked for.
+
+        Returns:
+            That output, in the model's dtype (integers as int32).
         """
         raise NotImplementedError
 

@@ -21,13 +21,6 @@ class Verdict(StrEnum):
     """Correct arithmetic can give this answer, but with a probability below 1e-9."""
     UNDECIDED = "undecided"
     """The arithmetic is so coarse that every answer is possible: nothing has been shown."""
-    ADMISSIBLE = "admissible"
-    """The result depends on the order of its roundings, and this is one that correct arithmetic
-    can give."""
-    UNDECIDED = "undecided"
-    """Correct arithmetic could give anything: nothing was found out, which is no pass."""
-    UNLIKELY = "unlikely"
-    """Some order of roundings gives this, but with a probability that the clause calls negligible."""
     WRONG = "wrong"
     """The answer is none that the spec allows, or it is no answer of the right shape and dtype."""
     UNSUPPORTED = "unsupported"
@@ -51,12 +44,9 @@ RANK = {
     Verdict.EXACT: 0,
     Verdict.POLICY: 0,
     Verdict.ADMISSIBLE: 0,
-    Verdict.ADMISSIBLE: 0,
     Verdict.EXPECTED: 1,
     Verdict.UNSUPPORTED: 2,
     Verdict.UNAVAILABLE: 2,
-    Verdict.UNDECIDED: 3,
-    Verdict.UNLIKELY: 3,
     Verdict.UNDECIDED: 3,
     Verdict.UNLIKELY: 3,
     Verdict.WRONG: 3,
