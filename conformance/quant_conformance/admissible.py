@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quant_conformance.bits import CODE_DTYPES, show
-from quant_conformance.distances import ordinals
+from quant_conformance.bits import CODE_DTYPES, bits_of, is_float, show
 from quant_conformance.protocol import Array
 from quant_conformance.verdicts import Verdict
 from quant_reference import QuantError
 from quant_reference.admissible import VERDICTS, AdmissibleCodes, judge_codes
+from quant_reference.formats import get_format
 from quant_reference.spec import QuantizationSpec
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _sentence(
     ends = _ENDS[2:] if verdict is Verdict.UNLIKELY else _ENDS[:2]
     low, high = (expected[end] for end in ends)
     # Steps on the grid, so that distances of codes, of floats and of infinities are finite.
-    place, least, greatest = (ordinals(array, fmt)[0] for array in (given, low, high))
+    place, least, greatest = (_places(array, fmt) for array in (given, low, high))
     beyond = np.maximum(least - place, place - greatest)
     index = np.unravel_index(int(np.argmax(np.where(marked, beyond, -1))), given.shape)
     at = tuple(int(i) for i in index)
@@ -135,6 +135,16 @@ def _sentence(
         f"{where}: {word} is {limits}, got {show(given, at, fmt)}; "
         f"{count} of {given.size} {elements} {verdict.value}"
     )
+
+
+def _places(array: Array, fmt: str | None) -> NDArray[np.int64]:
+    """Numbers the elements along their grid, so that neighbours differ by one."""
+    if fmt is None and not is_float(array):
+        return array.astype(np.int64)
+    width = 8 * array.dtype.itemsize if fmt is None else get_format(fmt).bits
+    bits = bits_of(array).astype(np.int64)
+    magnitude = bits & ((1 << (width - 1)) - 1)
+    return np.where(bits >> (width - 1) & 1, -magnitude, magnitude)
 
 
 def _ratio(given: Array, want: Array) -> str:
