@@ -53,7 +53,7 @@ def judge_admissible(
     else:
         spec = QuantizationSpec.from_dict(dict(case.spec))
         fmt = spec.dtype if spec.dtype in CODE_DTYPES else None
-        admissible = AdmissibleCodes(*(expected[end] for end in _ENDS), spec)
+        admissible = AdmissibleCodes(**{end: expected[end] for end in _ENDS}, spec=spec)
         single = admissible.single["rigorous"] == 1.0
         try:
             words = judge_codes(given, admissible)

@@ -21,6 +21,7 @@ from quant_conformance.expectations import load_expectations
 from quant_conformance.explain import explain as explain_case
 from quant_conformance.files import write_text
 from quant_conformance.gate.command import check_export
+from quant_conformance.gate.record_command import record
 from quant_conformance.loading import load_class
 from quant_conformance.progress import progress
 from quant_conformance.protocol import missing_packages, pip_line
@@ -240,6 +241,7 @@ def mutants(
 
 
 app.command("check-export")(check_export)
+app.command("record")(record)
 
 
 def _console() -> Console:
