@@ -11,6 +11,7 @@ import numpy as np
 from quant_conformance.gate.recording import Quantization, Recording
 from quant_conformance.protocol import Array
 from quant_reference import QParams, dequantize, quantize
+from quant_reference.admissible import Arithmetic, Bounds, add, mul
 
 LEAST_HALF = np.float16(2.0**-24)
 """What a nonzero number too small for float16 becomes when a program is cast (not 0)."""
@@ -106,6 +107,22 @@ class Expected:
         rounded = cast or name not in self._recording.states
         return to_half(array) if self._half and rounded and array.dtype.kind == "f" else array
 
+    def bounds(self, name: str, scale: float | None = None, *, cast: bool = True) -> Bounds:
+        """The operand with what a program may make of it.
+
+        A 16-bit program may round the product and the sum of a minval dequantize (DQ-2) each to
+        float16; every other operand is known to the bit.
+        """
+        quantization = self._by_result.get(name)
+        if self._half and quantization is not None and name not in self._misread:
+            spec, qparams = quantization.facts.spec, self.qparams(quantization)
+            if spec.qformulation == "minval" and qparams.minval is not None:
+                arithmetic = Arithmetic("float16")
+                levels = self.codes(quantization).astype(np.float32) - np.float32(spec.quant_min)
+                steps = mul(levels, _spread(qparams.scale, levels), arithmetic=arithmetic)
+                return add(steps, _spread(qparams.minval, levels), arithmetic=arithmetic)
+        return Bounds.exact(self.operand(name, scale, cast=cast))
+
     def agrees(self, quantization: Quantization) -> bool:
         """Whether the prepared model's own fake-quantize gave what the reference gives (FQ-1)."""
         facts = quantization.facts
@@ -118,6 +135,13 @@ class Expected:
     @cached_property
     def _by_result(self) -> Mapping[str, Quantization]:
         return {q.result: q for q in self._recording.quantizations}
+
+
+def _spread(qparam: Array, like: Array) -> Array:
+    """A qparam for every element: one entry per block, repeated over its block."""
+    for axis, (extent, blocks) in enumerate(zip(like.shape, qparam.shape, strict=True)):
+        qparam = np.repeat(qparam, extent // blocks, axis)
+    return qparam
 
 
 def to_half(array: Array) -> Array:

@@ -80,11 +80,11 @@ class Judge:
 
     def _evaluated(self, region: Region, scales: Mapping[str, float], *, cast: bool) -> Bounds:
         operands = {
-            name: self._expected.operand(name, scales.get(name), cast=cast)
+            name: self._expected.bounds(name, scales.get(name), cast=cast)
             for name in region.operands
         }
         if not region.steps:
-            return Bounds.exact(operands[region.target])
+            return operands[region.target]
         return evaluate(region.steps, operands, self._arithmetic)[region.target]
 
     def codes(self, region: Region, given: Array, scaling: Rescaled | None = None) -> Judged:
@@ -219,10 +219,6 @@ def _clauses(region: Region) -> list[str]:
         integer = region.quantization.facts.spec.format.is_integer
         quantized = ["Q-1", "Q-2", "Q-3"] if integer else ["Q-1", "Q-5"]
     return list(dict.fromkeys([*operations, *quantized]))
-
-
-OPERATION_CLAUSES: Mapping[str, str] = {}
-"""Step -> the clause that bounds it."""
 
 
 def _unsupported(layer: Layer, region: Region) -> Layer:

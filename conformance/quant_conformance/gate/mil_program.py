@@ -13,7 +13,6 @@ from quant_conformance.executors.stored import StoredTensor
 from quant_conformance.gate.programs import ProgramQuantizer, Readout, RescaledSum
 from quant_conformance.protocol import Array
 
-
 _MOVES = ("reshape", "transpose", "expand_dims", "squeeze", "slice_by_index", "slice_by_size")
 """Operations on codes that a converter may put between quantize and dequantize."""
 

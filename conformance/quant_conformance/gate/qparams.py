@@ -55,10 +55,10 @@ def read_values(quantizer: ProgramQuantizer, codes: Array, spec: QuantizationSpe
         scale = readout.scale.astype(np.float32).reshape(shape)
         zero_point, minval = None, None
         if spec.format.is_integer and spec.qformulation == "zp":
-            given = 0 if readout.zero_point is None else readout.zero_point
+            given = np.zeros(()) if readout.zero_point is None else readout.zero_point
             zero_point = np.broadcast_to(given, readout.scale.shape).astype(np.int32).reshape(shape)
         elif spec.format.is_integer:
-            given = np.float32(0) if readout.offset is None else readout.offset
+            given = np.zeros(()) if readout.offset is None else readout.offset
             minval = np.broadcast_to(given, readout.scale.shape).astype(np.float32).reshape(shape)
         found.append(dequantize(codes, spec, QParams(scale, zero_point, minval)))
     if not found or any(not np.array_equal(found[0], other) for other in found[1:]):
@@ -93,9 +93,8 @@ def _first_difference(given: Array, wanted: Array) -> str:
     at = int(different[0])
     where = "" if found.size == 1 else f"[{at}]"
     more = "" if different.size < 2 else f" ({different.size} of {found.size} entries differ)"
-    return (
-        f"{where} is {found[at]!r} in the file, {right[at]!r} in the prepared model{more}".strip()
-    )
+    values = f"{float(found[at])!r} in the file, {float(right[at])!r} in the prepared model"
+    return f"{where} is {values}{more}".strip()
 
 
 def judge_weights(

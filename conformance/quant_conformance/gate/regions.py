@@ -18,7 +18,8 @@ HEAVY = frozenset(
 )
 """Operations of which no two stay in one region if their results can be told apart in the file."""
 
-_SILENT = frozenset({"identity", "reshape", "transpose", "permute", "expand", "select", "slice"})
+SILENT = frozenset({"identity", "reshape", "transpose", "permute", "expand", "select", "slice"})
+"""Steps that only move elements, which nobody needs to be told of."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Region:
     @property
     def operation(self) -> str:
         """What it computes, for people: ``conv2d → relu``."""
-        named = [step.op for step in self.steps if step.op not in _SILENT]
+        named = [step.op for step in self.steps if step.op not in SILENT]
         return " → ".join(named) or "no operation"
 
 

@@ -1,0 +1,187 @@
+"""ATen's elementwise operations, and those that move elements, as steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from quant_conformance.gate.aten_calls import Call, Steps
+from quant_reference.admissible import Step
+
+
+def _pad(call: Call) -> Steps:
+    return [call.step("pad", call["self"], pad=list(call["pad"]), value=float(call["value"]))]
+
+
+def _cat(call: Call) -> Steps:
+    return [call.step("cat", *call["tensors"], dim=call["dim"])]
+
+
+def _stack(call: Call) -> Steps:
+    out = call.operation.outputs[0]
+    dim = call["dim"]
+    parts = [
+        Step("unsqueeze", (name,), f"{out}/{index}", {"dim": dim})
+        for index, name in enumerate(call["tensors"])
+    ]
+    return [*parts, call.step("cat", *(part.output for part in parts), dim=dim)]
+
+
+def _reshape(call: Call) -> Steps:
+    return [call.step("reshape", call["self"], shape=list(call.output_shape))]
+
+
+def _expand(call: Call) -> Steps:
+    return [call.step("expand", call["self"], size=list(call.output_shape))]
+
+
+def _permute(call: Call) -> Steps:
+    return [call.step("permute", call["self"], dims=list(call["dims"]))]
+
+
+def _transpose(call: Call) -> Steps:
+    return [call.step("transpose", call["self"], dim0=call["dim0"], dim1=call["dim1"])]
+
+
+def _t(call: Call) -> Steps:
+    if len(call.shape("self")) < 2:
+        return _identity(call)
+    return [call.step("transpose", call["self"], dim0=0, dim1=1)]
+
+
+def _slice(call: Call) -> Steps:
+    extent = call.shape("self")[call["dim"]]
+    start, end = call["start"] or 0, call["end"]
+    bounds = slice(start, end, call["step"]).indices(extent)
+    given = dict(zip(("start", "end", "step"), bounds, strict=True))
+    return [call.step("slice", call["self"], dim=call["dim"], **given)]
+
+
+def _select(call: Call) -> Steps:
+    return [call.step("select", call["self"], dim=call["dim"], index=call["index"])]
+
+
+def _unbind(call: Call) -> Steps:
+    return [
+        call.step("select", call["self"], output=index, dim=call["dim"], index=index)
+        for index in range(len(call.operation.outputs))
+    ]
+
+
+def _split(call: Call) -> Steps:
+    steps, start = [], 0
+    dim = call["dim"]
+    for index, name in enumerate(call.operation.outputs):
+        end = start + call.values[str(name)].shape[dim]
+        given = {"dim": dim, "start": start, "end": end, "step": 1}
+        steps.append(call.step("slice", call["self"], output=index, **given))
+        start = end
+    return steps
+
+
+def _identity(call: Call) -> Steps:
+    return [call.step("identity", call.get("self", call.get("input")))]
+
+
+def _to_copy(call: Call) -> Steps:
+    source = call.values[call["self"]].dtype
+    target = call.values[str(call.operation.outputs[0])].dtype
+    if source == target:
+        return _identity(call)
+    if source.kind == target.kind == "f":
+        return [call.step("round_to", call["self"], dtype=target.name)]
+    raise NotImplementedError(f"a cast from {source} to {target}")
+
+
+def _binary(op: str) -> Callable[[Call], Steps]:
+    def make(call: Call) -> Steps:
+        alpha = call.get("alpha", 1)
+        other = call["other"]
+        other = float(other) if isinstance(other, int | float) else other
+        given = {} if alpha == 1 else {"alpha": float(alpha)}
+        return [call.step(op, call["self"], other, **given)]
+
+    return make
+
+
+def _rsub(call: Call) -> Steps:
+    if call.get("alpha", 1) != 1:
+        raise NotImplementedError("rsub with a factor")
+    other = call["other"]
+    other = float(other) if isinstance(other, int | float) else other
+    return [call.step("sub", other, call["self"])]
+
+
+def _unary(op: str, **names: str) -> Callable[[Call], Steps]:
+    """A function of one tensor; ``names`` gives attributes by the argument they come from."""
+
+    def make(call: Call) -> Steps:
+        given = {ours: call[theirs] for ours, theirs in names.items()}
+        return [call.step(op, call["self"], **given)]
+
+    return make
+
+
+def _elu(call: Call) -> Steps:
+    alpha, scale, inner = (float(call[n]) for n in ("alpha", "scale", "input_scale"))
+    if scale == 1 and inner == 1:
+        return [call.step("elu", call["self"], alpha=alpha)]
+    if scale == 1 and inner == 1 / alpha:
+        return [call.step("celu", call["self"], alpha=alpha)]
+    return [call.step("selu", call["self"])]
+
+
+def _log_sigmoid(call: Call) -> Steps:
+    return [call.step("logsigmoid", call["self"])]
+
+
+ELEMENTS: Mapping[str, Callable[[Call], Steps]] = {
+    "constant_pad_nd": _pad,
+    "cat": _cat,
+    "stack": _stack,
+    "view": _reshape,
+    "unsafe_view": _reshape,
+    "reshape": _reshape,
+    "squeeze": _reshape,
+    "unsqueeze": _reshape,
+    "expand": _expand,
+    "permute": _permute,
+    "transpose": _transpose,
+    "t": _t,
+    "slice": _slice,
+    "select": _select,
+    "unbind": _unbind,
+    "split": _split,
+    "split_with_sizes": _split,
+    "clone": _identity,
+    "detach": _identity,
+    "alias": _identity,
+    "lift_fresh": _identity,
+    "to_copy": _to_copy,
+    "add": _binary("add"),
+    "sub": _binary("sub"),
+    "rsub": _rsub,
+    "mul": _binary("mul"),
+    "div": _binary("div"),
+    "neg": _unary("neg"),
+    "exp": _unary("exp"),
+    "log": _unary("log"),
+    "sqrt": _unary("sqrt"),
+    "rsqrt": _unary("rsqrt"),
+    "erf": _unary("erf"),
+    "tanh": _unary("tanh"),
+    "sigmoid": _unary("sigmoid"),
+    "relu": _unary("relu"),
+    "silu": _unary("silu"),
+    "mish": _unary("mish"),
+    "hardswish": _unary("hardswish"),
+    "hardsigmoid": _unary("hardsigmoid"),
+    "hardtanh": _unary("hardtanh", min_val="min_val", max_val="max_val"),
+    "clamp": _unary("clamp", min="min", max="max"),
+    "leaky_relu": _unary("leaky_relu", negative_slope="negative_slope"),
+    "gelu": _unary("gelu", approximate="approximate"),
+    "softplus": _unary("softplus", beta="beta", threshold="threshold"),
+    "elu": _elu,
+    "log_sigmoid_forward": _log_sigmoid,
+    "pow": _unary("pow", exponent="exponent"),
+}
+"""Name of the ATen operation, without underscores around it -> its steps."""

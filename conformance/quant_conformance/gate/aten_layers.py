@@ -1,0 +1,183 @@
+"""ATen's sums of products, norms, pools and interpolations as steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from quant_conformance.gate.aten_calls import Call, Steps
+from quant_reference.admissible import Step
+
+
+def _convolution(call: Call) -> Steps:
+    rank = len(call.shape("input")) - 2
+    given: dict[str, Any] = {
+        "stride": _listed(call["stride"], rank),
+        "padding": _listed(call["padding"], rank),
+        "dilation": _listed(call["dilation"], rank),
+        "groups": call["groups"],
+    }
+    kind = "conv"
+    if call["transposed"]:
+        kind = "conv_transpose"
+        given["output_padding"] = _listed(call["output_padding"], rank)
+    operands = (call["input"], call["weight"], call["bias"])
+    return [call.step(f"{kind}{rank}d", *operands, **given)]
+
+
+def _listed(value: Any, rank: int) -> list[int]:
+    numbers = [int(n) for n in value]
+    return numbers * rank if len(numbers) == 1 else numbers
+
+
+def _addmm(call: Call) -> Steps:
+    (out,) = call.operation.outputs
+    product = f"{out}/product"
+    operands = (call["mat1"], call["mat2"])
+    if call["beta"] == 1 and call["alpha"] == 1:
+        # As linear, whose bias may be the first or the last term of the sum.
+        weight = Step("transpose", (operands[1],), f"{out}/weight", {"dim0": 0, "dim1": 1})
+        return [weight, call.step("linear", operands[0], weight.output, call["self"])]
+    return [
+        Step("matmul", operands, product, {}),
+        Step("mul", (product, float(call["alpha"])), f"{product}/scaled", {}),
+        Step("mul", (call["self"], float(call["beta"])), f"{product}/bias", {}),
+        call.step("add", f"{product}/scaled", f"{product}/bias"),
+    ]
+
+
+def _baddbmm(call: Call) -> Steps:
+    product = f"{call.operation.outputs[0]}/product"
+    matmul = Step("matmul", (call["batch1"], call["batch2"]), product, {})
+    return [matmul, call.step("add", product, call["self"])]
+
+
+def _matmul(left: str, right: str) -> Callable[[Call], Steps]:
+    return lambda call: [call.step("matmul", call[left], call[right])]
+
+
+def _linear(call: Call) -> Steps:
+    return [call.step("linear", call["input"], call["weight"], call["bias"])]
+
+
+def _layer_norm(call: Call) -> Steps:
+    shape = [int(n) for n in call["normalized_shape"]]
+    operands = (call["input"], call["weight"], call["bias"])
+    return [call.step("layer_norm", *operands, normalized_shape=shape, eps=call["eps"])]
+
+
+def _batch_norm(call: Call) -> Steps:
+    x, weight, bias = call["input"], call["weight"], call["bias"]
+    mean, variance = call.get("running_mean"), call.get("running_var")
+    if call.get("training", False) or mean is None:
+        if call.shape("input")[0] != 1:
+            raise NotImplementedError("batch norm with the statistics of its batch")
+        return [call.step("instance_norm", x, None, None, weight, bias, eps=call["eps"])]
+    return [call.step("batch_norm", x, mean, variance, weight, bias, eps=call["eps"])]
+
+
+def _group_norm(call: Call) -> Steps:
+    operands = (call["input"], call["weight"], call["bias"])
+    return [call.step("group_norm", *operands, num_groups=call["group"], eps=call["eps"])]
+
+
+def _softmax(call: Call) -> Steps:
+    return [call.step("softmax", call["self"], dim=call["dim"])]
+
+
+def _attention(call: Call) -> Steps:
+    if call.get("dropout_p", 0.0):
+        raise NotImplementedError("attention with dropout")
+    mask = call.get("attn_mask", call.get("attn_bias"))
+    return [
+        call.step(
+            "scaled_dot_product_attention",
+            *(call["query"], call["key"], call["value"], mask),
+            is_causal=bool(call.get("is_causal", False)),
+            scale=call.get("scale"),
+        )
+    ]
+
+
+def _embedding(call: Call) -> Steps:
+    return [call.step("embedding", call["indices"], call["weight"])]
+
+
+def _reduction(op: str) -> Callable[[Call], Steps]:
+    def make(call: Call) -> Steps:
+        dims = call.get("dim")
+        axes = list(range(len(call.shape("self")))) if dims in (None, []) else dims
+        axes = [axes] if isinstance(axes, int) else axes
+        return [call.step(op, call["self"], dim=axes, keepdim=bool(call.get("keepdim", False)))]
+
+    return make
+
+
+def _pool(op: str) -> Callable[[Call], Steps]:
+    def make(call: Call) -> Steps:
+        rank = len(call["kernel_size"])
+        given = {
+            "kernel_size": _listed(call["kernel_size"], rank),
+            "stride": _listed(call["stride"] or call["kernel_size"], rank),
+            "padding": _listed(call["padding"], rank),
+            "ceil_mode": bool(call["ceil_mode"]),
+        }
+        if op.startswith("max"):
+            given["dilation"] = _listed(call["dilation"], rank)
+        else:
+            given["count_include_pad"] = bool(call["count_include_pad"])
+            if call.get("divisor_override") is not None:
+                raise NotImplementedError("an average pool with a divisor of its own")
+        return [call.step(op, call["self"], **given)]
+
+    return make
+
+
+def _adaptive(op: str) -> Callable[[Call], Steps]:
+    return lambda call: [
+        call.step(op, call["self"], output_size=[int(n) for n in call["output_size"]])
+    ]
+
+
+def _upsample(mode: str) -> Callable[[Call], Steps]:
+    def make(call: Call) -> Steps:
+        x = call.get("self", call.get("input"))
+        rank = len(call.values[x].shape) - 2
+        given: dict[str, Any] = {"size": list(call.output_shape[-rank:])}
+        if mode == "bilinear":
+            given["align_corners"] = bool(call["align_corners"])
+        return [call.step(f"upsample_{mode}", x, **given)]
+
+    return make
+
+
+LAYERS: Mapping[str, Callable[[Call], Steps]] = {
+    "convolution": _convolution,
+    "addmm": _addmm,
+    "baddbmm": _baddbmm,
+    "mm": _matmul("self", "mat2"),
+    "bmm": _matmul("self", "mat2"),
+    "matmul": _matmul("self", "other"),
+    "linear": _linear,
+    "native_layer_norm": _layer_norm,
+    "native_batch_norm": _batch_norm,
+    "native_batch_norm_legit": _batch_norm,
+    "native_batch_norm_legit_no_training": _batch_norm,
+    "native_group_norm": _group_norm,
+    "softmax": _softmax,
+    "scaled_dot_product_flash_attention_for_cpu": _attention,
+    "embedding": _embedding,
+    "mean": _reduction("mean"),
+    "sum": _reduction("sum"),
+    "max_pool2d_with_indices": _pool("max_pool2d"),
+    "max_pool3d_with_indices": _pool("max_pool3d"),
+    "avg_pool2d": _pool("avg_pool2d"),
+    "avg_pool3d": _pool("avg_pool3d"),
+    "adaptive_avg_pool2d": _adaptive("adaptive_avg_pool2d"),
+    "adaptive_avg_pool3d": _adaptive("adaptive_avg_pool3d"),
+    "upsample_nearest1d": _upsample("nearest"),
+    "upsample_nearest2d": _upsample("nearest"),
+    "upsample_nearest3d": _upsample("nearest"),
+    "upsample_bilinear2d": _upsample("bilinear"),
+}
+"""Name of the ATen operation, without underscores around it -> its steps."""

@@ -1,0 +1,198 @@
+"""Which quantizers of a prepared model a file has, which it leaves out, and how it reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from quant_conformance.gate.expected import Expected
+from quant_conformance.gate.matching import match
+from quant_conformance.gate.programs import Program, ProgramQuantizer, as_prepared, converted
+from quant_conformance.gate.qparams import differing_qparams, read_values
+from quant_conformance.gate.quantizers import QuantizerFacts
+from quant_conformance.gate.recording import Quantization, Recording
+from quant_conformance.gate.regions import Region, Regions
+from quant_conformance.gate.sums import Rescaled, rescaled
+from quant_conformance.protocol import Array
+from quant_reference import QParams, decode
+
+MOVES = frozenset(
+    {
+        *("identity", "reshape", "transpose", "permute", "expand", "select", "slice", "cat"),
+        *("max_pool1d", "max_pool2d", "max_pool3d"),
+    }
+)
+"""Steps that give elements of their inputs and no others."""
+
+
+class Pairing:
+    """The quantizers of a prepared model beside those of a file.
+
+    Args:
+        recording: one run of the prepared model.
+        regions: its regions.
+        program: the file.
+        whole: what the file's quantizers give when it runs uncut.
+
+    Attributes:
+        partners: result of a quantizer -> the file's quantizer that is it.
+        left_out: result of a quantizer that the file needs not have -> the one that stands for it.
+    """
+
+    def __init__(
+        self,
+        recording: Recording,
+        regions: Regions,
+        program: Program,
+        whole: Mapping[str, Array],
+    ) -> None:
+        self._activations = regions.activations
+        self._quantized = regions.quantized
+        self._program = program
+        theirs = list(program.quantizers)
+        pairs = match(
+            [recording.values[q.result] for q in self._activations],
+            [_approximately(q, whole[q.codes]) for q in theirs],
+        )
+        self.partners = {self._activations[i].result: theirs[j] for i, j in pairs.items()}
+        self.left_out: dict[str, str] = {}
+        self._settle(regions.build([]))
+
+    @property
+    def surplus(self) -> list[ProgramQuantizer]:
+        """Quantizers of the file that the prepared model lacks."""
+        matched = {q.codes for q in self.partners.values()}
+        return [q for q in self._program.quantizers if q.codes not in matched]
+
+    def fixed_codes(self, expected: Expected) -> dict[str, Array]:
+        """The prepared model's codes by their names in the file, as the file holds them."""
+        return {
+            self.partners[q.result].codes: converted(
+                expected.codes(q), q.facts.spec.dtype, self.partners[q.result].dtype
+            )
+            for q in self._activations
+            if q.result in self.partners
+        }
+
+    def kept(self, name: str) -> str:
+        """The quantizer that stands for one in the file: itself if the file has it."""
+        while name in self.left_out:
+            name = self.left_out[name]
+        return name
+
+    def tell(self, expected: Expected) -> None:
+        """Tells what the file reads otherwise than it should: float32 scales, other qparams."""
+        expected.keep_wide(
+            name for name, q in self.partners.items() if q.quantize.scale.dtype == np.float32
+        )
+        for quantization in self._activations:
+            partner = self.partners.get(self.kept(quantization.result))
+            spec = quantization.facts.spec
+            if partner is None or as_prepared(partner, spec.dtype).dtype != spec.dtype:
+                continue
+            twin = as_prepared(partner, spec.dtype)
+            if not twin.dequantize:
+                continue
+            reader = replace(twin, quantize=twin.dequantize[0])
+            if differing_qparams(reader, spec, expected.qparams(quantization)):
+                values = read_values(twin, expected.codes(quantization), spec)
+                if values is not None:
+                    expected.misread(quantization, values)
+
+    def scaling(
+        self, quantization: Quantization, operands: Iterable[str], half: bool
+    ) -> Rescaled | str | None:
+        """What a converter made of the scales of a sum: checked, or what is wrong with them.
+
+        Args:
+            quantization: the quantizer behind the sum.
+            operands: what its region reads.
+            half: whether the program holds scales in float16.
+
+        Returns:
+            None for whatever is no such sum.
+        """
+        codes = self.partners[quantization.result].codes
+        known = [q for q in self._activations if q.result in self.partners]
+        by_codes = {self.partners[q.result].codes: q for q in known}
+        for found in self._program.sums:
+            first, second = (by_codes.get(name) for name in found.operands)
+            if found.codes != codes or first is None or second is None:
+                continue
+            one, two, result = (q.facts.qparams for q in (first, second, quantization))
+            checked = rescaled(found, (first, second), (one, two, result), half)
+            if isinstance(checked, str):
+                return checked
+            scales = {name: checked.scales.get(self.kept(name)) for name in operands}
+            return replace(checked, scales={n: s for n, s in scales.items() if s is not None})
+        return None
+
+    def _settle(self, regions: Iterable[Region]) -> None:
+        """Of two quantizers that do the same, a file may keep either; the first is preferred."""
+        for region in reversed(list(regions)):
+            quantization = region.quantization
+            if quantization is None:
+                continue
+            name = quantization.result
+            twin = None if name in self.partners else self._twin(quantization)
+            if twin is not None:
+                self.left_out[name] = twin
+            elif self._changes_nothing(region, quantization):
+                for operand in region.operands:
+                    if operand not in self.partners and name in self.partners:
+                        self.partners[operand] = self.partners.pop(name)
+                if name not in self.partners:
+                    self.left_out[name] = region.operands[0]
+
+    def _changes_nothing(self, region: Region, quantization: Quantization) -> bool:
+        """Whether only moved or chosen elements of equally quantized tensors come in."""
+        facts = quantization.facts
+        sources = [self._quantized.get(name) for name in region.operands]
+        return (
+            all(step.op in MOVES for step in region.steps)
+            and facts.spec.granularity.to_dict()["type"] == "per_tensor"
+            and all(s is not None and _same(s.facts, facts) for s in sources)
+        )
+
+    def _twin(self, quantization: Quantization) -> str | None:
+        """Another quantizer that does the same to the same tensor, and that the file has."""
+        for other in self._activations:
+            same = other.source == quantization.source and other.result in self.partners
+            if same and _same(other.facts, quantization.facts):
+                return other.result
+        return None
+
+
+def _approximately(quantizer: ProgramQuantizer, codes: Array) -> Array:
+    """The values of a file's codes, good enough to tell which tensor they are."""
+    readout, shape = quantizer.quantize, [1] * codes.ndim
+    scale = np.asarray(readout.scale, np.float64)
+    if scale.size > 1:
+        shape[readout.axis] = scale.size
+    values = decode(codes, quantizer.dtype).astype(np.float64)
+    if readout.zero_point is not None:
+        values = values - np.broadcast_to(readout.zero_point, scale.shape).reshape(shape)
+    values = values * scale.reshape(shape)
+    if readout.offset is not None:
+        values = values + np.broadcast_to(readout.offset, scale.shape).reshape(shape)
+    return values
+
+
+def _same(one: QuantizerFacts, other: QuantizerFacts) -> bool:
+    return one.spec == other.spec and _equal(one.qparams, other.qparams)
+
+
+def _equal(one: QParams, other: QParams) -> bool:
+    """Whether two sets of qparams of one number are the same, whatever their rank."""
+    pairs = (
+        (one.scale, other.scale),
+        (one.zero_point, other.zero_point),
+        (one.minval, other.minval),
+    )
+    return all(
+        (a is None and b is None)
+        or (a is not None and b is not None and np.array_equal(a.reshape(-1), b.reshape(-1)))
+        for a, b in pairs
+    )
