@@ -11,10 +11,19 @@ from dataclasses import replace
 from typing import Any, cast
 
 import quant_reference as ref
+from quant_conformance.plain_layers import Layers
 from quant_conformance.protocol import Array, Backend
+from quant_reference.admissible import FloatLayer, Layer
 from quant_reference.granularity import Target
 from quant_reference.observers import ObserverKind
 from quant_reference.packing import PackOrder
+
+
+class _PlainLayers(Layers):
+    """Between the quantizers plain numpy, which is one admissible evaluation."""
+
+    quantize = staticmethod(ref.quantize)
+    dequantize = staticmethod(ref.dequantize)
 
 
 class NumpyReference(Backend):
@@ -83,6 +92,12 @@ class NumpyReference(Backend):
         if spec.qformulation == "minval":
             return codes, ref.QParams(qparams.scale, None, qparams.minval)
         return codes, ref.QParams(qparams.scale, qparams.zero_point, None)
+
+    def layer(self, layer: Layer) -> Array:
+        return _PlainLayers().layer(layer)
+
+    def float_layer(self, layer: FloatLayer) -> Array:
+        return _PlainLayers().float_layer(layer)
 
     def validate_spec(self, mapping: Mapping[str, Any]) -> None:
         ref.QuantizationSpec.from_dict(mapping)

@@ -14,6 +14,7 @@ import numpy as np
 
 from quant_conformance.mutants.ranges import Ranges
 from quant_conformance.placement import Placed, read, stated_lines
+from quant_conformance.plain_layers import Layers
 from quant_conformance.protocol import Array
 from quant_reference import (
     Granularity,
@@ -27,7 +28,7 @@ from quant_reference import (
 from quant_reference.quantize import checked_params
 
 
-class Pipeline(Ranges):
+class Pipeline(Layers, Ranges):
     """Every method of the protocol (SPEC.md, Q, DQ, FQ, GRAD, GRAN-7 and SPEC)."""
 
     name = "pipeline"
