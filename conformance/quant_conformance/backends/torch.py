@@ -7,9 +7,11 @@ from typing import Any
 
 from quant_conformance.backends._layout import Layout, layout_of
 from quant_conformance.backends._torch_arrays import to_numpy, to_torch
+from quant_conformance.backends._torch_layers import computed
 from quant_conformance.backends._torch_observers import observed
 from quant_conformance.protocol import Array, Backend
-from quant_reference import QParams, QuantizationSpec
+from quant_reference import QParams, QuantizationSpec, quantize
+from quant_reference.admissible import FloatLayer, Layer
 from quant_reference.formats import FORMATS
 
 _PACKED = {"uint4": "quint4x2", "uint2": "quint2x4"}
@@ -25,6 +27,8 @@ class Torch(Backend):
       for groups along the last axis of a matrix, and for dequantize.
     * fake_quantize and gradient: ``torch.fake_quantize_per_tensor_affine`` and ``_per_channel_``.
     * qparams and observe: the MinMax observers of ``torch.ao.quantization``.
+    * layer: the functions of ``torch.nn.functional`` on dequantized operands. What stands before
+      and behind them is the reference's dequantize and quantize; torch's own are judged apart.
     """
 
     name = "torch"
@@ -105,6 +109,13 @@ class Torch(Backend):
         averaging_constant: float = 0.01,
     ) -> QParams:
         return observed(self._torch.ao.quantization, batches, spec, kind, averaging_constant)
+
+    def layer(self, layer: Layer) -> Array:
+        return quantize(self.float_layer(layer), layer.output_spec, layer.output_qparams)
+
+    def float_layer(self, layer: Layer | FloatLayer) -> Array:
+        with self._torch.no_grad():
+            return computed(layer, layer.values())
 
     def _arguments(
         self, x: Array, spec: QuantizationSpec, qparams: QParams

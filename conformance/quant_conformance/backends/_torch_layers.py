@@ -1,0 +1,120 @@
+"""Quantized layers through torch.nn.functional, on dequantized operands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from quant_conformance.backends._torch_arrays import to_numpy, to_torch
+from quant_conformance.protocol import Array
+from quant_reference.admissible import FloatLayer, Layer
+
+_TENSOR = ("matmul", "sum", "mean", "add", "sub", "mul", "div", "neg", "clamp", "exp",
+           "log", "sqrt", "rsqrt", "pow", "erf", "flatten", "permute", "transpose",
+           "squeeze", "unsqueeze", "select", "clone")  # fmt: skip
+_SAME_SHAPE = ("dropout", "identity", "contiguous")
+
+
+def computed(layer: Layer | FloatLayer, operands: Mapping[str, Array]) -> Array:
+    """The result of the last step.
+
+    Args:
+        layer: The steps.
+        operands: Dequantized, in the dtype that the layer computes in.
+
+    Raises:
+        NotImplementedError: An operation that torch has no function for, or sums in a dtype that
+            torch does not promise.
+    """
+    if layer.arithmetic.accumulate != "float32":
+        raise NotImplementedError("torch does not promise sums in float16")
+    known: dict[str, Any] = {name: to_torch(array) for name, array in operands.items()}
+    for step in layer.steps:
+        inputs = [known[name] if isinstance(name, str) else name for name in step.inputs]
+        known[step.output] = _step(step.op, inputs, dict(step.attributes))
+    return np.array(to_numpy(known[layer.output]), order="C")
+
+
+def _step(op: str, inputs: list[Any], attributes: dict[str, Any]) -> Any:
+    import torch
+
+    functional = torch.nn.functional
+    if op in _SPECIAL:
+        return _SPECIAL[op](torch, inputs, attributes)
+    if op in _SAME_SHAPE:
+        return inputs[0]
+    if op in _TENSOR:
+        function = getattr(torch, op)
+    elif hasattr(functional, op):
+        function = getattr(functional, op)
+    else:
+        raise NotImplementedError(f"no torch function called {op}")
+    return function(*inputs, **attributes)
+
+
+def _einsum(torch: Any, inputs: list[Any], attributes: dict[str, Any]) -> Any:
+    return torch.einsum(attributes["equation"], *inputs)
+
+
+def _cat(torch: Any, inputs: list[Any], attributes: dict[str, Any]) -> Any:
+    return torch.cat(inputs, **attributes)
+
+
+def _interpolate(mode: str) -> Callable[[Any, list[Any], dict[str, Any]], Any]:
+    def interpolate(torch: Any, inputs: list[Any], attributes: dict[str, Any]) -> Any:
+        return torch.nn.functional.interpolate(inputs[0], mode=mode, **attributes)
+
+    return interpolate
+
+
+def _normalize(op: str) -> Callable[[Any, list[Any], dict[str, Any]], Any]:
+    """Norms take their attributes before the weight and the bias."""
+
+    def normalize(torch: Any, inputs: list[Any], attributes: dict[str, Any]) -> Any:
+        x, *rest = inputs
+        attributes = dict(attributes)
+        first = attributes.pop("normalized_shape" if op != "group_norm" else "num_groups")
+        shape = [first] if isinstance(first, int) and op != "group_norm" else first
+        named = dict(zip(("weight", "bias"), rest, strict=False))
+        return getattr(torch.nn.functional, op)(x, shape, **named, **attributes)
+
+    return normalize
+
+
+def _embedding(torch: Any, inputs: list[Any], attributes: dict[str, Any]) -> Any:
+    return torch.nn.functional.embedding(inputs[0].long(), inputs[1])
+
+
+def _view(torch: Any, inputs: list[Any], attributes: dict[str, Any]) -> Any:
+    return inputs[0].reshape(attributes["shape"])
+
+
+def _expand(torch: Any, inputs: list[Any], attributes: dict[str, Any]) -> Any:
+    return inputs[0].expand(attributes["size"])
+
+
+def _slice(torch: Any, inputs: list[Any], attributes: dict[str, Any]) -> Any:
+    dim = attributes.get("dim", 0) % inputs[0].dim()
+    bounds = slice(attributes.get("start"), attributes.get("end"), attributes.get("step", 1))
+    return inputs[0][(slice(None),) * dim + (bounds,)]
+
+
+def _round_to(torch: Any, inputs: list[Any], attributes: dict[str, Any]) -> Any:
+    return inputs[0].to(getattr(torch, attributes["dtype"]))
+
+
+_SPECIAL: Mapping[str, Callable[[Any, list[Any], dict[str, Any]], Any]] = {
+    "einsum": _einsum,
+    "cat": _cat,
+    "upsample_nearest": _interpolate("nearest"),
+    "upsample_bilinear": _interpolate("bilinear"),
+    **{op: _normalize(op) for op in ("layer_norm", "rms_norm", "group_norm")},
+    "embedding": _embedding,
+    "view": _view,
+    "reshape": _view,
+    "expand": _expand,
+    "slice": _slice,
+    "round_to": _round_to,
+}
