@@ -211,9 +211,8 @@ def sqnr(given: Array, wanted: Array) -> float | None:
 
 
 def _clauses(region: Region) -> list[str]:
-    operations = [
-        OPERATION_CLAUSES[step.op] for step in region.steps if step.op in OPERATION_CLAUSES
-    ]
+    named = [CLAUSES.get(step.op) for step in region.steps if step.op not in SILENT]
+    operations = [clause for clause in named if clause is not None]
     quantized: list[str] = []
     if region.quantization is not None:
         integer = region.quantization.facts.spec.format.is_integer
