@@ -1,20 +1,26 @@
-"""How far answers are from the right ones, in steps of their own grid: codes or ulps."""
+"""How far answers are from the right ones, in steps of their own grid: codes or ulps.
+
+Where a case admits a set of answers, it is the distance from the set under the rigorous bound.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quant_conformance.bits import bits_of, code_values, is_float
-from quant_conformance.compare import ZERO_SIGN_UNSEEN, rules_for
+from quant_conformance.bits import CODE_DTYPES, bits_of, code_values, is_float
+from quant_conformance.compare import ZERO_SIGN_UNSEEN
 from quant_conformance.diagnosis import Answer
 from quant_conformance.protocol import Array
 from quant_reference.formats import get_format
+
+if TYPE_CHECKING:
+    from quant_vectors import Case
 
 Ordinals = NDArray[np.int64]
 
@@ -63,17 +69,57 @@ def distances_of(answers: Iterable[Answer]) -> list[Distances]:
         One entry per operation and output, in order of appearance.
     """
     found: dict[tuple[str, str], Distances] = {}
+
+    def entry(case: Case, name: str, want: Array) -> Distances:
+        unit = "ulps" if is_float(want) else "codes"
+        return found.setdefault((case.operation, name), Distances(case.operation, name, unit))
+
     for answer in answers:
         case = answer.case
-        fmt = rules_for(case.operation, case.arguments, case.spec or {}).code_format
-        for name, want in answer.expected.items():
+        if case.rule == "admissible":
+            name, low = answer_name(case), answer.expected["low"]
             got: Any = answer.actual.get(name)
-            if name in UNMEASURED or not _comparable(want, got):
-                continue
-            unit = "ulps" if is_float(want) else "codes"
-            entry = found.setdefault((case.operation, name), Distances(case.operation, name, unit))
-            _add(entry, want, got, fmt if name == "codes" else None)
+            if comparable(low, got):
+                _count(entry(case, name, low), *beyond(got, answer.expected, "", code_format(case)))
+            continue
+        for name, want in answer.expected.items():
+            got = answer.actual.get(name)
+            if name not in UNMEASURED and comparable(want, got):
+                fmt = code_format(case) if name == "codes" else None
+                _add(entry(case, name, want), want, got, fmt)
     return list(found.values())
+
+
+def code_format(case: Case) -> str | None:
+    """Returns the float format whose codes the case's output ``codes`` holds, or None."""
+    fmt = str(case.arguments.get("format") or (case.spec or {}).get("dtype"))
+    return fmt if fmt in CODE_DTYPES else None
+
+
+def answer_name(case: Case) -> str:
+    """Names the output that is judged where the case admits a set (ADM-12)."""
+    return "values" if case.spec is None else "codes"
+
+
+def beyond(
+    given: Array, ends: Mapping[str, Array], prefix: str, fmt: str | None
+) -> tuple[Ordinals, NDArray[np.bool_]]:
+    """Measures how far elements lie outside their admissible sets.
+
+    Args:
+        given: the answer.
+        ends: ``low`` and ``high`` of each element's set, and ``likely_low`` and ``likely_high``.
+        prefix: "" for the rigorous set, "likely_" for the probable one.
+        fmt: the float format, if they are codes of one.
+
+    Returns:
+        Signed steps, 0 inside the set; and a mask of NaN elements whose set holds no NaN.
+    """
+    place, nan = ordinals(given, fmt)
+    low, low_nan = ordinals(ends[f"{prefix}low"], fmt)
+    high, high_nan = ordinals(ends[f"{prefix}high"], fmt)
+    steps = np.minimum(place - low, 0) + np.maximum(place - high, 0)
+    return np.where(nan, 0, steps), nan & ~low_nan & ~high_nan
 
 
 def ordinals(array: Array, fmt: str | None = None) -> tuple[Ordinals, NDArray[np.bool_]]:
@@ -103,7 +149,8 @@ def _signed_magnitude(bits: Ordinals, width: int) -> Ordinals:
     return np.where(bits >> (width - 1) & 1, -magnitude, magnitude)
 
 
-def _comparable(want: object, got: object) -> bool:
+def comparable(want: object, got: object) -> bool:
+    """Tells whether two outputs are arrays that can be compared element by element."""
     return (
         isinstance(want, np.ndarray)
         and isinstance(got, np.ndarray)
@@ -120,9 +167,13 @@ def _add(entry: Distances, want: Array, got: Array, fmt: str | None) -> None:
     steps = np.where(both_nan, 0, actual - expected)
     zero_sign = (steps == 0) & (bits_of(want) != bits_of(got)) & ~both_nan & ~one_nan
     zero_sign &= entry.output not in ZERO_SIGN_UNSEEN
-    entry.nans += int(np.count_nonzero(one_nan))
     entry.zero_signs += int(np.count_nonzero(zero_sign))
-    values, counts = np.unique(steps[~one_nan & ~zero_sign], return_counts=True)
+    _count(entry, steps[~zero_sign], one_nan[~zero_sign])
+
+
+def _count(entry: Distances, steps: Ordinals, nan: NDArray[np.bool_]) -> None:
+    entry.nans += int(np.count_nonzero(nan))
+    values, counts = np.unique(steps[~nan], return_counts=True)
     entry.counts.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
 
 

@@ -81,6 +81,12 @@ class Run:
         return bool(self.failures or self.stale)
 
 
+_WITH_EVIDENCE = frozenset(
+    {Verdict.EXACT, Verdict.ADMISSIBLE, Verdict.UNDECIDED, Verdict.UNLIKELY, Verdict.WRONG}
+)
+"""Verdicts on answers that can be measured: a policy's other choice is no error to measure."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """How to run.
@@ -198,7 +204,7 @@ class Runner:
             result = None if outcome.kind == "left_out" else judge(self._vectors, case, outcome)
             if result is not None:
                 results.append(result)
-                if result.verdict in (Verdict.WRONG, Verdict.EXACT):
+                if result.verdict in _WITH_EVIDENCE:
                     answers += answers_of(self._vectors, case, tensors, outcome)
             self._tell(reference, result)
         return results, answers

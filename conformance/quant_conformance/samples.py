@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from quant_conformance.bits import CODE_DTYPES, Written, code_values, written
-from quant_conformance.compare import differing, driver_of, in_order, rules_for, smallest_first
+from quant_conformance.compare import differing, driver_of, in_order, smallest_first
 from quant_conformance.diagnosis import Answer
+from quant_conformance.distances import answer_name, beyond, code_format, comparable
 from quant_conformance.protocol import Array
 
 ELEMENTS = 4
@@ -46,7 +48,7 @@ class Element:
     Attributes:
         index: its position.
         inputs: by name, the elements at this position of the inputs of the output's shape.
-        expected: the right element.
+        expected: the right element, or the ends of what is admissible: ``1 … 2``.
         actual: the one that was given.
         point: where it stands on the number line of a float format, or None.
     """
@@ -87,11 +89,13 @@ def samples_of(answers: Iterable[Answer]) -> list[Sample]:
 
 def _sample(answer: Answer) -> Sample | None:
     case = answer.case
-    rules = rules_for(case.operation, case.arguments, case.spec or {})
+    if case.rule == "admissible":
+        return _outside(answer)
+    fmt = code_format(case)
     tensors = {k: v for k, v in answer.expected.items() if isinstance(v, np.ndarray)}
     for name, want in in_order(tensors):
-        got = answer.actual.get(name)
-        if not isinstance(got, np.ndarray) or (got.shape, got.dtype) != (want.shape, want.dtype):
+        got: Any = answer.actual.get(name)
+        if not comparable(want, got):
             continue
         differs = differing(name, want, got, None)
         if not differs.any():
@@ -100,11 +104,47 @@ def _sample(answer: Answer) -> Sample | None:
         indices = smallest_first(
             differs, None if driver is None else answer.inputs[driver], ELEMENTS
         )
-        fmt = rules.code_format if name == "codes" else None
-        elements = tuple(_element(answer, want, got, index, fmt) for index in indices)
+        code = fmt if name == "codes" else None
+        elements = tuple(_element(answer, want, got, index, code) for index in indices)
         count = int(np.count_nonzero(differs))
         return Sample(case.id, case.operation, name, count, want.size, elements)
     return None
+
+
+def _outside(answer: Answer) -> Sample | None:
+    """Samples elements outside their admissible sets: the rigorous, or else the probable ones."""
+    case, ends = answer.case, answer.expected
+    name, fmt = answer_name(case), code_format(case)
+    got: Any = answer.actual.get(name)
+    if not comparable(ends["low"], got):
+        return None
+    for prefix in ("", "likely_"):
+        steps, nan = beyond(got, ends, prefix, fmt)
+        differs = (steps != 0) | nan
+        if differs.any():
+            furthest = np.argsort(-np.abs(np.where(nan, 1 << 40, steps)), axis=None, kind="stable")
+            places = zip(*np.unravel_index(furthest[:ELEMENTS], got.shape), strict=True)
+            indices = [tuple(int(i) for i in place) for place in places]
+            elements = tuple(
+                Element(
+                    index,
+                    (),
+                    _interval(ends[f"{prefix}low"], ends[f"{prefix}high"], index, fmt),
+                    written(got, index, fmt),
+                )
+                for index in indices
+                if differs[index]
+            )
+            return Sample(case.id, case.operation, name, int(differs.sum()), got.size, elements)
+    return None
+
+
+def _interval(low: Array, high: Array, index: tuple[int, ...], fmt: str | None) -> Written:
+    """Writes the ends of a set as one, where they are."""
+    least, greatest = written(low, index, fmt), written(high, index, fmt)
+    if least == greatest:
+        return least
+    return Written(*(f"{a} … {b}" if a else "" for a, b in zip(least, greatest, strict=True)))
 
 
 def _element(

@@ -76,6 +76,56 @@ def test_packed_bytes_have_no_distance() -> None:
     assert distances_of([answer("pack", {}, want, got, **FP8)]) == []
 
 
+def within(low: Any, high: Any, likely_low: Any, likely_high: Any) -> dict[str, Any]:
+    return {"low": low, "high": high, "likely_low": likely_low, "likely_high": likely_high}
+
+
+def codes8(*values: int) -> Any:
+    return np.array(values, np.int8)
+
+
+def test_where_a_set_is_admissible_the_distance_is_from_the_set() -> None:
+    ends = within(codes8(1, 1, 1, 1), codes8(3, 3, 3, 3), codes8(2, 2, 2, 2), codes8(2, 2, 2, 2))
+    given = {"codes": codes8(-1, 1, 3, 7)}
+    asked = answer("layer", {}, ends, given, rule="admissible", spec=INT8)
+    (found,) = distances_of([asked])
+    assert (found.output, found.unit) == ("codes", "codes")
+    assert found.counts == {-2: 1, 0: 2, 4: 1}
+    (sample,) = samples_of([asked])
+    # The furthest outside first.
+    assert [element.index for element in sample.elements] == [(3,), (0,)]
+    assert sample.elements[0].expected == ("1 … 3", "", "0x01 … 0x03")
+    assert sample.elements[0].actual == ("7", "", "0x07")
+    assert (sample.differing, sample.size) == (2, 4)
+
+
+def test_an_unlikely_answer_is_sampled_by_the_probable_set() -> None:
+    ends = within(f32(1, 1), f32(2, 2), f32(1.5, 1.5), f32(1.5, 1.5))
+    (sample,) = samples_of(
+        [answer("float_layer", {}, ends, {"values": f32(1.5, 1.75)}, rule="admissible")]
+    )
+    assert [element.index for element in sample.elements] == [(1,)]
+    assert sample.elements[0].expected == ("1.5", "0x1.8p+0", "0x3fc00000")
+    right = answer("float_layer", {}, ends, {"values": f32(1.5, 1.5)}, rule="admissible")
+    assert samples_of([right]) == []
+
+
+def test_a_nan_outside_a_set_is_counted_as_one() -> None:
+    ends = within(f32(1, NAN), f32(2, NAN), f32(1, NAN), f32(2, NAN))
+    asked = answer("float_layer", {}, ends, {"values": f32(NAN, NAN)}, rule="admissible")
+    (found,) = distances_of([asked])
+    assert (found.counts, found.nans) == ({0: 1}, 1)
+    (sample,) = samples_of([asked])
+    assert [element.index for element in sample.elements] == [(0,)]
+
+
+def test_codes_of_a_small_float_are_measured_on_its_grid_whatever_asks_for_them() -> None:
+    # -2^-9 and 2^-9 are two steps apart, their codes 128.
+    want, got = {"codes": codes(0x81)}, {"codes": codes(0x01)}
+    (found,) = distances_of([answer("export_weights", {}, want, got, spec=E4M3)])
+    assert found.counts == {2: 1}
+
+
 def test_buckets_double() -> None:
     assert buckets({0: 5, 1: 1, 2: 2, 3: 3, 4: 4, 8: 8, -1: 7}) == [
         (-1, -1, 7),
