@@ -12,8 +12,9 @@ import numpy as np
 from quant_conformance.gate.document import Layer, Worst
 from quant_conformance.gate.expected import Expected
 from quant_conformance.gate.recording import Recording
-from quant_conformance.gate.regions import Region
+from quant_conformance.gate.regions import SILENT, Region
 from quant_conformance.gate.sums import Rescaled
+from quant_conformance.layers import CLAUSES
 from quant_conformance.protocol import Array
 from quant_reference import QParams, QuantizationSpec, dequantize
 from quant_reference.admissible import (
