@@ -75,12 +75,22 @@ BUGS: dict[str, tuple[str, ...]] = {
     "coreai-runtime-statistics-overflow": ("statistics-in-dtype",),
     "coreai-runtime-statistics-of-a-vector": ("vector-reduced-to-first",),
     "coreai-runtime-nonfinite-zero-point": ("zero-point-of-infinite-scale",),
+    "coreai-torch-negative-zero": ("negative-zero-lost", "zero-added-to-product"),
+    "coreai-torch-e8m0-scales": ("e8m0-scale-through-float16",),
+    "coreai-torch-nan": ("fake-nan-as-code-0",),
+    "coreai-torch-distributed-zero-point": (
+        "blockwise-offset-in-front",
+        "blockwise-offset-from-least",
+    ),
+    "coreml-mil-nan": ("fake-nan-as-zero",),
 }
 """Section of docs/findings.md -> mutants each of which has its bug, or a part of it."""
 
 PREDICATES: dict[str, Callable[[Answer], Mask]] = {
     # Which number depends on the payload of the NaN.
     "torchao-nan-in-e2m1": lambda answer: np.isnan(answer.inputs["x"]).reshape(-1),
+    # What a cast of an infinity gives depends on the processor.
+    "coreml-mil-codes-from-values": lambda answer: np.isinf(answer.expected["values"]).reshape(-1),
     # Rounded to as many digits as the format has, without an end below.
     "gfloat-unsigned-formats": lambda answer: (answer.inputs["x"] < 0).reshape(-1),
 }
@@ -95,8 +105,8 @@ CRASHES = {
 }
 """Section -> what the error says where a known failure is a crash."""
 
-BACKENDS = ("coreai-opt", "coreai-runtime", "gfloat", "ml-dtypes", "onnx-reference")
-BACKENDS += ("onnxruntime-nonsaturating", "torch", "torchao")
+BACKENDS = ("coreai-opt", "coreai-runtime", "coreai-torch", "coreml-mil", "gfloat", "ml-dtypes")
+BACKENDS += ("onnx-reference", "onnxruntime-nonsaturating", "torch", "torchao")
 
 BY_ID = {mutant.id: mutant for mutant in MUTANTS}
 

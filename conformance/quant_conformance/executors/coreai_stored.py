@@ -1,13 +1,14 @@
 """Reads the quantized weights of a Core AI program from its text.
 
 A weight is a ``coreai.blockwise_shift_scale`` of four constants: codes, scale, the code that is
-subtracted and the value that is added.
+subtracted and the value that is added. The scale may be a float32 constant that is cast to e8m0.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import ml_dtypes
@@ -44,6 +45,10 @@ _WEIGHT = re.compile(
     rf"coreai\.blockwise_shift_scale ({_VALUE}), ({_VALUE}), ({_VALUE}), ({_VALUE}) :"
 )
 _GRAPH = re.compile(r"^\s*coreai\.graph ", re.MULTILINE)
+_CAST = re.compile(
+    rf"^\s*({_VALUE}) = coreai\.cast ({_VALUE}) : tensor<[\dx]*f32> to tensor<[\dx]*f8E8M0FNU>",
+    re.MULTILINE,
+)
 _RESOURCE = re.compile(r'^\s+([\w.]+): "0x([0-9A-Fa-f]*)"', re.MULTILINE)
 _NUMBER = re.compile(r"[^\s,\[\]]+")
 _RESOURCE_HEADER = 4
@@ -62,8 +67,8 @@ def stored_tensors(text: str) -> tuple[StoredTensor, ...]:
     resources = dict(_RESOURCE.findall(text))
     found: list[StoredTensor] = []
     for graph in _GRAPH.split(text):  # names are unique in a graph, not in a program of several
-        constants = {match[1]: match for match in _CONSTANT.finditer(graph)}
-        found += (_stored(match, constants, resources) for match in _WEIGHT.finditer(graph))
+        names = _Names.of(graph)
+        found += (_stored(match, names, resources) for match in _WEIGHT.finditer(graph))
     return tuple(found)
 
 
@@ -77,7 +82,7 @@ class Constants:
 
     def __init__(self, body: str, text: str) -> None:
         self._resources = dict(_RESOURCE.findall(text))
-        self._found = {match[1]: match for match in _CONSTANT.finditer(body)}
+        self._names = _Names.of(body)
 
     def read(self, name: str) -> tuple[str, Array]:
         """Returns the element type, by its name in the reference, and the values.
@@ -87,9 +92,9 @@ class Constants:
         Raises:
             ExecutorError: no constant of that name, or of an unknown type.
         """
-        if name not in self._found:
+        if name not in self._names.constants:
             raise ExecutorError(f"{name} is not a constant")
-        constant = self._found[name]
+        constant = self._names.constants[name]
         kind = constant[5]
         if kind in _FORMATS:
             return _FORMATS[kind], _codes(constant, _FORMATS[kind], self._resources)
@@ -115,12 +120,30 @@ class Constants:
         match = _WEIGHT.search(line)
         if match is None:
             raise ExecutorError(f"no weight: {line.strip()}")
-        return _stored(match, self._found, self._resources)
+        return _stored(match, self._names, self._resources)
 
 
-def _stored(
-    weight: re.Match[str], constants: Mapping[str, re.Match[str]], resources: Mapping[str, str]
-) -> StoredTensor:
+@dataclass(frozen=True)
+class _Names:
+    """What the names of one graph stand for.
+
+    Attributes:
+        constants: name to constant.
+        encoded: name of a cast to e8m0 to the float32 constant that it casts.
+    """
+
+    constants: Mapping[str, re.Match[str]]
+    encoded: Mapping[str, str]
+
+    @classmethod
+    def of(cls, graph: str) -> _Names:
+        constants = {match[1]: match for match in _CONSTANT.finditer(graph)}
+        casts = {match[1]: match[2] for match in _CAST.finditer(graph)}
+        return cls(constants, {to: source for to, source in casts.items() if source in constants})
+
+
+def _stored(weight: re.Match[str], names: _Names, resources: Mapping[str, str]) -> StoredTensor:
+    constants = {**names.constants, **{to: names.constants[c] for to, c in names.encoded.items()}}
     if missing := [name for name in weight.groups() if name not in constants]:
         raise ExecutorError(f"{missing} of {weight[0]!r} is not a constant")
     found = [constants[name] for name in weight.groups()]
@@ -131,6 +154,8 @@ def _stored(
     codes, subtracted = (_codes(match, dtype, resources) for match in (found[0], found[2]))
     scale, added = (_floats(match, resources) for match in (found[1], found[3]))
     if not get_format(dtype).is_integer:
+        if weight[2] in names.encoded:
+            scale = scale.astype(ml_dtypes.float8_e8m0fnu)
         return StoredTensor(dtype, codes, scale, None)
     if np.any(added.astype(np.float32) != 0):
         return StoredTensor(dtype, codes, scale, None, added)

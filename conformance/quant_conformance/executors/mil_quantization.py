@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from quant_conformance.executors.mil_inputs import Inputs, Result, Table
 from quant_conformance.executors.stored import StoredTensor
-from quant_reference import QParams, QuantizationSpec, quantize
+from quant_reference import QParams, QuantizationSpec, get_format, quantize
 
 Array = NDArray[Any]
 
@@ -23,16 +23,19 @@ def stored_tensor(operation: str, values: dict[str, Any], element: str) -> Store
         values: its constants by name.
         element: element type of the codes in the program.
     """
+    # coremltools marks narrow integers by metadata on a numpy dtype, which cannot be pickled.
+    dtype = get_format(element).code_dtype
     if operation == "constexpr_affine_dequantize":
-        codes = np.asarray(values["quantized_data"])
+        codes = np.asarray(values["quantized_data"]).astype(dtype)
         axis = int(values["axis"])
         scale = _aligned(np.asarray(values["scale"]), codes.ndim, axis)
-        zero_point = _aligned(np.asarray(values["zero_point"]), codes.ndim, axis)
+        zero_point = _aligned(np.asarray(values["zero_point"]).astype(dtype), codes.ndim, axis)
         return StoredTensor(element, codes, scale, np.broadcast_to(zero_point, scale.shape))
-    codes = np.asarray(values["data"])
+    codes = np.asarray(values["data"]).astype(dtype)
     scale = np.asarray(values["scale"])
     offset = values.get("offset")
-    zero_point = np.zeros(scale.shape, codes.dtype) if offset is None else np.asarray(offset)
+    zero_point = np.zeros(scale.shape, dtype) if offset is None else np.asarray(offset)
+    zero_point = zero_point.astype(dtype)
     return StoredTensor(element, codes, scale, zero_point)
 
 

@@ -105,6 +105,19 @@ def _special(builder: Builder) -> None:
     for kind in ("int8-sym-zp", "int4-asym-zp", "uint8-asym-minval", "float8_e4m3fn-scale32"):
         flags = "ObserverZeroRange LeastScale"
         linear("dead-channel", kind, dead, flags, "a channel of zeros", "QP-1")
+    linear("dead-channel", "float8_e5m2-e8m0", dead, "ObserverZeroRange E8M0Extremes",
+           "a channel of zeros", "QP-7")  # fmt: skip
+    blocks = reals("export/dead-block", (1, 64), exponents=(-3, 0))
+    blocks[:, 32:] = 0
+    _add(
+        builder,
+        "special/dead-block-float4_e2m1fn-e8m0",
+        "Linear",
+        blocks,
+        make_spec("float4_e2m1fn-e8m0", PerBlock(-1, 32)),
+        "ObserverZeroRange E8M0Extremes",
+        "a block of zeros, whose scale is the least one",
+    )
     for kind in ("int8-asym-zp", "uint4-asym-zp", "int4-asym-minval"):
         linear("positive", kind, np.abs(quiet), "OneSidedRange", "nothing below zero", "RANGE-1")
     for kind, dtype in (("int8-clip-zp", "float16"), ("int4-asym-zp", "bfloat16")):

@@ -18,6 +18,7 @@ from quant_conformance.mutants.tables.families import (
     OBSERVE,
     QPARAMS,
     SCALES,
+    VALUES,
 )
 from quant_conformance.protocol import Array
 from quant_reference import Format, PerChannel, PerTensor, QParams, QuantizationSpec
@@ -55,6 +56,20 @@ def _there_and_back(
 
 def _payload(p: Pipeline, sign: Array, form: Format) -> Array:
     return sign | 3 if form.nan_code is None else sign | form.nan_code
+
+
+def _offset_from_least(
+    p: Pipeline, codes: Array, spec: QuantizationSpec, scale: Array, offset: Any
+) -> Array:
+    if not spec.format.is_integer or spec.qformulation == "zp":
+        return Pipeline.values_of(p, codes, spec, scale, offset)
+    least = F32(spec.format.quant_min)
+    moved = codes - (F32(spec.quant_min) - least)
+    return np.asarray(moved * scale + (offset - least * scale))
+
+
+def _in_float16(scale: Array) -> Array:
+    return np.where((scale < F32(2.0**-24)) | (scale > F32(2.0**15)), F32(np.nan), scale)
 
 
 def _misread(values: Array) -> Array:
@@ -233,6 +248,34 @@ SYSTEMS = (
             else codes * scale + (F32(0) - offset * scale)
             if spec.qformulation == "zp"
             else codes * scale + (offset - F32(p.codes_in_use(spec)[0]) * scale)
+        ),
+    ),
+    known(
+        "blockwise-offset-from-least",
+        "computes q * scale + (minval - least * scale), counting from the format's least code",
+        "DQ-2 SPEC-6",
+        ("dequantize",),
+        values_of=_offset_from_least,
+    ),
+    known(
+        "zero-added-to-product",
+        "adds +0 to the product of a float code and its scale, which turns -0 into +0",
+        "DQ-3",
+        VALUES,
+        pitfall="negative-zero",
+        values_of=lambda p, codes, spec, scale, offset: (
+            Pipeline.values_of(p, codes, spec, scale, offset)
+            + (F32(-0.0) if spec.format.is_integer else F32(0))
+        ),
+    ),
+    known(
+        "e8m0-scale-through-float16",
+        "reads e8m0 scales outside of float16 as NaN",
+        "DQ-3",
+        ("dequantize",),
+        pitfall="e8m0",
+        values_of=lambda p, codes, spec, scale, offset: Pipeline.values_of(
+            p, codes, spec, _in_float16(scale) if spec.scale_dtype else scale, offset
         ),
     ),
 )

@@ -12,6 +12,9 @@ from quant_torch.quantization._finalize.storage import Storage, codes_of
 from quant_torch.quantization.spec._dtypes import TORCH_DTYPES
 from quant_torch.quantization.spec.qscheme import QuantizationScheme
 
+_LEAST_E8M0, _GREATEST_E8M0 = 2.0**-24, 2.0**15
+"""Powers of two that float16 has; coreai-torch converts e8m0 constants by way of it."""
+
 
 def load_operators() -> None:
     """Register the ``coreai::`` operators.
@@ -35,7 +38,9 @@ class CoreAIWeight(nn.Module):
 
     Buffers: ``codes`` (int8 or uint8 for integers, whatever their width; FP8 in its own dtype;
     FP4 two per byte), ``scale`` (float32, or float8_e8m0fnu), and ``zero_point`` in the dtype of
-    the codes or ``minval`` in float32, all in the rank of the weight.
+    the codes or ``minval`` in float32, all in the rank of the weight. Where one of the e8m0 scales
+    has no place in float16, as in a block of zeros, all are held in float32 and cast in forward:
+    coreai-torch makes NaN of such constants (``docs/findings.md``).
 
     Args:
         facts: The fake-quantize module.
@@ -56,9 +61,12 @@ class CoreAIWeight(nn.Module):
             # The operator counts levels from the least code of the format; with clipping the
             # least code in use is one above (SPEC-6). So the codes move, and the values do not.
             codes = codes + int(fmt.quant_min - facts.quantizer.quant_min)
+        self.encodes_scale = False
         if facts.quantizer.qparams_calculator.scale_dtype is not None:
-            scale = scale.to(torch.float8_e8m0fnu)
             self.formats = (None, torch.float32)
+            self.encodes_scale = bool(((scale < _LEAST_E8M0) | (scale > _GREATEST_E8M0)).any())
+            if not self.encodes_scale:
+                scale = scale.to(torch.float8_e8m0fnu)
         self.register_buffer("codes", _stored(codes, facts, storage))
         self.register_buffer("scale", scale.clone())
         self.register_buffer("zero_point", _cast(zero_point, codes.dtype))
@@ -66,8 +74,9 @@ class CoreAIWeight(nn.Module):
 
     def forward(self, _: object = None) -> torch.Tensor:
         """The values, in the dtype the weight had; DQ-1 to DQ-3 and FQ-3."""
+        scale = self.scale.to(torch.float8_e8m0fnu) if self.encodes_scale else self.scale
         values = torch.ops.coreai.constexpr_blockwise_shift_scale(
-            self.codes, self.scale, self.zero_point, self.minval, *self.formats
+            self.codes, scale, self.zero_point, self.minval, *self.formats
         )
         return values if values.dtype is self.dtype else values.to(self.dtype)
 
