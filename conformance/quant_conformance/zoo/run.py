@@ -10,7 +10,6 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,8 @@ import torch
 from numpy.typing import NDArray
 
 from quant_conformance.executors import CoreAIExecutor, MilExecutor
-from quant_conformance.zoo import CONFIGS, MODELS, config_of
+from quant_conformance.zoo import CONFIGS
+from quant_conformance.zoo.prepare import Prepared, build, prepare
 from quant_conformance.zoo.weights import Expected, expected_weights, missing_weights
 
 Array = NDArray[Any]
@@ -53,15 +53,6 @@ class Cell:
         return ratio if not self.wrong else f"{ratio}, {len(self.wrong)} weights differ"
 
 
-def build(name: str) -> Any:
-    """Make a model of the zoo, with the same random weights every time."""
-    module, _, cls = MODELS[name].partition(":")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = getattr(import_module(f"quant_conformance.zoo.{module}"), cls)()
-    return model.eval()
-
-
 def run_cell(model: str, config: str, mode: str, backend: str, cast_16bit: bool = False) -> Cell:
     """Take one model all the way; failures become cells too.
 
@@ -74,39 +65,19 @@ def run_cell(model: str, config: str, mode: str, backend: str, cast_16bit: bool 
     """
     with _quiet(), tempfile.TemporaryDirectory(prefix="zoo-") as folder:
         try:
-            return _run(build(model), config, mode, backend, cast_16bit, Path(folder))
+            return _run(prepare(model, config, mode), config, backend, cast_16bit, Path(folder))
         except Exception as error:
             lines = str(error).strip().splitlines() or [""]
             return Cell(error=f"{type(error).__name__}: {lines[0][:200]}")
 
 
-def _run(model: Any, config: str, mode: str, backend: str, cast_16bit: bool, folder: Path) -> Cell:
-    from quant_torch.quantization import Quantizer, QuantizerConfig
-
-    *calibration, example = model.batches(4)
-    quantizer = Quantizer(model, QuantizerConfig.from_dict(config_of(config, mode)))
-    prepared = quantizer.prepare(example)
-    with quantizer.calibration_mode():
-        for batch in calibration:
-            prepared(*batch)
-    if CONFIGS[config].train:
-        _train(quantizer, prepared, calibration)
-    known = expected_weights(prepared, example, recomputed=not CONFIGS[config].train)
+def _run(made: Prepared, config: str, backend: str, cast_16bit: bool, folder: Path) -> Cell:
+    known = expected_weights(made.model, made.example, recomputed=not CONFIGS[config].train)
     with torch.no_grad():
-        wanted = prepared(*example)
-    given, stored = _exported(quantizer, example, backend, cast_16bit, folder)
+        wanted = made.model(*made.example)
+    given, stored = _exported(made.quantizer, made.example, backend, cast_16bit, folder)
     wrong = missing_weights(known, stored, cast_16bit)
     return Cell(len(known), tuple(wrong), *_compared(given, wanted.numpy()))
-
-
-def _train(quantizer: Any, prepared: Any, batches: list[Any]) -> None:
-    trained = [p for p in prepared.parameters() if p.requires_grad]
-    optimizer = torch.optim.SGD(trained, 1e-3)
-    with quantizer.training_mode():
-        for batch in batches[:2]:
-            optimizer.zero_grad()
-            prepared(*batch).square().mean().backward()
-            optimizer.step()
 
 
 def _exported(
