@@ -193,7 +193,7 @@ def _add_whole(
             f"input_{index}": as_stored(given, recording.values[given])
             for index, given in enumerate(recording.inputs)
         }
-        outputs = [as_stored(given, recording.values[given]) for given in recording.outputs]
+        outputs = [_output(given, recording.values[given]) for given in recording.outputs]
     except LeftOutError as error:
         writer.leave_out(name, str(error))
         summary.left_out[name] = str(error)
@@ -207,7 +207,7 @@ def _add_whole(
             f"model_output/{index}",
             "model_output",
             inputs=inputs,
-            expected={"values": values, **(_ends(reach) if decided else {})},
+            expected={"values": values, **(sets_of(reach.values) if reach and decided else {})},
             clauses=("ADM-1", "ADM-11", "ADM-12"),
             flags=(),
             comment=f"output {index} of the whole model"
@@ -228,10 +228,9 @@ def _holds(reach: Reach, values: Array) -> bool:
     return bool(np.all((values >= reach.values.low) & (values <= reach.values.high)))
 
 
-def _ends(reach: Reach | None) -> dict[str, Any]:
-    if reach is None:
-        return {}
-    return {name: end.astype(np.float32) for name, end in sets_of(reach.values).items()}
+def _output(name: str, values: Array) -> Array:
+    """An output as it is compared: floats in the model's own dtype."""
+    return values if values.dtype == np.float16 else as_stored(name, values)
 
 
 def _words(region: Region) -> str:
