@@ -27,9 +27,11 @@ def run(vectors: VectorSet, name: str, plan: Plan | None = None) -> Run:
 
 def test_every_operation_of_the_vectors_can_be_asked() -> None:
     assert OPERATIONS.keys() == OPERATION_OUTPUTS.keys()
-    # Models are asked for in test_placement.py and test_exported_family.py.
+    # Models are asked for in test_placement.py and test_exported_family.py, layers in
+    # test_record.py.
     asked = {draft.operation for draft in one_of_each()}
-    assert asked | {"placement", "export_weights"} == OPERATIONS.keys()
+    elsewhere = {"placement", "export_weights", "layer", "float_layer", "model_output"}
+    assert asked | elsewhere == OPERATIONS.keys()
 
 
 @pytest.mark.parametrize("isolate", [False, True])
