@@ -101,10 +101,11 @@ def test_every_known_failure_names_a_finding_of_its_backend() -> None:
     assert not dangling
 
 
-def test_every_finding_has_a_known_failure() -> None:
+def test_every_finding_has_a_known_failure_or_says_why_not() -> None:
     named = {(backend, link) for backend, group in links().items() for link in group}
-    orphans = {(f.backend, f"docs/findings.md#{f.anchor}") for f in ALL} - named
-    assert not orphans
+    for finding in ALL:
+        shown = (finding.backend, f"docs/findings.md#{finding.anchor}") in named
+        assert shown != ("**Beside the vectors**" in finding.text), finding.anchor
 
 
 def test_every_known_failure_is_of_a_backend_in_the_table() -> None:
