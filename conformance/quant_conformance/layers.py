@@ -24,6 +24,9 @@ Tensors = Mapping[str, Array]
 
 OUTPUT = "output"
 
+_DEFAULTS = QuantizationSpec().to_dict()
+"""Members of a spec that its plain form may leave out (SPEC-1)."""
+
 _BY_CLAUSE = {
     "ADM-2": (
         *("linear", "matmul", "einsum", "sum", "mean"),
@@ -49,6 +52,16 @@ _BY_CLAUSE = {
 
 CLAUSES: Mapping[str, str] = {op: clause for clause, ops in _BY_CLAUSE.items() for op in ops}
 """Operation of a step -> the clause that bounds its result."""
+
+
+def layer_clauses(layer: Layer) -> tuple[str, ...]:
+    """Clauses that the sets of a layer follow from."""
+    spec = layer.output_spec
+    quantized = ("Q-1", "Q-2", "Q-4" if spec.qformulation == "minval" else "Q-3")
+    if not spec.format.is_integer:
+        quantized = ("Q-1", "Q-5", "Q-7")
+    steps = dict.fromkeys(CLAUSES[step.op] for step in layer.steps)
+    return ("ADM-1", *steps, "ADM-11", "ADM-12", "ADM-13", *quantized)
 
 
 def layer_arguments(layer: Layer | FloatLayer) -> dict[str, Any]:
@@ -110,7 +123,8 @@ def _parts(
 
 def _kind(operand: QuantizedTensor | Array) -> Any:
     if isinstance(operand, QuantizedTensor):
-        return operand.spec.to_dict()
+        plain = operand.spec.to_dict()
+        return {k: v for k, v in plain.items() if k == "dtype" or v != _DEFAULTS[k]}
     return np.asarray(operand).dtype.name
 
 

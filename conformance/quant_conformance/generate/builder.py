@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 
 from quant_conformance.backends.numpy_reference import NumpyReference
 from quant_conformance.generate.policies import touched
+from quant_conformance.layers import layer_arguments, layer_clauses, layer_inputs
 from quant_conformance.operations import OPERATIONS
 from quant_reference import QParams, QuantError, QuantizationSpec
+from quant_reference.admissible import Layer, judge_codes
 from quant_vectors import Case, SetWriter, VectorError
+from quant_vectors.model import SETS
 
 Array = NDArray[Any]
 
@@ -103,6 +106,48 @@ class Builder:
             rule["alternatives"] = others
         self._write(draft, tensors, expected, rule)
 
+    def add_layer(
+        self,
+        case_id: str,
+        layer: Layer,
+        *,
+        flags: Sequence[str],
+        comment: str,
+        clauses: Sequence[str] = (),
+        full: bool = False,
+    ) -> None:
+        """Add one quantized layer, judged by its sets of admissible codes.
+
+        Args:
+            case_id: ``layer/…``.
+            layer: What is asked.
+            flags: Bugs that the case catches.
+            comment: One line for a person.
+            clauses: Further clauses, beside those of the steps and of the output's spec.
+            full: Leave the case out of the quick tier.
+
+        Raises:
+            VectorError: If the sets decide too little, or the reference's own answer is not in
+                them.
+        """
+        admissible = layer.admissible()
+        words = judge_codes(self._reference.layer(layer), admissible)
+        if words.any():  # 0 is admissible
+            raise VectorError(f"{case_id}: the reference gives what is not admissible")
+        tensors = layer_inputs(layer)
+        draft = Case(
+            id=case_id,
+            family=case_id.split("/", 1)[0],
+            operation="layer",
+            clauses=tuple(dict.fromkeys([*layer_clauses(layer), *clauses])),
+            flags=tuple(flags),
+            comment=comment,
+            spec=layer.output_spec.to_dict(),
+            arguments={**layer_arguments(layer), **({"tier": "full"} if full else {})},
+        )
+        expected = {name: getattr(admissible, name) for name in SETS}
+        self._write(draft, tensors, expected, {"rule": "admissible"})
+
     def add_result(
         self,
         case_id: str,
@@ -146,14 +191,14 @@ class Builder:
         self,
         case_id: str,
         operation: str,
-        lines: tuple[str, ...],
+        lines: tuple[str, ...] | str,
         *,
         clauses: Sequence[str],
         flags: Sequence[str],
         comment: str,
         arguments: Mapping[str, Any],
     ) -> None:
-        """Add one case whose answer was made by hand; the numpy form has none (SPEC.md, 14)."""
+        """Add one case whose answer was made by hand; the numpy form has none."""
         draft = Case(
             id=case_id,
             family=case_id.split("/", 1)[0],

@@ -7,9 +7,9 @@ from types import MappingProxyType
 
 from quant_conformance.generate.flag import Flag
 from quant_conformance.generate.flags_elements import LAYOUT, ROUNDING, SPECIAL
-from quant_conformance.generate.flags_tensors import EXPORT, OBSERVERS, PLACEMENT, QPARAMS
+from quant_conformance.generate.flags_tensors import EXPORT, LAYER, OBSERVERS, PLACEMENT, QPARAMS
 
 FLAGS: Mapping[str, Flag] = MappingProxyType(
-    {**ROUNDING, **SPECIAL, **LAYOUT, **QPARAMS, **OBSERVERS, **PLACEMENT, **EXPORT}
+    {**ROUNDING, **SPECIAL, **LAYOUT, **QPARAMS, **OBSERVERS, **PLACEMENT, **EXPORT, **LAYER}
 )
 """Flag -> what it stands for."""

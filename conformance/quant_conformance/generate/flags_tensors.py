@@ -170,3 +170,31 @@ EXPORT = {
         "",
     ),
 }
+
+LAYER = {
+    "LayerSums": Flag(
+        "Products or terms are summed in a narrower dtype, with a bias, twice, or not at all.",
+        "Results that drift with the depth of a layer.",
+        "",
+    ),
+    "LayerFormula": Flag(
+        "An operation follows another formula, or an attribute of it is ignored.",
+        "A layer that is right in its tests' defaults and wrong in a model.",
+        "",
+    ),
+    "LayerOperands": Flag(
+        "Operands of a layer are dequantized without their zero point, or with another scale.",
+        "A layer that is right on symmetric specs per tensor and wrong on others.",
+        "",
+    ),
+    "LayerRounding": Flag(
+        "A result is requantized by another rule than a quantizer's.",
+        "One code off on ties, in every fused layer.",
+        "microsoft/onnxruntime#32132",
+    ),
+    "LayerSpecial": Flag(
+        "Subnormal results are flushed, or infinities in an operand become NaN or a large number.",
+        "Masks that leak, small activations that vanish.",
+        "",
+    ),
+}

@@ -15,6 +15,7 @@ from quant_conformance.mutants.tables.float_ranges import FLOAT_RANGES
 from quant_conformance.mutants.tables.formats import FORMAT_BUGS
 from quant_conformance.mutants.tables.gradients import GRADIENTS
 from quant_conformance.mutants.tables.illegal_specs import ILLEGAL_SPECS
+from quant_conformance.mutants.tables.layers import LAYERS
 from quant_conformance.mutants.tables.layouts import LAYOUTS
 from quant_conformance.mutants.tables.least_scales import LEAST_SCALES
 from quant_conformance.mutants.tables.legal_specs import LEGAL_SPECS
@@ -68,5 +69,6 @@ MUTANTS: tuple[Mutant, ...] = (
     *MOVING_AVERAGES,
     *PLACEMENTS,
     *EXPORTS,
+    *LAYERS,
     *SYSTEMS,
 )
