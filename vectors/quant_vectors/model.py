@@ -34,6 +34,7 @@ FAMILIES: Final = (
     "invalid_spec",
     "placement",
     "export_weights",
+    "layer",
 )
 """Families of the frozen sets; a set of one's own may hold fewer or others."""
 

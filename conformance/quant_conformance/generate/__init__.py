@@ -20,6 +20,7 @@ from quant_conformance.generate.families import (
     gradient,
     gradient_range,
     half_subnormals,
+    layer,
     observe,
     observe_data,
     pack,
@@ -73,6 +74,7 @@ _FAMILIES = (
     placement,
     refused_qparams,
     export_weights,
+    layer,
 )
 
 
