@@ -140,7 +140,7 @@ def run(
     if html is not None and report is not None:
         facts = report.gather_facts(["quant-conformance", *sys.argv[1:]], report.now())
         write_text(html, report.html_text(runs, facts))
-    print_scoreboard(runs, _console())
+    print_scoreboard(runs, _console(), vectors)
     raise typer.Exit(exit_code(runs, named=backend is not None))
 
 

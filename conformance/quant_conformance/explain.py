@@ -12,6 +12,7 @@ from quant_conformance.bits import show
 from quant_conformance.clauses import spec_clauses
 from quant_conformance.compare import Rules, differing, in_order, rules_for
 from quant_conformance.diagnosis import answers_of, diagnose, sentence
+from quant_conformance.distances import answer_name, beyond, code_format
 from quant_conformance.invoke import Outcome
 from quant_conformance.protocol import Array
 from quant_conformance.verdicts import CaseResult, Verdict
@@ -87,6 +88,9 @@ def _answer(vectors: VectorSet, case: Case, outcome: Outcome, choice: str | None
         if outcome.kind == "answer":
             yield f"actual     {outcome.outputs.get('result')}"
         return
+    if case.rule == "admissible":
+        yield from _sets(case, vectors.expected(case), outcome.outputs.get(answer_name(case)))
+        return
     alternatives, inputs = vectors.alternatives(case), vectors.inputs(case)
     # A legal answer is shown beside the alternative that it follows.
     expected = alternatives.pop(choice or "", None) or vectors.expected(case)
@@ -127,3 +131,30 @@ def _output(
         yield f"  {len(wrong)} of {want.size} elements differ, {shown} shown"
     elif shown < want.size:
         yield f"  {want.size} elements, {shown} shown"
+
+
+def _sets(case: Case, ends: Mapping[str, Array], got: Array | None) -> Iterator[str]:
+    """The elements outside their sets, or the first ones, beside what each may be (ADM-12)."""
+    name, fmt, low = answer_name(case), code_format(case), ends["low"]
+    yield f"output     {name}: {low.dtype}{list(low.shape)}"
+    chosen = list[tuple[int, ...]]()
+    if got is not None and (got.shape, got.dtype) != (low.shape, low.dtype):
+        yield f"  actual   {got.dtype}{list(got.shape)}"
+        got = None
+    if got is not None:
+        for prefix in ("", "likely_"):
+            steps, nan = beyond(got, ends, prefix, fmt)
+            chosen = chosen or [tuple(map(int, at)) for at in np.argwhere((steps != 0) | nan)]
+    outside = len(chosen)
+    for index in chosen[:ELEMENTS_SHOWN] or itertools.islice(np.ndindex(low.shape), ELEMENTS_SHOWN):
+        yield f"  [{', '.join(map(str, index))}]"
+        for word, prefix in (("admissible", ""), ("likely", "likely_")):
+            least, greatest = (ends[f"{prefix}{end}"][index] for end in ("low", "high"))
+            span = show(ends[f"{prefix}low"], index, fmt)
+            if least != greatest:
+                span += f" to {show(ends[f'{prefix}high'], index, fmt)}"
+            yield f"    {word:<10} {span}"
+        if got is not None:
+            yield f"    actual     {show(got, index, fmt)}"
+    count = f"{outside} of {low.size} elements are outside" if outside else f"{low.size} elements"
+    yield f"  {count}, {min(outside or low.size, ELEMENTS_SHOWN)} shown"

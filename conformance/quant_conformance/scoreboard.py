@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich import box
 from rich.console import Console
@@ -17,15 +18,22 @@ FAILURES_SHOWN = 5
 _WIDEST = 300
 
 
-def print_scoreboard(runs: Sequence[Run], console: Console) -> None:
-    """Prints the table, then what each backend makes of policies, stale entries and failures."""
+def print_scoreboard(runs: Sequence[Run], console: Console, vectors: Path | None = None) -> None:
+    """Prints the table, then what each backend makes of policies, stale entries and failures.
+
+    Args:
+        runs: what was run.
+        console: where to.
+        vectors: folder of the set, for the command that is named; None for the shipped one.
+    """
     console.print(_table(runs))
     for run in runs:
         _print_notes(run, console)
     failed = next((run for run in runs if run.failures), None)
     if failed is not None:
         case = failed.failures[0].id
-        hint = f"See why: quant-conformance explain {case} --backend {failed.reference}"
+        where = "" if vectors is None else f" --vectors {vectors}"
+        hint = f"See why: quant-conformance explain {case} --backend {failed.reference}{where}"
         console.print(f"\n{escape(hint)}", soft_wrap=True, highlight=False)
 
 

@@ -44,12 +44,15 @@ def test_exit_0_and_the_scoreboard(run: Callable[..., int], capsys: Capture) -> 
     assert err == f"numpy-reference: {ends}ml-dtypes: {ends}"
 
 
-def test_exit_1_on_a_wrong_answer_that_is_shown(run: Callable[..., int], capsys: Capture) -> None:
+def test_exit_1_on_a_wrong_answer_that_is_shown(
+    run: Callable[..., int], vectors: str, capsys: Capture
+) -> None:
     assert run(reference("OneBit")) == 1
     out = capsys.readouterr().out
     assert "wrong quantize/tie [Q-2]" in out
     assert "codes[1]: expected 2 (bits 0x02), got 3 (bits 0x03)" in out
-    assert f"quant-conformance explain quantize/tie --backend {reference('OneBit')}\n" in out
+    command = f"quant-conformance explain quantize/tie --backend {reference('OneBit')}"
+    assert f"{command} --vectors {vectors}\n" in out
 
 
 def test_exit_1_on_a_crash(run: Callable[..., int]) -> None:

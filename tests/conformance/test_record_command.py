@@ -182,3 +182,19 @@ def test_a_model_of_its_own_data_may_be_given_others(tmp_path: Path) -> None:
     vectors = load(path=tmp_path / "set")
     assert np.array_equal(vectors.inputs(vectors.case("model_output/0"))["input_0"], x[-1])
     assert vectors.version == record.VERSION
+
+
+def test_a_failure_is_explained_beside_its_set(tmp_path: Path, capsys: Capture) -> None:
+    out = tmp_path / "set"
+    recorded("cnn", "graph", out)
+    backend = ["--backend", here("OneCodeOff"), "--vectors", str(out), "--no-isolate"]
+    assert main(["run", *backend]) == 1
+    (hint,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("See why"))
+    told = hint.partition("quant-conformance ")[2].split()
+    assert main(told) == 0
+    story = capsys.readouterr().out.splitlines()
+    at = story.index("output     codes: int8[2, 16, 8, 8]")
+    (code,) = {line.split()[1] for line in story[at + 2 : at + 4]}  # admissible, likely
+    assert story[at + 4].split()[:2] == ["actual", str(int(code) + 1)]
+    assert story[at + 5] == "  1 of 2048 elements are outside, 1 shown"
+    assert any(line.startswith("ADM-12 ") for line in story)
