@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quant_conformance.bits import CODE_DTYPES, bits_of, is_float, show
+from quant_conformance.bits import CODE_DTYPES, Ordinals, ordinals, show
 from quant_conformance.protocol import Array
 from quant_conformance.verdicts import Verdict
 from quant_reference import QuantError
 from quant_reference.admissible import VERDICTS, AdmissibleCodes, judge_codes
-from quant_reference.formats import get_format
 from quant_reference.spec import QuantizationSpec
 
 if TYPE_CHECKING:
@@ -42,28 +41,48 @@ def judge_admissible(
         expected: the ends of the sets, in the dtype of the answer.
         outputs: the backend's answer.
     """
-    name = "values" if case.spec is None else "codes"
+    name, fmt = answer_name(case), code_format(case)
     low, given = expected["low"], outputs.get(name)
     said = _unlike(name, given, low)
     if said or given is None:
         return Verdict.WRONG, said
-    if case.spec is None:
-        fmt, single = None, bool(np.array_equal(low, expected["high"]))
-        words = _judge_values(given, expected)
-    else:
-        spec = QuantizationSpec.from_dict(dict(case.spec))
-        fmt = spec.dtype if spec.dtype in CODE_DTYPES else None
-        admissible = AdmissibleCodes(**{end: expected[end] for end in _ENDS}, spec=spec)
-        single = admissible.single["rigorous"] == 1.0
-        try:
-            words = judge_codes(given, admissible)
-        except QuantError as error:  # a code that the format does not have
-            return Verdict.WRONG, " ".join(str(error).split())
+    try:
+        words = words_of(case, expected, given)
+    except QuantError as error:  # a code that the format does not have
+        return Verdict.WRONG, " ".join(str(error).split())
+    fmt = str((case.spec or {}).get("dtype"))
     for verdict in WORST_FIRST:
         marked = words == _INDEX[verdict]
         if marked.any():
-            return verdict, _sentence(name, given, expected, marked, verdict, fmt)
-    return (Verdict.EXACT if single else Verdict.ADMISSIBLE), ""
+            known = fmt if fmt in CODE_DTYPES else None
+            return verdict, _sentence(name, given, expected, marked, verdict, known)
+    return (Verdict.EXACT if _single(case, expected) else Verdict.ADMISSIBLE), ""
+
+
+def words_of(case: Case, expected: Mapping[str, Array], given: Array) -> NDArray[np.uint8]:
+    """Verdict on each element of an answer of the right shape and dtype.
+
+    Returns:
+        Indices into ``quant_reference.admissible.VERDICTS``.
+
+    Raises:
+        QuantError: a code that the format does not have.
+    """
+    if case.spec is None:
+        return _judge_values(given, expected)
+    return judge_codes(given, _codes(case, expected))
+
+
+def _codes(case: Case, expected: Mapping[str, Array]) -> AdmissibleCodes:
+    spec = QuantizationSpec.from_dict(dict(case.spec or {}))
+    return AdmissibleCodes(**{end: expected[end] for end in _ENDS}, spec=spec)
+
+
+def _single(case: Case, expected: Mapping[str, Array]) -> bool:
+    """Whether no element has more than one admissible answer."""
+    if case.spec is None:
+        return bool(np.array_equal(expected["low"], expected["high"]))
+    return _codes(case, expected).single["rigorous"] == 1.0
 
 
 def judge_information(expected: Mapping[str, Array], outputs: Mapping[str, Any]) -> Judged:
@@ -85,6 +104,38 @@ def judge_information(expected: Mapping[str, Array], outputs: Mapping[str, Any])
     if not count:
         return Verdict.EXACT, ""
     return Verdict.POLICY, f"{count} of {want.size} values differ, {_ratio(given, want)}"
+
+
+def code_format(case: Case) -> str | None:
+    """Returns the float format whose codes the case's output ``codes`` holds, or None."""
+    fmt = str(case.arguments.get("format") or (case.spec or {}).get("dtype"))
+    return fmt if fmt in CODE_DTYPES else None
+
+
+def answer_name(case: Case) -> str:
+    """Names the output that is judged where the case admits a set (ADM-12)."""
+    return "values" if case.spec is None else "codes"
+
+
+def beyond(
+    given: Array, ends: Mapping[str, Array], prefix: str, fmt: str | None
+) -> tuple[Ordinals, NDArray[np.bool_]]:
+    """Measures how far elements lie outside their admissible sets.
+
+    Args:
+        given: the answer.
+        ends: ``low`` and ``high`` of each element's set, and ``likely_low`` and ``likely_high``.
+        prefix: "" for the rigorous set, "likely_" for the probable one.
+        fmt: the float format, if they are codes of one.
+
+    Returns:
+        Signed steps, 0 inside the set; and a mask of NaN elements whose set holds no NaN.
+    """
+    place, nan = ordinals(given, fmt)
+    low, low_nan = ordinals(ends[f"{prefix}low"], fmt)
+    high, high_nan = ordinals(ends[f"{prefix}high"], fmt)
+    steps = np.minimum(place - low, 0) + np.maximum(place - high, 0)
+    return np.where(nan, 0, steps), nan & ~low_nan & ~high_nan
 
 
 def _judge_values(given: Array, expected: Mapping[str, Array]) -> NDArray[np.uint8]:
@@ -117,12 +168,12 @@ def _sentence(
     fmt: str | None,
 ) -> str:
     """The element that is furthest outside, what it may be, and how many there are."""
-    ends = _ENDS[2:] if verdict is Verdict.UNLIKELY else _ENDS[:2]
-    low, high = (expected[end] for end in ends)
-    # Steps on the grid, so that distances of codes, of floats and of infinities are finite.
-    place, least, greatest = (_places(array, fmt) for array in (given, low, high))
-    beyond = np.maximum(least - place, place - greatest)
-    index = np.unravel_index(int(np.argmax(np.where(marked, beyond, -1))), given.shape)
+    prefix = "likely_" if verdict is Verdict.UNLIKELY else ""
+    low, high = expected[f"{prefix}low"], expected[f"{prefix}high"]
+    steps, nan = beyond(given, expected, prefix, fmt)
+    # Steps on the grid are finite even where an end is infinite; a NaN is further out than all.
+    size = np.where(nan, np.iinfo(np.int64).max, np.abs(steps))
+    index = np.unravel_index(int(np.argmax(np.where(marked, size, -1))), given.shape)
     at = tuple(int(i) for i in index)
     where = f"{name}[{', '.join(map(str, at))}]" if at else name
     limits = f"{show(low, at, fmt)} to {show(high, at, fmt)}"
@@ -135,16 +186,6 @@ def _sentence(
         f"{where}: {word} is {limits}, got {show(given, at, fmt)}; "
         f"{count} of {given.size} {elements} {verdict.value}"
     )
-
-
-def _places(array: Array, fmt: str | None) -> NDArray[np.int64]:
-    """Numbers the elements along their grid, so that neighbours differ by one."""
-    if fmt is None and not is_float(array):
-        return array.astype(np.int64)
-    width = 8 * array.dtype.itemsize if fmt is None else get_format(fmt).bits
-    bits = bits_of(array).astype(np.int64)
-    magnitude = bits & ((1 << (width - 1)) - 1)
-    return np.where(bits >> (width - 1) & 1, -magnitude, magnitude)
 
 
 def _ratio(given: Array, want: Array) -> str:

@@ -10,14 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quant_conformance.admissible import words_of
 from quant_conformance.compare import differing, rules_for
 from quant_conformance.invoke import Outcome
 from quant_conformance.mutants import Pipeline
 from quant_conformance.mutants.hunt import Question, ask, prepare
 from quant_conformance.protocol import Array
+from quant_reference import QuantError
+from quant_reference.admissible import VERDICTS
 from quant_vectors import Case, VectorSet
 
 Mask = NDArray[np.bool_]
+
+_BAD = [VERDICTS.index(word) for word in ("wrong", "unlikely")]
 
 ROOM = 4096
 """Bytes that a wrong answer may be longer than four right ones; a longer one is not kept."""
@@ -47,12 +52,25 @@ class Answer:
     @cached_property
     def wrong(self) -> Mask:
         """Marks the wrong elements of all outputs, one output after the other."""
+        if self.case.rule == "admissible":
+            return self._inadmissible()
         return self._unlike(self.expected)
 
     def matched(self, backend: Pipeline) -> Mask:
         """Marks the elements of the answer that a hypothesis gives too."""
         given = outputs_of(self.case, ask(backend, self.question))
         return np.zeros_like(self.wrong) if given is None else ~self._unlike(given)
+
+    def _inadmissible(self) -> Mask:
+        """Marks the elements that no correct arithmetic gives, or hardly any."""
+        (given,), low = self.actual.values(), self.expected["low"]
+        if (given.shape, given.dtype) != (low.shape, low.dtype):
+            return np.full(given.size, True)
+        try:
+            words = words_of(self.case, self.expected, given)
+        except QuantError:  # a code that the format does not have
+            return np.full(given.size, True)
+        return np.isin(words, _BAD).reshape(-1)
 
     def _unlike(self, outputs: Mapping[str, Any]) -> Mask:
         """Marks the elements of the answer that other outputs do not give."""
@@ -64,7 +82,7 @@ class Answer:
                 if name in outputs
                 else np.full(np.size(got), True)
                 for name, got in self.actual.items()
-                if name in self.expected
+                if name in self.expected or self.case.rule == "admissible"
             ]
             or [np.zeros(0, np.bool_)]
         )
