@@ -50,12 +50,10 @@ def judge_admissible(
         words = words_of(case, expected, given)
     except QuantError as error:  # a code that the format does not have
         return Verdict.WRONG, " ".join(str(error).split())
-    fmt = str((case.spec or {}).get("dtype"))
     for verdict in WORST_FIRST:
         marked = words == _INDEX[verdict]
         if marked.any():
-            known = fmt if fmt in CODE_DTYPES else None
-            return verdict, _sentence(name, given, expected, marked, verdict, known)
+            return verdict, _sentence(name, given, expected, marked, verdict, fmt)
     return (Verdict.EXACT if _single(case, expected) else Verdict.ADMISSIBLE), ""
 
 

@@ -10,6 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant_conformance.protocol import Array
+from quant_reference.formats import get_format
+
+Ordinals = NDArray[np.int64]
 
 CODE_DTYPES: dict[str, np.dtype[Any]] = {
     name: np.dtype(getattr(ml_dtypes, name))
@@ -31,6 +34,33 @@ def bits_of(array: Array) -> NDArray[np.unsignedinteger[Any]]:
 def code_values(codes: Array, fmt: str) -> NDArray[np.float32]:
     """Reads uint8 codes of a float format as float32, by ml_dtypes and not by the reference."""
     return codes.view(CODE_DTYPES[fmt]).astype(np.float32)
+
+
+def ordinals(array: Array, fmt: str | None = None) -> tuple[Ordinals, NDArray[np.bool_]]:
+    """Numbers the elements along their grid, so that neighbours differ by one.
+
+    Args:
+        array: integers, floats of any width up to 32 bits, or uint8 codes of a float format.
+        fmt: the float format, if the array holds codes of one.
+
+    Returns:
+        The numbers, both zeros being 0 and an infinity following the greatest finite value;
+        and a mask of the elements that are NaN, whose numbers mean nothing.
+    """
+    if fmt is not None:
+        nan = np.isnan(code_values(array, fmt))
+        if get_format(fmt).kind == "scale":  # an exponent alone: no sign
+            return array.astype(np.int64), nan
+        return _signed_magnitude(array.astype(np.int64), get_format(fmt).bits), nan
+    if is_float(array):
+        bits = bits_of(array).astype(np.int64)
+        return _signed_magnitude(bits, 8 * array.dtype.itemsize), np.isnan(array)
+    return array.astype(np.int64), np.zeros(array.shape, np.bool_)
+
+
+def _signed_magnitude(bits: Ordinals, width: int) -> Ordinals:
+    magnitude = bits & ((1 << (width - 1)) - 1)
+    return np.where(bits >> (width - 1) & 1, -magnitude, magnitude)
 
 
 class Written(NamedTuple):

@@ -13,16 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quant_conformance.bits import CODE_DTYPES, bits_of, code_values, is_float
+from quant_conformance.admissible import answer_name, beyond, code_format
+from quant_conformance.bits import Ordinals, bits_of, is_float, ordinals
 from quant_conformance.compare import ZERO_SIGN_UNSEEN
 from quant_conformance.diagnosis import Answer
 from quant_conformance.protocol import Array
-from quant_reference.formats import get_format
 
 if TYPE_CHECKING:
     from quant_vectors import Case
-
-Ordinals = NDArray[np.int64]
 
 UNMEASURED = frozenset({"packed"})
 """Outputs whose bytes hold several codes, so that a distance between them means nothing."""
@@ -88,65 +86,6 @@ def distances_of(answers: Iterable[Answer]) -> list[Distances]:
                 fmt = code_format(case) if name == "codes" else None
                 _add(entry(case, name, want), want, got, fmt)
     return list(found.values())
-
-
-def code_format(case: Case) -> str | None:
-    """Returns the float format whose codes the case's output ``codes`` holds, or None."""
-    fmt = str(case.arguments.get("format") or (case.spec or {}).get("dtype"))
-    return fmt if fmt in CODE_DTYPES else None
-
-
-def answer_name(case: Case) -> str:
-    """Names the output that is judged where the case admits a set (ADM-12)."""
-    return "values" if case.spec is None else "codes"
-
-
-def beyond(
-    given: Array, ends: Mapping[str, Array], prefix: str, fmt: str | None
-) -> tuple[Ordinals, NDArray[np.bool_]]:
-    """Measures how far elements lie outside their admissible sets.
-
-    Args:
-        given: the answer.
-        ends: ``low`` and ``high`` of each element's set, and ``likely_low`` and ``likely_high``.
-        prefix: "" for the rigorous set, "likely_" for the probable one.
-        fmt: the float format, if they are codes of one.
-
-    Returns:
-        Signed steps, 0 inside the set; and a mask of NaN elements whose set holds no NaN.
-    """
-    place, nan = ordinals(given, fmt)
-    low, low_nan = ordinals(ends[f"{prefix}low"], fmt)
-    high, high_nan = ordinals(ends[f"{prefix}high"], fmt)
-    steps = np.minimum(place - low, 0) + np.maximum(place - high, 0)
-    return np.where(nan, 0, steps), nan & ~low_nan & ~high_nan
-
-
-def ordinals(array: Array, fmt: str | None = None) -> tuple[Ordinals, NDArray[np.bool_]]:
-    """Numbers the elements along their grid, so that neighbours differ by one.
-
-    Args:
-        array: integers, floats of any width up to 32 bits, or uint8 codes of a float format.
-        fmt: the float format, if the array holds codes of one.
-
-    Returns:
-        The numbers, both zeros being 0 and an infinity following the greatest finite value;
-        and a mask of the elements that are NaN, whose numbers mean nothing.
-    """
-    if fmt is not None:
-        nan = np.isnan(code_values(array, fmt))
-        if get_format(fmt).kind == "scale":  # an exponent alone: no sign
-            return array.astype(np.int64), nan
-        return _signed_magnitude(array.astype(np.int64), get_format(fmt).bits), nan
-    if is_float(array):
-        bits = bits_of(array).astype(np.int64)
-        return _signed_magnitude(bits, 8 * array.dtype.itemsize), np.isnan(array)
-    return array.astype(np.int64), np.zeros(array.shape, np.bool_)
-
-
-def _signed_magnitude(bits: Ordinals, width: int) -> Ordinals:
-    magnitude = bits & ((1 << (width - 1)) - 1)
-    return np.where(bits >> (width - 1) & 1, -magnitude, magnitude)
 
 
 def comparable(want: object, got: object) -> bool:

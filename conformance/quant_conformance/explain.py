@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from quant_conformance.admissible import answer_name, beyond, code_format
 from quant_conformance.bits import show
 from quant_conformance.clauses import spec_clauses
 from quant_conformance.compare import Rules, differing, in_order, rules_for
 from quant_conformance.diagnosis import answers_of, diagnose, sentence
-from quant_conformance.distances import answer_name, beyond, code_format
 from quant_conformance.invoke import Outcome
 from quant_conformance.protocol import Array
 from quant_conformance.verdicts import CaseResult, Verdict

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from quant_conformance.admissible import answer_name, beyond, code_format
 from quant_conformance.bits import CODE_DTYPES, Written, code_values, written
 from quant_conformance.compare import differing, driver_of, in_order, smallest_first
 from quant_conformance.diagnosis import Answer
-from quant_conformance.distances import answer_name, beyond, code_format, comparable
+from quant_conformance.distances import comparable
 from quant_conformance.protocol import Array
 
 ELEMENTS = 4

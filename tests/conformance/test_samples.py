@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from tests.conformance.sets import E4M3, INT8, Draft, f32, make_set
 
+from quant_conformance.bits import ordinals
 from quant_conformance.diagnosis import Answer
-from quant_conformance.distances import buckets, distances_of, ordinals
+from quant_conformance.distances import buckets, distances_of
 from quant_conformance.samples import ELEMENTS, Point, samples_of
 
 NAN = np.float32(np.nan)
