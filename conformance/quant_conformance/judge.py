@@ -50,6 +50,10 @@ def _judge_result(case: Case, outcome: Outcome) -> CaseResult:
     if case.result == "refused":
         return result_of(case, Verdict.WRONG, "accepted what must be refused")
     given = outcome.outputs.get("result")
+    if case.operation == "model":
+        from quant_conformance.gate.family import judge_model
+
+        return result_of(case, *judge_model(case, str(given)))
     if type(given) is type(case.result) and given == case.result:
         return result_of(case, Verdict.EXACT)
     if isinstance(case.result, tuple) and isinstance(given, tuple):

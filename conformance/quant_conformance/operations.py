@@ -130,6 +130,12 @@ def _placement(answer: Any) -> dict[str, Any]:
         raise MalformedAnswer(f"the answer is no placement: {error}") from error
 
 
+def _path(answer: Any) -> dict[str, Any]:
+    if not isinstance(answer, str):
+        raise MalformedAnswer(f"the answer is {_kind(answer)}, not a path")
+    return {"result": answer}
+
+
 def _accepted(answer: Any) -> dict[str, Any]:
     return {"result": "accepted"}
 
@@ -183,6 +189,13 @@ OPERATIONS: Mapping[str, Operation] = {
         "placement",
         lambda case, t: (case.arguments["model_id"], case.arguments["mode"]),
         _placement,
+    ),
+    "model": Operation(
+        "export_model",
+        lambda case, t: tuple(
+            case.arguments[name] for name in ("model", "config", "mode", "cast_16bit")
+        ),
+        _path,
     ),
     "export_weights": Operation(
         "export_weights",

@@ -188,6 +188,23 @@ class Backend:
         """
         raise NotImplementedError
 
+    def export_model(self, model: str, config: str, mode: str, cast_16bit: bool) -> str:
+        """Exports a model of the zoo to a file that ``quant_conformance.gate`` can open.
+
+        The model is prepared as ``quant_conformance.zoo.prepare.prepare`` says. The file is judged
+        tensor by tensor beside the prepared model, so it must stay until the backend is gone.
+
+        Args:
+            model: a key of ``quant_conformance.zoo.MODELS``.
+            config: a key of ``quant_conformance.zoo.CONFIGS``.
+            mode: "graph" or "eager".
+            cast_16bit: whether the exported program computes in 16 bits.
+
+        Returns:
+            Path of the ``.aimodel`` or ``.mlpackage``.
+        """
+        raise NotImplementedError
+
     def layer(self, layer: Layer) -> Array:
         """Computes a quantized layer; its codes are held to what correct arithmetic can give.
 

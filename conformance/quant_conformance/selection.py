@@ -17,7 +17,8 @@ class Selection:
     """Which cases to run; an empty field selects everything.
 
     Attributes:
-        tier: "quick" leaves out cases whose argument ``tier`` is "full".
+        tier: "quick" leaves out cases whose argument ``tier`` is "full", and those where it is
+            "named" unless their family is.
         families: names of families.
         flags: flags of which a case has at least one.
         clauses: clause ids of which a case has at least one.
@@ -60,8 +61,10 @@ def _check(what: str, given: Iterable[str], allowed: set[str]) -> None:
 
 
 def _chosen(case: Case, selection: Selection) -> bool:
+    tier = case.arguments.get("tier")
+    named = tier == "named" and case.family in selection.families
     return (
-        (selection.tier == "full" or case.arguments.get("tier") != "full")
+        (selection.tier == "full" or tier not in ("full", "named") or named)
         and (not selection.families or case.family in selection.families)
         and (not selection.flags or not set(selection.flags).isdisjoint(case.flags))
         and (not selection.clauses or not set(selection.clauses).isdisjoint(case.clauses))

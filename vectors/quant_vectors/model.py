@@ -34,6 +34,7 @@ FAMILIES: Final = (
     "invalid_spec",
     "placement",
     "export_weights",
+    "model",
     "layer",
 )
 """Families of the frozen sets; a set of one's own may hold fewer or others."""
@@ -57,6 +58,7 @@ OPERATION_OUTPUTS: Final[Mapping[str, tuple[str, ...]]] = {
     "validate_spec": (),
     "placement": (),
     "export_weights": ("codes", "scale", "zero_point", "minval"),
+    "model": (),
     "layer": SETS,
     "float_layer": SETS,
     "model_output": ("values", *SETS),

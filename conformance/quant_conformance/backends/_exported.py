@@ -22,6 +22,7 @@ from quant_conformance.backends._exported_weights import (
     Stored,
     WeightQuestion,
     exported,
+    quietly,
     refusal,
 )
 from quant_conformance.executors import StoredTensor
@@ -88,7 +89,8 @@ class ExportedBackend(Backend):
         self._folder = tempfile.TemporaryDirectory(prefix=f"{self.name}-")
 
     def selects(self, case: Case, tier: str) -> bool:
-        whole = case.operation == "export_weights"  # all of them fit into two programs
+        # All weights fit into two programs, and the models were chosen when the run was.
+        whole = case.operation in ("export_weights", "model")
         return whole or tier != "quick" or zlib.crc32(case.id.encode()) % _QUICK_SHARE == 0
 
     def prepare(self, questions: Sequence[tuple[Case, Mapping[str, Array]]]) -> None:
@@ -118,6 +120,22 @@ class ExportedBackend(Backend):
         answer: Stored = self._answer(WeightQuestion(x, spec, module_kind))
         return answer
 
+    def export_model(self, model: str, config: str, mode: str, cast_16bit: bool) -> str:
+        from quant_conformance.zoo import CONFIGS
+        from quant_conformance.zoo.prepare import prepare
+        from quant_conformance.zoo.trained import MissingWeightsError
+
+        if self.target == "coreml" and not CONFIGS[config].coreml:
+            raise NotImplementedError(f"Core ML cannot express {config}")
+        self._programs += 1
+        path = Path(self._folder.name) / f"model-{self._programs}"
+        with quietly():
+            try:
+                made = prepare(model, config, mode)
+            except MissingWeightsError as error:
+                raise NotImplementedError(str(error)) from error
+            return str(self.save_model(made.quantizer, made.example, path, cast_16bit))
+
     @abstractmethod
     def refuse(self, question: Question) -> str | None:
         """Returns why the exporter has no such operation, or None."""
@@ -125,6 +143,12 @@ class ExportedBackend(Backend):
     @abstractmethod
     def run_program(self, questions: Sequence[Question], path: Path) -> list[Array | Exception]:
         """Exports one program to ``path``, runs the saved file, returns an answer for each."""
+
+    @abstractmethod
+    def save_model(
+        self, quantizer: Any, inputs: tuple[Any, ...], path: Path, cast_16bit: bool
+    ) -> Path:
+        """Exports a prepared model to a file at ``path``, with the target's suffix."""
 
     @abstractmethod
     def save(self, quantizer: Any, inputs: tuple[Any, ...], path: Path) -> Sequence[StoredTensor]:

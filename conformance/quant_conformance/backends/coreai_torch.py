@@ -88,6 +88,14 @@ class CoreAITorch(ExportedBackend):
         with CoreAIExecutor(to_coreai(quantizer, inputs, path.with_suffix(".aimodel"))) as executor:
             return executor.stored
 
+    def save_model(
+        self, quantizer: Any, inputs: tuple[Any, ...], path: Path, cast_16bit: bool
+    ) -> Path:
+        from quant_torch.export import to_coreai
+
+        target = path.with_suffix(".aimodel")
+        return to_coreai(quantizer, inputs, target, cast_16bit=cast_16bit)
+
     def _branch(self, question: Question) -> Any:
         return (
             _weight(question, self._operators)

@@ -73,6 +73,8 @@ class MilProgram:
             if op.op_type != "quantize":
                 continue
             total = makers.get(op.inputs["input"].name)
+            if total is not None and total.op_type == "relu":  # a factor passes through it
+                total = makers.get(total.inputs["x"].name)
             if total is None or total.op_type not in ("add", "sub"):
                 continue
             operands = [makers.get(total.inputs[side].name) for side in ("x", "y")]

@@ -17,6 +17,7 @@ from quant_conformance.gate.regions import Region, Regions
 from quant_conformance.gate.sums import Rescaled, rescaled
 from quant_conformance.protocol import Array
 from quant_reference import QParams, decode
+from quant_reference.admissible import Step
 
 MOVES = frozenset(
     {
@@ -25,6 +26,10 @@ MOVES = frozenset(
     }
 )
 """Steps that give elements of their inputs and no others."""
+
+
+MEANS = frozenset({"mean", "avg_pool2d", "adaptive_avg_pool2d"})
+"""Steps that give elements of their inputs where they average over one."""
 
 
 class Pairing:
@@ -48,6 +53,7 @@ class Pairing:
         program: Program,
         whole: Mapping[str, Array],
     ) -> None:
+        self._values = recording.values
         self._activations = regions.activations
         self._quantized = regions.quantized
         self._program = program
@@ -151,9 +157,19 @@ class Pairing:
         facts = quantization.facts
         sources = [self._quantized.get(name) for name in region.operands]
         return (
-            all(step.op in MOVES for step in region.steps)
+            all(step.op in MOVES or self._is_of_single_elements(step) for step in region.steps)
             and facts.spec.granularity.to_dict()["type"] == "per_tensor"
             and all(s is not None and _same(s.facts, facts) for s in sources)
+        )
+
+    def _is_of_single_elements(self, step: Step) -> bool:
+        """Whether a mean has one element for each of its results."""
+        source, result = (self._values.get(str(n)) for n in (step.inputs[0], step.output))
+        return (
+            step.op in MEANS
+            and source is not None
+            and result is not None
+            and source.size == result.size
         )
 
     def _twin(self, quantization: Quantization) -> str | None:

@@ -21,6 +21,7 @@ from quant_conformance.generate.families import (
     gradient_range,
     half_subnormals,
     layer,
+    model,
     observe,
     observe_data,
     pack,
@@ -74,6 +75,7 @@ _FAMILIES = (
     placement,
     refused_qparams,
     export_weights,
+    model,
     layer,
 )
 

@@ -81,6 +81,37 @@ CONFIGS: Mapping[str, ZooConfig] = {
 """Config name -> what it quantizes to."""
 
 
+CELLS: tuple[tuple[str, str, str, bool], ...] = (
+    ("mlp", "w8a8", "graph", False),
+    ("mlp", "w4_per_block", "graph", False),
+    ("mlp", "mxfp4", "eager", False),
+    ("cnn", "w2", "graph", False),
+    ("cnn", "uint8_asymmetric", "eager", False),
+    ("cnn", "w8a8_trained", "eager", False),
+    ("separable", "minval", "graph", False),
+    ("separable", "w4", "eager", False),
+    ("separable", "w8", "graph", False),
+    ("resnet18", "w8a8_trained", "graph", False),
+    ("resnet18", "fp8", "eager", False),
+    ("unet", "clipping", "graph", False),
+    ("unet", "w8", "eager", True),
+    ("transformer", "w8a8", "eager", False),
+    ("transformer", "w8a8", "graph", True),
+    ("transformer", "mxfp4", "graph", True),
+    ("embedding", "w2", "eager", False),
+    ("embedding", "w4_per_block", "graph", False),
+    ("crepe", "fp8", "graph", False),
+    ("crepe", "w4", "eager", False),
+    ("digits", "minval", "eager", True),
+    ("digits", "uint8_asymmetric", "graph", True),
+    ("digits", "clipping", "eager", False),
+)
+"""(model, config, mode, cast to 16 bits): each model with two configs, each config with two models.
+
+What the suite runs of the whole cross, on every backend that can express it.
+"""
+
+
 def config_of(name: str, mode: str) -> dict[str, Any]:
     """Plain form of a config for ``QuantizerConfig.from_dict``.
 

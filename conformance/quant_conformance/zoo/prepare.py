@@ -64,7 +64,7 @@ def prepare(model: str, config: str, mode: str) -> Prepared:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Lets torch compute in one thread: with several, sums are split, and their last bits differ."""
+    """Lets torch compute in one thread: with several, sums are split and end in other bits."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

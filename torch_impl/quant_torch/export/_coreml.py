@@ -25,6 +25,7 @@ def to_coreml(
     *,
     deployment_target: str = "iOS26",
     compute_precision: str = "float32",
+    pass_pipeline: Any = None,
     overwrite: bool = False,
 ) -> Path:
     """Finalize a prepared model for Core ML, convert it and save it.
@@ -36,6 +37,8 @@ def to_coreml(
         deployment_target: A member of ``coremltools.target`` by name. 8-bit weights need iOS16,
             activations iOS17, 4-bit and per-block weights iOS18.
         compute_precision: ``"float32"`` or ``"float16"``.
+        pass_pipeline: A ``coremltools.PassPipeline``; None for coremltools' default one without
+            the pass that joins a dequantize and the quantize behind it, whose scales may differ.
         overwrite: Whether a file that is there is replaced.
 
     Returns:
@@ -59,6 +62,7 @@ def to_coreml(
         path,
         deployment_target=deployment_target,
         compute_precision=compute_precision,
+        pass_pipeline=pass_pipeline,
         overwrite=overwrite,
     )
 
@@ -70,6 +74,7 @@ def save_coreml(
     *,
     deployment_target: str = "iOS26",
     compute_precision: str = "float32",
+    pass_pipeline: Any = None,
     overwrite: bool = False,
 ) -> Path:
     """Convert a model that was finalized for Core ML, here or by coreai-opt, and save it.
@@ -80,6 +85,7 @@ def save_coreml(
         path: The .mlpackage to write.
         deployment_target: A member of ``coremltools.target`` by name.
         compute_precision: ``"float32"`` or ``"float16"``.
+        pass_pipeline: As for :func:`to_coreml`.
         overwrite: Whether a file that is there is replaced.
 
     Returns:
@@ -93,6 +99,7 @@ def save_coreml(
         minimum_deployment_target=coremltools.target[deployment_target],
         inputs=[_tensor_type(coremltools, leaf) for leaf in pytree.tree_leaves(example_inputs)],
         compute_precision=getattr(coremltools.precision, compute_precision.upper()),
+        pass_pipeline=_safe_passes(coremltools) if pass_pipeline is None else pass_pipeline,
     )
     return write_whole(target, lambda made: converted.save(str(made)))
 
@@ -114,6 +121,17 @@ def _check(
             f"compute_precision is one of {', '.join(_PRECISIONS)}, given {compute_precision!r}"
         )
     return target
+
+
+def _safe_passes(coremltools: Any) -> Any:
+    """Coremltools' default passes without the one that changes numbers.
+
+    It drops a dequantize and the quantize that reads it, with nothing between them, without a look
+    at their scales: what was quantized by the one is then dequantized by the other.
+    """
+    passes = coremltools.PassPipeline()
+    passes.remove_passes(["common::dequantize_quantize_pair_elimination"])
+    return passes
 
 
 def traced(finalized: nn.Module, example_inputs: tuple[Any, ...]) -> torch.jit.ScriptModule:
