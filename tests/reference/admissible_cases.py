@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quant_reference.admissible import Step
+from quant_reference.oracle import Ball, Tensor, balls
 
 Array = NDArray[Any]
 
@@ -43,6 +45,16 @@ def normal(seed: int, *shape: int, scale: float = 1.0) -> Array:
     """Normally distributed float32."""
     draws = np.random.default_rng(seed).standard_normal(shape) * scale
     return np.asarray(draws, np.float32)
+
+
+def exact(array: NDArray[Any]) -> Tensor:
+    """An array as the oracle's tensor."""
+
+    def ball(value: float) -> Ball:
+        infinite = balls.INFINITY if value > 0 else -balls.INFINITY
+        return Ball(infinite if np.isinf(value) else Fraction(value))
+
+    return Tensor(array.shape, tuple(ball(v) for v in np.asarray(array, float).ravel().tolist()))
 
 
 X = normal(1, 2, 4, 5, 6)

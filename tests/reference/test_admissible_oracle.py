@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.reference.admissible_cases import CASES, RENAMED, SHAPES, Asked, X, normal
+from tests.reference.admissible_cases import CASES, RENAMED, SHAPES, Asked, X, exact, normal
 
 from quant_reference.admissible import OPERATIONS, Arithmetic, Bounds, Step, evaluate
-from quant_reference.oracle import Ball, Machine, Tensor, balls, layers, reals
+from quant_reference.oracle import Machine, Tensor, balls, layers, reals
 
 ARITHMETICS = {
     "float32": Arithmetic(),
@@ -20,16 +20,6 @@ ARITHMETICS = {
 }
 BEFORE = Step("conv2d", ("first", "kernel", "shift"), "x")
 FIRST, KERNEL, SHIFT = normal(20, 2, 3, 5, 6), normal(21, 4, 3, 1, 1), normal(22, 4)
-
-
-def exact(array: NDArray[Any]) -> Tensor:
-    """An array as the oracle's tensor."""
-
-    def ball(value: float) -> Ball:
-        infinite = balls.INFINITY if value > 0 else -balls.INFINITY
-        return Ball(infinite if np.isinf(value) else Fraction(value))
-
-    return Tensor(array.shape, tuple(ball(v) for v in np.asarray(array, float).ravel().tolist()))
 
 
 def assert_agree(numpy_form: Bounds, oracle_form: Tensor) -> None:

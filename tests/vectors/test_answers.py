@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.reference.admissible_cases import exact
 from tests.reference.support import elementwise, numbers
 
 from quant_conformance.backends.numpy_reference import NumpyReference
+from quant_conformance.layers import layer_of
 from quant_conformance.operations import OPERATIONS
 from quant_reference import (
     QParams,
@@ -25,7 +27,7 @@ from quant_reference import (
     granularity_from_dict,
     oracle,
 )
-from quant_reference.oracle import BlockRange, Number
+from quant_reference.oracle import BlockRange, Machine, Number
 from quant_vectors import FAMILIES, Case, VectorSet, load
 
 Answer = Mapping[str, Any]
@@ -167,6 +169,24 @@ def gradient(case: Case, inputs: Answer, policy: Policy) -> Answer:
     }
 
 
+def layer(case: Case, inputs: Answer, policy: Policy) -> Answer:
+    """Every operation by its definition in exact fractions, and the bounds from the clauses."""
+    asked = layer_of(case, inputs)
+    machine = Machine.named(asked.arithmetic.values, asked.arithmetic.accumulate)
+    values = {name: exact(array) for name, array in asked.values().items()}
+    result = oracle.evaluate(asked.steps, values, machine)[asked.output]
+    spec, params = asked.output_spec, asked.output_qparams
+    sets = elementwise(
+        lambda ball, of_block: oracle.code_set(ball, spec, of_block, machine),
+        params,
+        result.shape,
+        result.items,
+    )
+    return dict(
+        zip(("low", "high", "likely_low", "likely_high"), zip(*sets, strict=True), strict=True)
+    )
+
+
 def has_elements(case: Case) -> bool:
     return bool(case.expected) and all(t.size for t in v1().expected(case).values())
 
@@ -184,6 +204,7 @@ RECOMPUTE: dict[str, Callable[[Case, Answer, Policy], Answer]] = {
     "fake_quantize": fake_quantize,
     "gradient": gradient,
     "export_weights": export_weights,
+    "layer": layer,
 }
 
 
@@ -245,6 +266,11 @@ def test_the_numpy_form_still_gives_every_frozen_answer() -> None:
         if case.operation == "placement":
             continue
         inputs, operation = v1().inputs(case), OPERATIONS[case.operation]
+        if case.operation == "layer":
+            sets = layer_of(case, inputs).admissible()
+            for end, frozen in v1().expected(case).items():
+                assert np.array_equal(getattr(sets, end), frozen), case.id
+            continue
         try:
             arguments = operation.arguments(case, inputs)
             answer = operation.outputs(getattr(backend, operation.method)(*arguments))
