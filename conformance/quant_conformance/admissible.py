@@ -14,6 +14,7 @@ from quant_conformance.verdicts import Verdict
 from quant_reference import QuantError
 from quant_reference.admissible import VERDICTS, AdmissibleCodes, judge_codes
 from quant_reference.spec import QuantizationSpec
+from quant_vectors.model import SETS
 
 if TYPE_CHECKING:
     from quant_vectors import Case
@@ -22,8 +23,6 @@ Judged = tuple[Verdict, str]
 """A verdict, and what is to be said of it."""
 
 WORST_FIRST = (Verdict.WRONG, Verdict.UNLIKELY, Verdict.UNDECIDED)
-
-_ENDS = ("low", "high", "likely_low", "likely_high")
 
 _INDEX = {Verdict(word): index for index, word in enumerate(VERDICTS)}
 
@@ -54,7 +53,14 @@ def judge_admissible(
         marked = words == _INDEX[verdict]
         if marked.any():
             return verdict, _sentence(name, given, expected, marked, verdict, fmt)
-    return (Verdict.EXACT if _single(case, expected) else Verdict.ADMISSIBLE), ""
+    verdict = Verdict.EXACT if _single(case, expected) else Verdict.ADMISSIBLE
+    return verdict, _beside(name, given, expected.get(name))
+
+
+def _beside(name: str, given: Array, recorded: Array | None) -> str:
+    """How far a right answer is from the one that a set was recorded with, if it was."""
+    count = 0 if recorded is None else int(np.count_nonzero(given != recorded))
+    return f"{count} of {given.size} {name} are not the recorded ones" if count else ""
 
 
 def words_of(case: Case, expected: Mapping[str, Array], given: Array) -> NDArray[np.uint8]:
@@ -73,7 +79,7 @@ def words_of(case: Case, expected: Mapping[str, Array], given: Array) -> NDArray
 
 def _codes(case: Case, expected: Mapping[str, Array]) -> AdmissibleCodes:
     spec = QuantizationSpec.from_dict(dict(case.spec or {}))
-    return AdmissibleCodes(**{end: expected[end] for end in _ENDS}, spec=spec)
+    return AdmissibleCodes(**{end: expected[end] for end in SETS}, spec=spec)
 
 
 def _single(case: Case, expected: Mapping[str, Array]) -> bool:
@@ -137,7 +143,7 @@ def beyond(
 
 
 def _judge_values(given: Array, expected: Mapping[str, Array]) -> NDArray[np.uint8]:
-    low, high, likely_low, likely_high = (expected[end] for end in _ENDS)
+    low, high, likely_low, likely_high = (expected[end] for end in SETS)
     inside = (given >= low) & (given <= high)
     likely = (given >= likely_low) & (given <= likely_high)
     unknown = np.isneginf(likely_low) & np.isposinf(likely_high)

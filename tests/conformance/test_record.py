@@ -85,12 +85,13 @@ def test_a_case_holds_codes_qparams_and_what_is_admissible(sets: Sets) -> None:
     assert tensors[f"{weight}:scale"].shape == (16, 1, 1, 1)
     assert tensors["output:scale"].shape == (1, 1, 1, 1)
     ends = vectors.expected(case)
-    assert set(ends) == {"low", "high", "likely_low", "likely_high"}
+    assert set(ends) == {"codes", "low", "high", "likely_low", "likely_high"}
     for end in ends.values():
         assert (end.dtype, end.shape) == (np.int8, (2, 16, 16, 16))
     assert np.all(ends["low"] <= ends["likely_low"])
     assert np.all(ends["likely_low"] <= ends["likely_high"])
     assert np.all(ends["likely_high"] <= ends["high"])
+    assert np.all((ends["likely_low"] <= ends["codes"]) & (ends["codes"] <= ends["likely_high"]))
     assert set(case.clauses) >= {"ADM-2", "ADM-11", "ADM-12", "ADM-13", "Q-1"}
 
 

@@ -59,8 +59,8 @@ OPERATION_OUTPUTS: Final[Mapping[str, tuple[str, ...]]] = {
     "placement": (),
     "export_weights": ("codes", "scale", "zero_point", "minval"),
     "model": (),
-    "layer": SETS,
-    "float_layer": SETS,
+    "layer": ("codes", *SETS),
+    "float_layer": ("values", *SETS),
     "model_output": ("values", *SETS),
 }
 """Operation -> the outputs that it may give; those without any answer in ``Case.result``."""
@@ -96,7 +96,8 @@ class Case:
         flags: Names of the bugs that the case catches, explained in ``VectorSet.flags``.
         comment: One line for a person.
         rule: ``"exact"``; ``"policy"`` where the spec names several legal answers;
-            ``"admissible"`` where ``expected`` holds the ends of :data:`SETS`; ``"information"``
+            ``"admissible"`` where ``expected`` holds the ends of :data:`SETS` (and perhaps what a
+            recorded model gave); ``"information"``
             where another answer is reported and nothing is wrong with it.
         spec: Quantization spec as ``QuantizationSpec.to_dict()`` gives it, or None.
         target: ``"weight"`` or ``"activation"`` where the operation needs it, else None.

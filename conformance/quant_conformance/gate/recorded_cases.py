@@ -11,7 +11,7 @@ import numpy as np
 from quant_conformance.gate.expected import Expected
 from quant_conformance.gate.recording import Recording
 from quant_conformance.gate.regions import Region
-from quant_conformance.layers import CLAUSES, layer_arguments, layer_inputs
+from quant_conformance.layers import CLAUSES, layer_arguments, layer_clauses, layer_inputs
 from quant_conformance.protocol import Array
 from quant_reference import QParams, QuantError, QuantizationSpec, quantize
 from quant_reference.admissible import (
@@ -26,9 +26,7 @@ from quant_reference.admissible import (
     judge_codes,
     judge_values,
 )
-
-SETS = ("low", "high", "likely_low", "likely_high")
-"""Expected tensors of a case that is judged by what is admissible."""
+from quant_vectors.model import SETS
 
 
 class LeftOutError(Exception):
@@ -126,14 +124,14 @@ def _layer_question(recording: Recording, region: Region, expected: Expected) ->
     spec, qparams = quantization.facts.spec, quantization.facts.qparams
     operands = _operands(recording, region, expected)
     layer = Layer(region.steps, operands, spec, qparams, arithmetic_of(recording, region))
-    admissible = layer.admissible()
-    _check(judge_codes(expected.codes(quantization), admissible))
+    admissible, codes = layer.admissible(), expected.codes(quantization)
+    _check(judge_codes(codes, admissible))
     return Question(
         "layer",
-        (*_step_clauses(region), "ADM-11", "ADM-12", "ADM-13", *_quantize_clauses(spec)),
+        layer_clauses(layer),
         "admissible",
         layer_inputs(layer),
-        sets_of(admissible),
+        {"codes": codes, **sets_of(admissible)},
         spec.to_dict(),
         layer_arguments(layer),
         admissible.low.size,
@@ -151,10 +149,10 @@ def _float_question(recording: Recording, region: Region, expected: Expected) ->
     single = admissible.likely_low == admissible.likely_high
     return Question(
         "float_layer",
-        (*_step_clauses(region), "ADM-12", "ADM-13"),
+        ("ADM-1", *_step_clauses(region), "ADM-12", "ADM-13"),
         "admissible",
         layer_inputs(layer),
-        sets_of(admissible),
+        {"values": recorded, **sets_of(admissible)},
         arguments=layer_arguments(layer),
         elements=recorded.size,
         single=float(single.mean()) if single.size else 1.0,
