@@ -51,7 +51,7 @@ class CoreAIExecutor:
             feeds: every input by name; dtypes are the program's (ml_dtypes for low-bit ones).
 
         Returns:
-            Every output by name, in the program's dtypes.
+            Every output by name, in the program's order and dtypes.
 
         Raises:
             ExecutorError: Core AI refuses the inputs or fails; ``__cause__`` is a
@@ -63,7 +63,7 @@ class CoreAIExecutor:
             self._load()
         given = {name: np.asarray(value, order="C") for name, value in feeds.items()}
         answers: dict[str, Array] = self._ask("run", given)
-        return answers
+        return {name: answers[name] for name in self.outputs}
 
     @property
     def stored(self) -> tuple[StoredTensor, ...]:

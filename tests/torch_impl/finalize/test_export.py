@@ -209,3 +209,32 @@ def test_dynamic_shapes(tmp_path) -> None:
     np.testing.assert_allclose(
         output_of_coreai(path, more), prepared(more).detach(), rtol=1e-5, atol=1e-5
     )
+
+
+class InPlace(nn.Module):
+    """In-place operations whose result is read by another name than it was written to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(8, 8), nn.Linear(8, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.first(x)
+        held = y
+        y += x
+        held.mul_(0.5)
+        return self.second(y) - held
+
+
+@both
+@pytest.mark.parametrize("export", [to_coreai, to_coreml])
+def test_operations_in_place(mode, export, tmp_path) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 8)
+    quantizer = calibrated(InPlace(), QuantizerConfig(execution_mode=mode), x)
+    wanted = quantizer._prepared(x)
+    if export is to_coreai:
+        given = output_of_coreai(to_coreai(quantizer, (x,), tmp_path / "m.aimodel"), x)
+    else:
+        given = output_of_coreml(to_coreml(quantizer, (x,), tmp_path / "m.mlpackage"), x)
+    assert_few_steps_off(given, wanted)

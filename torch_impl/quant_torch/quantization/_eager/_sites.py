@@ -69,7 +69,10 @@ class Site:
         if target is None or result is target:
             return result
         # The operation wrote to a quantized copy; who holds the original must see the result.
-        target.copy_(result)
+        if torch.jit.is_tracing():
+            _copy_unseen(target, result)
+        else:
+            target.copy_(result)
         return target
 
     def _quantize_outputs(self, result: Any, overwrite: bool) -> Any:
@@ -120,3 +123,17 @@ def _replaced(tree: Any, path: Path, module: FakeQuantizeImplBase) -> Any:
         changed[step] = _replaced(tree[step], path[1:], module)
         return changed if isinstance(tree, list) else tuple(changed)
     return tree
+
+
+def _copy_unseen(target: torch.Tensor, result: torch.Tensor) -> None:
+    """Copy while torch.jit.trace looks on, and let it take the one tensor for the other.
+
+    A copy of a whole tensor would stand in the trace, and coremltools converts none.
+    """
+    tracing = torch._C._get_tracing_state()
+    torch._C._set_tracing_state(None)
+    try:
+        target.copy_(result)
+    finally:
+        torch._C._set_tracing_state(tracing)
+    torch._C._set_value_trace(target, torch._C._get_value_trace(result))
