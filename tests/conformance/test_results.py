@@ -136,7 +136,7 @@ def test_junit_survives_any_text(runs: list[Run]) -> None:
 
 def test_markdown_shows_the_board_and_the_failures(runs: list[Run]) -> None:
     text = markdown_text(runs)
-    assert "| hostile | encode | 3 | · | · | 1 | · | 1 | · |" in text
+    assert "| hostile | encode | 3 | · | · | · | · | · | 1 | · | 1 | · |" in text
     assert "- **crashed** `encode/power-2` — RuntimeError: no such kernel" in text
     assert "- policy nan_payload: canonical (1)" in text
     assert "unavailable: no-such-package-anywhere not installed" in text
