@@ -94,6 +94,7 @@ def test_the_probe_sees_a_third_party_module() -> None:
 BEHIND_A_FRAMEWORK = (
     "quant_conformance.coreai",
     "quant_conformance.executors",
+    "quant_conformance.gate",
     "quant_conformance.models",
     "quant_conformance.zoo",
 )
@@ -108,6 +109,12 @@ def test_no_module_of_the_suite_loads_a_framework() -> None:
         if not name.endswith("pytest_plugin") and not name.startswith(BEHIND_A_FRAMEWORK)
     ]
     assert not loaded_by(*names) & FRAMEWORKS
+
+
+def test_the_command_line_loads_no_framework() -> None:
+    """``--help`` and a typing mistake answer at once, also in an install without torch."""
+    modules = ("cli", "commands", "gate.command", "gate.record_command")
+    assert not loaded_by(*(f"quant_conformance.{name}" for name in modules)) & FRAMEWORKS
 
 
 @pytest.mark.parametrize(
