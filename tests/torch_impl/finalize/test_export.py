@@ -12,9 +12,9 @@ from tests.torch_impl.finalize.specs import expected, per_block
 from torch import nn
 
 from quant_conformance.executors import CoreAIExecutor, MilExecutor
-from quant_torch import ExportBackend
+from quant_torch import CoreMLExportError, ExportBackend
 from quant_torch.casting import cast_to_16_bit_precision
-from quant_torch.export import to_coreai, to_coreml
+from quant_torch.export import save_coreml, to_coreai, to_coreml
 from quant_torch.quantization import Quantizer, QuantizerConfig
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:coreai_torch")
@@ -238,3 +238,37 @@ def test_operations_in_place(mode, export, tmp_path) -> None:
     else:
         given = output_of_coreml(to_coreml(quantizer, (x,), tmp_path / "m.mlpackage"), x)
     assert_few_steps_off(given, wanted)
+
+
+@pytest.mark.parametrize(
+    ("config", "old", "least", "given"),
+    [
+        ("w8", "iOS15", "iOS16", "int8 per_channel weights"),
+        ("w8", "macOS12", "iOS16", "int8 per_channel weights"),
+        ("w4", "iOS17", "iOS18", "int4 per_channel weights"),
+        ("w4_per_block", "iOS17", "iOS18", "int4 per_block weights"),
+        ("w8a8", "iOS16", "iOS17", "int8 per_tensor activations"),
+    ],
+)
+@both
+def test_an_old_deployment_target_is_refused(mode, config, old, least, given, tmp_path) -> None:
+    x = torch.randn(2, 32)
+    presets = QuantizerConfig.presets
+    chosen = QuantizerConfig(execution_mode=mode)
+    if config != "w8a8":
+        chosen = getattr(presets, config)(execution_mode=mode)
+    quantizer = calibrated(nn.Sequential(nn.Linear(32, 4)), chosen, x)
+    with pytest.raises(CoreMLExportError, match=f"{least} can") as refused:
+        to_coreml(quantizer, (x,), tmp_path / "m.mlpackage", deployment_target=old)
+    assert f"given {given}; allowed: {least} or later" in str(refused.value)
+    path = to_coreml(quantizer, (x,), tmp_path / "m.mlpackage", deployment_target=least)
+    assert len(MilExecutor(path).stored) == 1
+
+
+def test_an_old_deployment_target_is_refused_for_a_finalized_model(tmp_path) -> None:
+    x = torch.randn(2, 32)
+    quantizer = calibrated(nn.Linear(32, 4), QuantizerConfig.presets.w4_per_block(block_size=16), x)
+    final = quantizer.finalize(backend=ExportBackend.CoreML)
+    with pytest.raises(CoreMLExportError, match=r"weight: given 4-bit weights in blocks"):
+        save_coreml(final, (x,), tmp_path / "m.mlpackage", deployment_target="iOS17")
+    assert list(tmp_path.iterdir()) == []

@@ -13,6 +13,7 @@ from torch.utils import _pytree as pytree
 from quant_torch._backends import ExportBackend
 from quant_torch._suggest import closest
 from quant_torch.export._files import check_target, write_whole
+from quant_torch.export._targets import of_finalized, of_prepared, refuse_old_target
 from quant_torch.quantization.quantizer import Quantizer
 
 _PRECISIONS = ("float16", "float32")
@@ -47,7 +48,7 @@ def to_coreml(
     Raises:
         ImportError: coremltools is not installed.
         FileExistsError: The path exists and overwrite is False.
-        CoreMLExportError: Core ML cannot express the model.
+        CoreMLExportError: Core ML, or the deployment target, cannot express the model.
         ValueError: The path does not end in .mlpackage, or an unknown target or precision.
         TypeError: An example input that is no tensor.
         RuntimeError: The quantizer is not prepared, or was finalized.
@@ -55,6 +56,9 @@ def to_coreml(
     _check(path, deployment_target, compute_precision, overwrite)
     for leaf in pytree.tree_leaves(example_inputs):
         _tensor_type(_coremltools(), leaf)
+    if quantizer._prepared is not None:
+        needs = of_prepared(quantizer._prepared)
+        refuse_old_target(needs, deployment_target, _coremltools().target)
     finalized = quantizer.finalize(backend=ExportBackend.CoreML)
     return save_coreml(
         finalized,
@@ -93,6 +97,7 @@ def save_coreml(
     """
     target = _check(path, deployment_target, compute_precision, overwrite)
     coremltools = _coremltools()
+    refuse_old_target(of_finalized(finalized), deployment_target, coremltools.target)
     converted = coremltools.convert(
         traced(finalized, example_inputs),
         convert_to="mlprogram",
