@@ -27,10 +27,10 @@ def run(vectors: VectorSet, name: str, plan: Plan | None = None) -> Run:
 
 def test_every_operation_of_the_vectors_can_be_asked() -> None:
     assert OPERATIONS.keys() == OPERATION_OUTPUTS.keys()
-    # Models are asked for in test_placement.py and test_exported_family.py, layers in
-    # test_record.py.
+    # Models are asked for in test_placement.py, test_exported_family.py and gate/test_family.py,
+    # layers in test_record.py.
     asked = {draft.operation for draft in one_of_each()}
-    elsewhere = {"placement", "export_weights", "layer", "float_layer", "model_output"}
+    elsewhere = {"placement", "export_weights", "layer", "float_layer", "model_output", "model"}
     assert asked | elsewhere == OPERATIONS.keys()
 
 
