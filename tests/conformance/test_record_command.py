@@ -26,7 +26,7 @@ def test_it_tells_what_it_recorded_and_the_set_can_be_run(tmp_path: Path, capsys
     assert call(out) == 0
     printed = capsys.readouterr().out
     lines = [" ".join(line.split()) for line in printed.splitlines()]
-    assert lines[0] == "tensor computed by elements one answer"
+    assert lines[0] == "tensor computed by elements one code"
     assert lines[1] == "layers.0.linear input input quantize 256 100 %"
     assert any(line.startswith("output 0 the whole model 128 ") for line in lines)
     assert any(line.startswith("7 cases, 0 left out, ") for line in lines)

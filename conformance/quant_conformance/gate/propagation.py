@@ -36,10 +36,12 @@ class Reach:
     Attributes:
         values: the ends of the sets.
         undecided: marks the elements of which nothing is known.
+        single: share of elements with exactly one right code; None where it is not quantized.
     """
 
     values: AdmissibleValues
     undecided: Array
+    single: float | None
 
 
 class Propagation:
@@ -90,7 +92,10 @@ class Propagation:
             bounds = _between(values)
         self._known[name] = bounds
         if name in self._recording.outputs:
-            self._reach[name] = Reach(values, undecided)
+            single = None
+            if region.quantization is not None and values.low.size:
+                single = float((values.likely_low == values.likely_high).mean())
+            self._reach[name] = Reach(values, undecided, single)
 
     def _operand(self, name: str, arithmetic: Arithmetic) -> Bounds:
         if name in self._known:
@@ -105,7 +110,7 @@ class Propagation:
         # An input or a constant that the model hands on.
         array = Expected(self._recording, half=False).operand(name)
         values = AdmissibleValues(array, array, array, array)
-        return Reach(values, np.zeros(array.shape, bool))
+        return Reach(values, np.zeros(array.shape, bool), 1.0)
 
 
 def _quantized(

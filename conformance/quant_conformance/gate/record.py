@@ -43,7 +43,8 @@ class Recorded:
         name: of the tensor.
         computed_by: what computes it.
         elements: how many it has.
-        single: share of elements with exactly one right answer; None where nothing is judged.
+        single: share of elements with exactly one right code, or None for floats.
+        judged: whether another answer can be wrong.
     """
 
     id: str
@@ -51,6 +52,7 @@ class Recorded:
     computed_by: str
     elements: int
     single: float | None
+    judged: bool = True
 
 
 @dataclass
@@ -215,11 +217,15 @@ def _add_whole(
             rule="admissible" if decided else "information",
             arguments={"output": index, "dtypes": dtypes},
         )
-        single = None
-        if reach is not None and decided:
-            single = float((reach.values.likely_low == reach.values.likely_high).mean())
         summary.cases.append(
-            Recorded(f"model_output/{index}", f"output {index}", name, values.size, single)
+            Recorded(
+                f"model_output/{index}",
+                f"output {index}",
+                name,
+                values.size,
+                reach.single if reach is not None and decided else None,
+                decided,
+            )
         )
 
 

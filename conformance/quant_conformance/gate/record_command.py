@@ -64,10 +64,11 @@ def print_summary(summary: Summary, out: Path, console: Console) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("tensor", "computed by"):
         table.add_column(name, overflow="fold")
-    for name in ("elements", "one answer"):
+    for name in ("elements", "one code"):
         table.add_column(name, justify="right")
     for case in summary.cases:
-        single = "not judged" if case.single is None else _percent(case.single)
+        single = "interval" if case.single is None else _percent(case.single)
+        single = single if case.judged else "not judged"
         table.add_row(Text(case.name), Text(case.computed_by), f"{case.elements}", single)
     console.print(table)
     for name, reason in summary.left_out.items():

@@ -46,7 +46,7 @@ class Question:
         spec: of the result, or None.
         arguments: further arguments.
         elements: how many the result has.
-        single: share of elements with exactly one admissible code or value.
+        single: share of elements with exactly one admissible code; None for a float result.
     """
 
     operation: str
@@ -57,7 +57,7 @@ class Question:
     spec: Mapping[str, Any] | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
     elements: int = 0
-    single: float = 1.0
+    single: float | None = 1.0
 
 
 def needed(region: Region) -> Region:
@@ -146,7 +146,6 @@ def _float_question(recording: Recording, region: Region, expected: Expected) ->
     recorded = recording.values[region.target]
     _check(judge_values(recorded, bounds, layer.arithmetic))
     admissible = layer.admissible_values()
-    single = admissible.likely_low == admissible.likely_high
     return Question(
         "float_layer",
         ("ADM-1", *_step_clauses(region), "ADM-12", "ADM-13"),
@@ -155,7 +154,7 @@ def _float_question(recording: Recording, region: Region, expected: Expected) ->
         {"values": recorded, **sets_of(admissible)},
         arguments=layer_arguments(layer),
         elements=recorded.size,
-        single=float(single.mean()) if single.size else 1.0,
+        single=None,
     )
 
 
