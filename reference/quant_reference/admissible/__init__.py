@@ -6,6 +6,19 @@ list of steps, :func:`admissible_codes` maps the bounds through quantize, :func:
 :func:`judge_values` give the verdicts.
 """
 
+from quant_reference.admissible.activations import (
+    celu,
+    elu,
+    gelu,
+    hardsigmoid,
+    hardswish,
+    logsigmoid,
+    mish,
+    selu,
+    sigmoid,
+    silu,
+    softplus,
+)
 from quant_reference.admissible.arithmetic import FAILURE, FLOAT32, ULP, Arithmetic
 from quant_reference.admissible.attention import scaled_dot_product_attention, softmax
 from quant_reference.admissible.bounds import Bounds
@@ -35,26 +48,7 @@ from quant_reference.admissible.elementwise import (
     round_to,
     sub,
 )
-from quant_reference.admissible.functions import (
-    celu,
-    elu,
-    erf,
-    exp,
-    gelu,
-    hardsigmoid,
-    hardswish,
-    log,
-    logsigmoid,
-    mish,
-    pow,
-    rsqrt,
-    selu,
-    sigmoid,
-    silu,
-    softplus,
-    sqrt,
-    tanh,
-)
+from quant_reference.admissible.functions import erf, exp, log, pow, rsqrt, sqrt, tanh
 from quant_reference.admissible.layer import FloatLayer, Layer, QuantizedTensor
 from quant_reference.admissible.normalization import (
     batch_norm,
