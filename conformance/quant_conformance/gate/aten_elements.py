@@ -34,6 +34,20 @@ def _expand(call: Call) -> Steps:
     return [call.step("expand", call["self"], size=list(call.output_shape))]
 
 
+def _repeat(call: Call) -> Steps:
+    """Each axis gets one before it, which is expanded and joined with it."""
+    out = call.operation.outputs[0]
+    times = [int(n) for n in call["repeats"]]
+    shape = [1] * (len(times) - len(call.shape("self"))) + list(call.shape("self"))
+    apart = [n for extent in shape for n in (1, extent)]
+    copies = [n for pair in zip(times, shape, strict=True) for n in pair]
+    return [
+        Step("reshape", (call["self"],), f"{out}/apart", {"shape": apart}),
+        Step("expand", (f"{out}/apart",), f"{out}/copies", {"size": copies}),
+        call.step("reshape", f"{out}/copies", shape=list(call.output_shape)),
+    ]
+
+
 def _permute(call: Call) -> Steps:
     return [call.step("permute", call["self"], dims=list(call["dims"]))]
 
@@ -111,6 +125,10 @@ def _rsub(call: Call) -> Steps:
     return [call.step("sub", other, call["self"])]
 
 
+def _reciprocal(call: Call) -> Steps:
+    return [call.step("div", 1.0, call["self"])]
+
+
 def _unary(op: str, **names: str) -> Callable[[Call], Steps]:
     """A function of one tensor; ``names`` gives attributes by the argument they come from."""
 
@@ -144,6 +162,7 @@ ELEMENTS: Mapping[str, Callable[[Call], Steps]] = {
     "squeeze": _reshape,
     "unsqueeze": _reshape,
     "expand": _expand,
+    "repeat": _repeat,
     "permute": _permute,
     "transpose": _transpose,
     "t": _t,
@@ -162,6 +181,7 @@ ELEMENTS: Mapping[str, Callable[[Call], Steps]] = {
     "rsub": _rsub,
     "mul": _binary("mul"),
     "div": _binary("div"),
+    "reciprocal": _reciprocal,
     "neg": _unary("neg"),
     "exp": _unary("exp"),
     "log": _unary("log"),
@@ -177,6 +197,8 @@ ELEMENTS: Mapping[str, Callable[[Call], Steps]] = {
     "hardsigmoid": _unary("hardsigmoid"),
     "hardtanh": _unary("hardtanh", min_val="min_val", max_val="max_val"),
     "clamp": _unary("clamp", min="min", max="max"),
+    "clamp_min": _unary("clamp", min="min"),
+    "clamp_max": _unary("clamp", max="max"),
     "leaky_relu": _unary("leaky_relu", negative_slope="negative_slope"),
     "gelu": _unary("gelu", approximate="approximate"),
     "softplus": _unary("softplus", beta="beta", threshold="threshold"),

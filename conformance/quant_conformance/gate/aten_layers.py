@@ -31,25 +31,32 @@ def _listed(value: Any, rank: int) -> list[int]:
 
 
 def _addmm(call: Call) -> Steps:
-    (out,) = call.operation.outputs
-    product = f"{out}/product"
-    operands = (call["mat1"], call["mat2"])
-    if call["beta"] == 1 and call["alpha"] == 1:
-        # As linear, whose bias may be the first or the last term of the sum.
-        weight = Step("transpose", (operands[1],), f"{out}/weight", {"dim0": 0, "dim1": 1})
-        return [weight, call.step("linear", operands[0], weight.output, call["self"])]
-    return [
-        Step("matmul", operands, product, {}),
-        Step("mul", (product, float(call["alpha"])), f"{product}/scaled", {}),
-        Step("mul", (call["self"], float(call["beta"])), f"{product}/bias", {}),
-        call.step("add", f"{product}/scaled", f"{product}/bias"),
-    ]
+    if call["beta"] != 1 or call["alpha"] != 1:
+        return _scaled_sum(call, "mat1", "mat2")
+    # As linear, whose bias may be the first or the last term of the sum.
+    weight = Step("transpose", (call["mat2"],), _part(call, "weight"), {"dim0": 0, "dim1": 1})
+    return [weight, call.step("linear", call["mat1"], weight.output, call["self"])]
 
 
 def _baddbmm(call: Call) -> Steps:
-    product = f"{call.operation.outputs[0]}/product"
-    matmul = Step("matmul", (call["batch1"], call["batch2"]), product, {})
-    return [matmul, call.step("add", product, call["self"])]
+    return _scaled_sum(call, "batch1", "batch2")
+
+
+def _scaled_sum(call: Call, left: str, right: str) -> Steps:
+    """``beta * self + alpha * (left @ right)``; a factor of one rounds nothing."""
+    product = Step("matmul", (call[left], call[right]), _part(call, "product"), {})
+    steps, summands = [product], [product.output, call["self"]]
+    for index, factor in enumerate(("alpha", "beta")):
+        if call[factor] != 1:
+            operands = (summands[index], float(call[factor]))
+            steps.append(Step("mul", operands, _part(call, factor), {}))
+            summands[index] = steps[-1].output
+    return [*steps, call.step("add", *summands)]
+
+
+def _part(call: Call, name: str) -> str:
+    """Name of a value within an operation."""
+    return f"{call.operation.outputs[0]}/{name}"
 
 
 def _matmul(left: str, right: str) -> Callable[[Call], Steps]:
@@ -89,14 +96,32 @@ def _attention(call: Call) -> Steps:
     if call.get("dropout_p", 0.0):
         raise NotImplementedError("attention with dropout")
     mask = call.get("attn_mask", call.get("attn_bias"))
-    return [
-        call.step(
-            "scaled_dot_product_attention",
-            *(call["query"], call["key"], call["value"], mask),
-            is_causal=bool(call.get("is_causal", False)),
-            scale=call.get("scale"),
-        )
-    ]
+    steps: Steps = []
+    key, value = (_with_all_heads(call, name, steps) for name in ("key", "value"))
+    attention = call.step(
+        "scaled_dot_product_attention",
+        *(call["query"], key, value, mask),
+        is_causal=bool(call.get("is_causal", False)),
+        scale=call.get("scale"),
+    )
+    return [*steps, attention]
+
+
+def _with_all_heads(call: Call, name: str, steps: Steps) -> str:
+    """Keys or values; where several queries share a head, steps that repeat it for each."""
+    given = str(call[name])
+    batch, heads, *extents = call.shape(name)
+    times = call.shape("query")[1] // heads
+    if times > 1:
+        apart, copies, joined = (_part(call, f"{name}/{i}") for i in ("apart", "copies", "joined"))
+        size = [batch, heads, times, *extents]
+        steps += [
+            Step("reshape", (given,), apart, {"shape": [batch, heads, 1, *extents]}),
+            Step("expand", (apart,), copies, {"size": size}),
+            Step("reshape", (copies,), joined, {"shape": [batch, heads * times, *extents]}),
+        ]
+        return joined
+    return given
 
 
 def _embedding(call: Call) -> Steps:
@@ -158,6 +183,8 @@ LAYERS: Mapping[str, Callable[[Call], Steps]] = {
     "mm": _matmul("self", "mat2"),
     "bmm": _matmul("self", "mat2"),
     "matmul": _matmul("self", "other"),
+    "mv": _matmul("self", "vec"),
+    "dot": _matmul("self", "tensor"),
     "linear": _linear,
     "native_layer_norm": _layer_norm,
     "native_batch_norm": _batch_norm,
@@ -165,6 +192,7 @@ LAYERS: Mapping[str, Callable[[Call], Steps]] = {
     "native_batch_norm_legit_no_training": _batch_norm,
     "native_group_norm": _group_norm,
     "softmax": _softmax,
+    "safe_softmax": _softmax,
     "scaled_dot_product_flash_attention_for_cpu": _attention,
     "embedding": _embedding,
     "mean": _reduction("mean"),

@@ -99,6 +99,8 @@ class Recording:
 def record(prepared: Any, example_inputs: tuple[Any, ...]) -> Recording:
     """Runs a prepared model in evaluation mode and records it.
 
+    torch's fused kernels for attention modules, which no export contains, are off meanwhile.
+
     Args:
         prepared: a prepared model of quant_torch or coreai-opt; it is left as it was.
         example_inputs: positional arguments of one forward pass.
@@ -241,8 +243,11 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
     modes = {module: module.training for module in model.modules()}
     for module in modes:
         module.training = False
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
     try:
         yield
     finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
         for module, training in modes.items():
             module.training = training
