@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 
 from joblib import Parallel, delayed
 
@@ -52,12 +53,14 @@ def markdown(cells: Mapping[Key, Cell]) -> str:
         "# The zoo",
         "",
         f"{len(cells)} exports, each prepared, calibrated, finalized, saved, loaded and run; "
-        f"{failed} failed, {differ} with weights in the file that are not the reference's.",
+        f"{failed} failed, {differ} with weights in the file that are not the reference's. Made by "
+        f"`make zoo` with {_versions()}.",
         "",
         "A cell gives the ratio of signal to difference between the executed output and the",
         "prepared model's, or `exact` where no bit differs. In 32 bits only the order of",
-        "accumulation differs, which now and then moves a code; in 16 bits every value is rounded",
-        "to float16. A dash is what Core ML cannot express. Made by `make zoo`.",
+        "accumulation differs, which now and then moves a code. In 16 bits every value is rounded",
+        "to float16, which moves many: FP8 codes lie up to an eighth of their value apart. A dash",
+        "is what Core ML cannot express.",
         "",
         "| model | config | " + " | ".join(heads) + " |",
         "|---|---|" + "---|" * len(heads),
@@ -67,3 +70,8 @@ def markdown(cells: Mapping[Key, Cell]) -> str:
         texts = ["–" if cell is None else cell.text.replace("|", "/") for cell in row]
         lines.append(f"| {model} | {config} | " + " | ".join(texts) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _versions() -> str:
+    packages = ("torch", "coreai-core", "coreai-torch", "coremltools")
+    return ", ".join(f"{name} {metadata.version(name).partition('+')[0]}" for name in packages)

@@ -100,6 +100,17 @@ def test_constants_that_are_folded_stay(function) -> None:
     assert run(program, X).dtype is F16
 
 
+def test_what_reads_a_folded_constant_is_cast() -> None:
+    w = torch.tensor([[SMALL, 1, 2, 3]])
+    program = exported(lambda m, x: F.linear(x, m.w * m.one) + x * m.w[0], X, w=w, one=ONES)
+    cast_fp32_to_fp16(program)
+    found = dtypes(program)
+    assert program.state_dict["w"].dtype is F32
+    assert (found["mul"], found["linear"], found["mul_1"]) == (F32, F16, F16)
+    expected = (X.half() @ w.half().T + X.half() * w.half()).numpy()
+    np.testing.assert_array_equal(run(program, X).numpy(), expected)
+
+
 def test_numbers_in_arithmetic_on_constants() -> None:
     program = exported(lambda m, x: x + m.w * SMALL + m.w * 0.5 + x * SMALL, X, w=ONES)
     cast_fp32_to_fp16(program)

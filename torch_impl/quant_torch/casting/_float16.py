@@ -41,7 +41,8 @@ class Float16Pass:
     def __init__(self, program: Program, keeps: Callable[[fx.Node], bool]) -> None:
         self.program = program
         self.keeps = keeps
-        self.wide: set[fx.Node] = set()  # constants with numbers that float16 cannot serve
+        self.wide: set[fx.Node] = set()  # constants with numbers that float16 cannot hold
+        self.held: set[fx.Node] = set()  # tensors with numbers that would be misread
         self.kept: set[fx.Node] = set()  # operations that stay in float32
         # A program may hold float16 of its own, which stays as it is.
         self._were_float32 = {n for n in program.graph.nodes if dtype_of(n) is _F32}
@@ -51,7 +52,7 @@ class Float16Pass:
         self._find_what_stays()
         mutated = self._mutated_buffers()
         for node in self.program.placeholders():
-            if dtype_of(node) is _F32 and node not in self.wide:
+            if dtype_of(node) is _F32 and node not in self.wide and node not in self.held:
                 tensor = self.program.tensor(node)
                 if tensor is not None:
                     self.program.replace_tensor(node, to_float16(tensor))
@@ -69,12 +70,12 @@ class Float16Pass:
         self.program.finish()
 
     def _find_what_stays(self) -> None:
-        tensors, made = misread(self.program, lambda node: [n for _, n in _numbers(node)])
+        self.held, folding = misread(self.program, lambda node: [n for _, n in _numbers(node)])
+        self.kept |= folding
         for node in self.program.placeholders():
             tensor = self.program.tensor(node)
             if tensor is not None and tensor.dtype is _F32 and _exceeds(tensor):
                 self.wide.add(node)
-        self.wide |= tensors
         constants = self.program.constants()
         for node in self.program.operations():
             if node.target is operator.getitem:
@@ -83,9 +84,9 @@ class Float16Pass:
                 continue
             from_wide = any(source in self.wide for source in node.all_input_nodes)
             may_be_large = packet(node) in SHAPE_ONLY or node in constants
-            if (from_wide and may_be_large) or _creates_large(node) or node in made:
+            if (from_wide and may_be_large) or _creates_large(node):
                 self.wide.add(node)
-            if from_wide or node in made or _must_stay(node) or self.keeps(node):
+            if from_wide or _must_stay(node) or self.keeps(node):
                 self.kept.add(node)
 
     def _mutated_buffers(self) -> list[fx.Node | None]:

@@ -37,14 +37,15 @@ def is_subnormal(values: torch.Tensor) -> bool:
 def misread(
     program: Program, numbers: Callable[[fx.Node], list[float]]
 ) -> tuple[set[fx.Node], set[fx.Node]]:
-    """Constants and operations on constants that float16 would spoil.
+    """What stays in float32 so that no subnormal float16 constant is folded.
 
     Args:
         program: The program, still in float32.
         numbers: The numbers among an operation's arguments that meet tensor elements.
 
     Returns:
-        Placeholders of tensors, and operations whose arguments hold such a number.
+        Placeholders of tensors, and operations. Their readers that fold nothing can be cast: a
+        constant that is rounded to float16 in the program is read right.
     """
     constants = program.constants()
     folded: set[fx.Node] = set()
@@ -67,7 +68,14 @@ def misread(
         and (node in folded if not node.all_input_nodes else _folds(node, constants))
         and any(0 < abs(number) < LEAST_NORMAL for number in numbers(node))
     }
-    return tensors, made
+    held, kept = set(tensors), set()
+    for node in program.operations():
+        passes = _folds(node, constants) or (node in folded and packet(node) in SHAPE_ONLY)
+        if node in made or (passes and any(source in held for source in node.all_input_nodes)):
+            kept.add(node)
+            if node in constants:
+                held.add(node)
+    return tensors, kept
 
 
 def _folds(node: fx.Node, constants: set[fx.Node]) -> bool:
