@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,10 +10,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
 from tests.conformance.recorded import MODELS, here, recorded
 
+import quant_vectors
 from quant_conformance.errors import UsageError
 from quant_conformance.layers import CLAUSES
 from quant_conformance.runner import Plan, Run, Runner
@@ -194,3 +197,30 @@ def test_layers_that_are_not_there(tmp_path: Path) -> None:
 
 def test_every_operation_of_a_step_has_its_clause() -> None:
     assert CLAUSES.keys() == OPERATIONS.keys()
+
+
+@pytest.mark.parametrize("mode", BOTH)
+def test_the_files_keep_their_schemas(tmp_path: Path, mode: str) -> None:
+    recorded(here("Wavy"), mode, tmp_path / "set")
+    folder = Path(quant_vectors.__file__).parent / "schemas"
+    for file in (tmp_path / "set").glob("*.json"):
+        rules = json.loads((folder / f"{file.name.split('.')[-2]}.schema.json").read_text())
+        jsonschema.Draft202012Validator(rules).validate(json.loads(file.read_text()))
+
+
+def test_a_set_is_run_where_there_is_no_torch(tmp_path: Path) -> None:
+    recorded("transformer", "graph", tmp_path / "set")
+    code = (
+        "import sys\n"
+        "for name in ('torch', 'torchao', 'quant_torch', 'scipy', 'coreai', 'coremltools'):\n"
+        "    sys.modules[name] = None\n"
+        "from quant_conformance.cli import main\n"
+        f"command = ['run', '--vectors', {str(tmp_path / 'set')!r}, '--no-isolate']\n"
+        "sys.exit(main([*command, '--backend', 'numpy-reference']))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    line = next(line for line in done.stdout.splitlines() if " all " in line)
+    exact, _, admissible, *_, unsupported, _, _ = line.split()[1:]
+    assert int(exact) + int(admissible) == 19
+    assert unsupported == "1"  # the whole model
