@@ -39,7 +39,7 @@ def to_coreml(
             activations iOS17, 4-bit and per-block weights iOS18.
         compute_precision: ``"float32"`` or ``"float16"``.
         pass_pipeline: A ``coremltools.PassPipeline``; None for coremltools' default one without
-            the pass that joins a dequantize and the quantize behind it, whose scales may differ.
+            the pass that joins quantizers around a reshape, whose scales may differ.
         overwrite: Whether a file that is there is replaced.
 
     Returns:
@@ -129,13 +129,13 @@ def _check(
 
 
 def _safe_passes(coremltools: Any) -> Any:
-    """Coremltools' default passes without the one that changes numbers.
+    """coremltools' default passes without the one that changes numbers.
 
-    It drops a dequantize and the quantize that reads it, with nothing between them, without a look
-    at their scales: what was quantized by the one is then dequantized by the other.
+    It takes a reshape between a dequantize and a quantize for one of the codes, without a look at
+    the two scales: what was quantized by the one is then dequantized by the other.
     """
     passes = coremltools.PassPipeline()
-    passes.remove_passes(["common::dequantize_quantize_pair_elimination"])
+    passes.remove_passes(["common::int_op_canonicalization"])
     return passes
 
 
