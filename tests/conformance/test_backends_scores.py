@@ -22,7 +22,15 @@ EXACT = {
     "gfloat": 1000,
     "coreai-opt": 4500,
     "coreai-runtime": 2300,
+    "coreai-torch": 800,
+    "coreml-mil": 300,
 }
+
+EXPORTED = ("coreai-torch", "coreml-mil")  # each batch of cases is a model that is converted
+NAMES = [
+    pytest.param(name, marks=pytest.mark.slow) if name in EXPORTED else name
+    for name in sorted(EXACT)
+]
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +38,7 @@ def vectors() -> VectorSet:
     return load()
 
 
-@pytest.mark.parametrize("name", sorted(EXACT))
+@pytest.mark.parametrize("name", NAMES)
 def test_a_backend_shows_what_is_known_of_it(name: str, vectors: VectorSet) -> None:
     run = Runner(vectors, vectors.cases, Plan(isolate=False)).run(name)
     if run.problem == "unavailable":
