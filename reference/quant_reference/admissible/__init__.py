@@ -21,6 +21,7 @@ from quant_reference.admissible.activations import (
 )
 from quant_reference.admissible.arithmetic import FAILURE, FLOAT32, ULP, Arithmetic
 from quant_reference.admissible.attention import scaled_dot_product_attention, softmax
+from quant_reference.admissible.batch_normalization import batch_norm
 from quant_reference.admissible.bounds import Bounds
 from quant_reference.admissible.codes import (
     VERDICTS,
@@ -51,7 +52,6 @@ from quant_reference.admissible.elementwise import (
 from quant_reference.admissible.functions import erf, exp, log, pow, rsqrt, sqrt, tanh
 from quant_reference.admissible.layer import FloatLayer, Layer, QuantizedTensor
 from quant_reference.admissible.normalization import (
-    batch_norm,
     group_norm,
     instance_norm,
     layer_norm,

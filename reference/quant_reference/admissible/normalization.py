@@ -1,4 +1,4 @@
-"""Normalizations: layer, group, instance, RMS and batch norm (ADM-8)."""
+"""Normalizations by statistics of the input: layer, group, instance and RMS norm (ADM-8)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from quant_reference.admissible.arithmetic import (
     gamma,
     gamma_probable,
 )
+from quant_reference.admissible.batch_normalization import batch_norm
 from quant_reference.admissible.bounds import (
     Bounds,
     Float64,
@@ -113,70 +114,12 @@ def instance_norm(
     return _affine(normal, *_channels(x, weight, bias, arithmetic), arithmetic)
 
 
-def batch_norm(
-    x: Operand,
-    running_mean: Operand | None,
-    running_var: Operand | None,
-    weight: Operand | None = None,
-    bias: Operand | None = None,
-    training: bool = False,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-    *,
-    arithmetic: Arithmetic = FLOAT32,
-) -> Bounds:
-    """Batch norm of (N, C, …) with running statistics, unfolded (ADM-8).
-
-    ``(x − μ)·k + β`` or ``x·k + (β − μ·k)`` with k = γ/√(σ² + ε). k is off by 13u: two for σ² + ε,
-    halved by the root, 6u for the root, 5u for the division, or 4u and u by rsqrt; the product, the
-    shift and the sum add three.
-
-    Raises:
-        InputError: Missing statistics, batch statistics, or operands of it that are not exact.
-    """
-    x = bounds_of(x, arithmetic)
-    if training or running_mean is None or running_var is None:
-        raise InputError(
-            "batch_norm", given="batch statistics", allowed="running statistics", clause="ADM-8"
-        )
-    channels = (1, -1, *(1,) * (x.value.ndim - 2))
-    mean, variance, gain, moved = (
-        _exact(o, arithmetic).reshape(channels)
-        for o in (
-            running_mean,
-            running_var,
-            np.ones(1) if weight is None else weight,
-            np.zeros(1) if bias is None else bias,
-        )
-    )
-    with np.errstate(all="ignore"):
-        factor = gain / np.sqrt(variance + eps)
-        value = (x.value - mean) * factor + moved
-        spread = tuple(getattr(x, k) * np.abs(factor) for k in KINDS)
-        errors = [
-            rounding(
-                (np.abs(x.value) + getattr(x, k) + np.abs(mean)) * np.abs(factor), arithmetic, 16
-            )
-            + rounding(np.abs(moved), arithmetic, 3)
-            for k in KINDS
-        ]
-    return result(value, (spread[0], spread[1]), (errors[0], errors[1]), arithmetic)
-
-
-def _exact(operand: Operand, arithmetic: Arithmetic) -> Float64:
-    found = bounds_of(operand, arithmetic)
-    if not found.is_exact:
-        raise InputError(
-            "batch_norm: statistics", given="bounds", allowed="exact arrays", clause="ADM-8"
-        )
-    return found.value
-
-
 @dataclass(frozen=True)
 class _Reduction:
-    """Means over the normalized axes, and what accumulating them costs."""
+    """Means over the normalized axes of so many elements, and what accumulating them costs."""
 
     axes: tuple[int, ...]
+    count: int
     factor: float
 
     def mean(self, array: Float64) -> Float64:
@@ -200,16 +143,23 @@ def _normalized(
     groups = x.value.size // max(size, 1)
     factors = (gamma(roundings, unit), gamma_probable(roundings, unit, groups))
     with np.errstate(all="ignore"):
-        plain = _Reduction(axes, 0.0)
+        plain = _Reduction(axes, size, 0.0)
         mean = plain.mean(x.value) if centred else np.zeros_like(plain.mean(x.value))
         deviation = x.value - mean
         variance = plain.mean(deviation**2)
         value = deviation / np.sqrt(variance + eps)
         spread, errors = [], []
         for kind, factor in zip(KINDS, factors, strict=True):
-            radius = getattr(x, kind)
+            radius, over = getattr(x, kind), _Reduction(axes, size, factor)
             error = _normal_error(
-                x.value, radius, mean, variance, eps, _Reduction(axes, factor), centred, arithmetic
+                x.value,
+                radius,
+                mean,
+                variance,
+                eps,
+                over,
+                centred,
+                arithmetic,
             )
             spread.append(np.zeros_like(value))
             errors.append(error)
@@ -241,13 +191,18 @@ def _normal_error(
     two_pass = over.mean((2 * deviation + off_deviation) * off_deviation)
     two_pass = two_pass + factor * over.mean(wide**2)
     largest = np.abs(mean) + off_mean
-    one_pass = over.mean((2 * np.abs(x) + radius) * radius) + factor * over.mean(size**2)
+    squares = over.mean(size**2)
+    one_pass = over.mean((2 * np.abs(x) + radius) * radius) + factor * squares
     one_pass = one_pass + (2 * np.abs(mean) + off_mean) * off_mean
-    one_pass = one_pass + unit * (over.mean(size**2) * (1 + factor) + 2 * largest**2)
+    one_pass = one_pass + unit * (squares * (1 + factor) + 2 * largest**2)
     off_variance = np.maximum(two_pass, one_pass) * (1 + unit) + unit * variance + 2 * tiny
     # variance + eps: a rounding, and one of the constant.
     total = variance + eps
     off_total = off_variance + gamma(2, unit) * (total + off_variance) + 2 * tiny
+    # A sum of squares, or a variance, beyond the range of its dtype is an infinity (ADM-6).
+    overflow = squares * over.count * (1 + factor) > arithmetic.sum.greatest
+    overflow |= total + off_total > arithmetic.value.greatest
+    off_total = np.where(overflow, np.inf, off_total)
     # 1/√, at its far end: 6u for √ and 5u for a division, or 4u for rsqrt.
     inverse = 1 / np.sqrt(total)
     far = 1 / np.sqrt(np.where(total > off_total, total - off_total, np.nan))

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from quant_reference.admissible import (
     activations,
     attention,
+    batch_normalization,
     contractions,
     convolutions,
     elementwise,
@@ -74,7 +75,7 @@ OPERATIONS: Mapping[str, Callable[..., Bounds]] = MappingProxyType(
         "group_norm": normalization.group_norm,
         "instance_norm": normalization.instance_norm,
         "rms_norm": normalization.rms_norm,
-        "batch_norm": normalization.batch_norm,
+        "batch_norm": batch_normalization.batch_norm,
         "embedding": shapes.embedding,
         "cat": shapes.cat,
         "pad": shapes.pad,

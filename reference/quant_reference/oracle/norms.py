@@ -19,6 +19,7 @@ from quant_reference.oracle.balls import (
     finished,
     gamma,
     gamma_probable,
+    greatest,
     infinite,
     places,
     rounding,
@@ -79,7 +80,8 @@ def _errors(
     e_variance = max(two, one) * (1 + u) + u * variance + 2 * t
     whole = variance + eps
     e_whole = e_variance + gamma(2, m.values) * (whole + e_variance) + 2 * t
-    if whole <= e_whole:
+    overflows = squares * n * (1 + g) > greatest(m.sums)
+    if overflows or whole + e_whole > greatest(m.values) or whole <= e_whole:
         return [INFINITY] * n
     inverse = 1 / reals.sqrt(whole)
     reach = 1 / reals.sqrt(whole - e_whole) * (1 + gamma(12, m.values))
