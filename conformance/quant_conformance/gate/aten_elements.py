@@ -48,6 +48,36 @@ def _repeat(call: Call) -> Steps:
     ]
 
 
+def _rearranged(call: Call, apart: list[int], order: list[int]) -> Steps:
+    """Axes taken apart, put in another order, and joined."""
+    out = call.operation.outputs[0]
+    return [
+        Step("reshape", (call["self"],), f"{out}/apart", {"shape": apart}),
+        Step("permute", (f"{out}/apart",), f"{out}/ordered", {"dims": order}),
+        call.step("reshape", f"{out}/ordered", shape=list(call.output_shape)),
+    ]
+
+
+def _pixel_shuffle(call: Call) -> Steps:
+    n, (*before, channels, height, width) = call["upscale_factor"], call.shape("self")
+    k = len(before)
+    apart = [*before, channels // n**2, n, n, height, width]
+    return _rearranged(call, apart, [*range(k + 1), k + 3, k + 1, k + 4, k + 2])
+
+
+def _pixel_unshuffle(call: Call) -> Steps:
+    n, (*before, channels, height, width) = call["downscale_factor"], call.shape("self")
+    k = len(before)
+    apart = [*before, channels, height // n, n, width // n, n]
+    return _rearranged(call, apart, [*range(k + 1), k + 2, k + 4, k + 1, k + 3])
+
+
+def _channel_shuffle(call: Call) -> Steps:
+    groups, (batch, channels, *extents) = call["groups"], call.shape("self")
+    apart = [batch, groups, channels // groups, *extents]
+    return _rearranged(call, apart, [0, 2, 1, *range(3, len(apart))])
+
+
 def _permute(call: Call) -> Steps:
     return [call.step("permute", call["self"], dims=list(call["dims"]))]
 
@@ -118,11 +148,9 @@ def _binary(op: str) -> Callable[[Call], Steps]:
 
 
 def _rsub(call: Call) -> Steps:
-    if call.get("alpha", 1) != 1:
-        raise NotImplementedError("rsub with a factor")
     other = call["other"]
     other = float(other) if isinstance(other, int | float) else other
-    return [call.step("sub", other, call["self"])]
+    return [call.step("sub", other, call["self"], alpha=float(call.get("alpha", 1)))]
 
 
 def _reciprocal(call: Call) -> Steps:
@@ -139,17 +167,19 @@ def _unary(op: str, **names: str) -> Callable[[Call], Steps]:
     return make
 
 
+_SELU = (1.6732632423543772, 1.0507009873554805, 1.0)
+"""alpha, scale and input_scale that make a SELU of ATen's elu (Klambauer et al. 2017)."""
+
+
 def _elu(call: Call) -> Steps:
     alpha, scale, inner = (float(call[n]) for n in ("alpha", "scale", "input_scale"))
     if scale == 1 and inner == 1:
         return [call.step("elu", call["self"], alpha=alpha)]
     if scale == 1 and inner == 1 / alpha:
         return [call.step("celu", call["self"], alpha=alpha)]
-    return [call.step("selu", call["self"])]
-
-
-def _log_sigmoid(call: Call) -> Steps:
-    return [call.step("logsigmoid", call["self"])]
+    if (alpha, scale, inner) == _SELU:
+        return [call.step("selu", call["self"])]
+    raise NotImplementedError(f"alpha {alpha}, scale {scale} and input scale {inner}")
 
 
 ELEMENTS: Mapping[str, Callable[[Call], Steps]] = {
@@ -164,6 +194,10 @@ ELEMENTS: Mapping[str, Callable[[Call], Steps]] = {
     "expand": _expand,
     "repeat": _repeat,
     "permute": _permute,
+    "pixel_shuffle": _pixel_shuffle,
+    "pixel_unshuffle": _pixel_unshuffle,
+    "channel_shuffle": _channel_shuffle,
+    "native_channel_shuffle": _channel_shuffle,
     "transpose": _transpose,
     "t": _t,
     "slice": _slice,
@@ -203,7 +237,8 @@ ELEMENTS: Mapping[str, Callable[[Call], Steps]] = {
     "gelu": _unary("gelu", approximate="approximate"),
     "softplus": _unary("softplus", beta="beta", threshold="threshold"),
     "elu": _elu,
-    "log_sigmoid_forward": _log_sigmoid,
+    "celu": _unary("celu", alpha="alpha"),
+    "log_sigmoid_forward": _unary("logsigmoid"),
     "pow": _unary("pow", exponent="exponent"),
 }
 """Name of the ATen operation, without underscores around it -> its steps."""

@@ -16,7 +16,7 @@ from quant_conformance.gate.regions import SILENT, Region
 from quant_conformance.gate.sums import Rescaled
 from quant_conformance.layers import CLAUSES
 from quant_conformance.protocol import Array
-from quant_reference import QParams, QuantizationSpec, dequantize
+from quant_reference import QParams, QuantError, QuantizationSpec, dequantize
 from quant_reference.admissible import (
     VERDICTS,
     AdmissibleCodes,
@@ -79,6 +79,20 @@ class Judge:
             return found
         return _either(found, self._evaluated(region, scales or {}, cast=False))
 
+    def _known_bounds(
+        self, region: Region, scales: Mapping[str, float] | None, layer: Layer
+    ) -> Bounds | None:
+        """The bounds, or None and the verdict that there are none."""
+        lacking = ", ".join(region.lacking)
+        if not lacking:
+            try:
+                return self.bounds(region, scales)
+            except QuantError as error:  # attributes or shapes that no clause covers
+                lacking = str(error)
+        layer.verdict = "unsupported"
+        layer.detail = f"no bound is known for {lacking}"
+        return None
+
     def _evaluated(self, region: Region, scales: Mapping[str, float], *, cast: bool) -> Bounds:
         operands = {
             name: self._expected.bounds(name, scales.get(name), cast=cast)
@@ -105,9 +119,9 @@ class Judge:
         prepared = self._expected.codes(quantization)
         given = given.reshape(prepared.shape)
         self._compare(layer, given, prepared, spec, qparams)
-        if region.lacking:
-            return Judged(_unsupported(layer, region), region, self._operands(region))
-        bounds = self.bounds(region, None if scaling is None else scaling.scales)
+        bounds = self._known_bounds(region, None if scaling is None else scaling.scales, layer)
+        if bounds is None:
+            return Judged(layer, region, self._operands(region))
         if scaling is not None:
             qparams = replace(qparams, scale=np.full_like(qparams.scale, scaling.scale))
         admissible = admissible_codes(bounds, spec, qparams, self._arithmetic)
@@ -136,9 +150,9 @@ class Judge:
         layer.sqnr = sqnr(given, prepared)
         layer.flipped = float(np.mean(given != prepared))
         layer.ulp_errors = _ulps(given, prepared.astype(np.float32))
-        if region.lacking:
-            return Judged(_unsupported(layer, region), region, self._operands(region))
-        bounds = self.bounds(region)
+        bounds = self._known_bounds(region, None, layer)
+        if bounds is None:
+            return Judged(layer, region, self._operands(region))
         words = np.array(VERDICTS)[judge_values(given, bounds, self._arithmetic)]
         self._count(layer, words)
         if layer.verdict == "admissible" and layer.flipped == 0:
@@ -219,12 +233,6 @@ def _clauses(region: Region) -> list[str]:
         integer = region.quantization.facts.spec.format.is_integer
         quantized = ["Q-1", "Q-2", "Q-3"] if integer else ["Q-1", "Q-5"]
     return list(dict.fromkeys([*operations, *quantized]))
-
-
-def _unsupported(layer: Layer, region: Region) -> Layer:
-    layer.verdict = "unsupported"
-    layer.detail = f"no bound is known for {', '.join(region.lacking)}"
-    return layer
 
 
 def _worst(

@@ -33,6 +33,16 @@ def recorded(function: Callable[..., Any], *inputs: torch.Tensor) -> Recording:
     return record(Function(function), inputs)
 
 
+def inferred(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function in inference mode, where torch dispatches composites whole."""
+
+    def call(*inputs: torch.Tensor) -> Any:
+        with torch.inference_mode():
+            return function(*inputs)
+
+    return call
+
+
 def normal(*shape: int, seed: int = 0, scale: float = 1.0) -> torch.Tensor:
     """Normal values."""
     return scale * torch.randn(shape, generator=torch.Generator().manual_seed(seed))

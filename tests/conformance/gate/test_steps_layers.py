@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.conformance.gate.stepped import check, names, normal
+from tests.conformance.gate.stepped import check, inferred, names, normal
 from torch import nn
 from torch.nn import functional as f
 
@@ -34,14 +34,6 @@ class MultiHead(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.attention(x, x, x, need_weights=False)[0]
-
-
-def inferred(function: Callable[..., Any]) -> Callable[..., Any]:
-    def call(*inputs: torch.Tensor) -> Any:
-        with torch.inference_mode():
-            return function(*inputs)
-
-    return call
 
 
 CASES: dict[str, Case] = {
