@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from quant_conformance.backends._torch_arrays import to_numpy, to_torch
-from quant_conformance.protocol import Array
-from quant_reference.admissible import FloatLayer, Layer
+from quant_conformance.protocol import Array, Backend
+from quant_reference.admissible import FloatLayer, Layer, QuantizedTensor
 
 _TENSOR = ("matmul", "sum", "mean", "add", "sub", "mul", "div", "neg", "clamp", "exp",
            "log", "sqrt", "rsqrt", "pow", "erf", "flatten", "permute", "transpose",
@@ -30,11 +30,35 @@ def computed(layer: Layer | FloatLayer, operands: Mapping[str, Array]) -> Array:
     """
     if layer.arithmetic.accumulate != "float32":
         raise NotImplementedError("torch does not promise sums in float16")
+    import torch
+
     known: dict[str, Any] = {name: to_torch(array) for name, array in operands.items()}
-    for step in layer.steps:
-        inputs = [known[name] if isinstance(name, str) else name for name in step.inputs]
-        known[step.output] = _step(step.op, inputs, dict(step.attributes))
+    with torch.no_grad():
+        for step in layer.steps:
+            inputs = [known[name] if isinstance(name, str) else name for name in step.inputs]
+            known[step.output] = _step(step.op, inputs, dict(step.attributes))
     return np.array(to_numpy(known[layer.output]), order="C")
+
+
+class TorchLayers(Backend):
+    """Layers of torch's functions between a backend's own dequantize and quantize."""
+
+    def layer(self, layer: Layer) -> Array:
+        return self.quantize(self._computed(layer), layer.output_spec, layer.output_qparams)
+
+    def float_layer(self, layer: FloatLayer) -> Array:
+        return self._computed(layer)
+
+    def _computed(self, layer: Layer | FloatLayer) -> Array:
+        values = np.dtype(layer.arithmetic.values)
+        operands: dict[str, Array] = {}
+        for name, operand in layer.operands.items():
+            if isinstance(operand, QuantizedTensor):
+                array = self.dequantize(operand.codes, operand.spec, operand.qparams)
+            else:
+                array = operand
+            operands[name] = array if array.dtype == np.int32 else array.astype(values)
+        return computed(layer, operands)
 
 
 def _step(op: str, inputs: list[Any], attributes: dict[str, Any]) -> Any:

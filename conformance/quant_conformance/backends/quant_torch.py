@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from quant_conformance.backends._torch_arrays import to_numpy, to_torch
-from quant_conformance.protocol import Array, Backend
+from quant_conformance.backends._torch_layers import TorchLayers
+from quant_conformance.protocol import Array
 from quant_reference import QParams, QuantizationSpec
 from quant_reference.granularity import PerBlock
 
@@ -26,7 +27,7 @@ _MODULES: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
 """torch module class to (constructor arguments, input shape)."""
 
 
-class QuantTorch(Backend):
+class QuantTorch(TorchLayers):
     """Modules built from a spec by ``QuantizationComponentFactory``, each asked on its own.
 
     * qparams and observe: the qparams calculator that the spec names, called per batch.
@@ -34,6 +35,7 @@ class QuantTorch(Backend):
     * quantize, dequantize: the methods of the fake-quantize module.
     * fake_quantize, gradient: its forward pass and autograd, with the given qparams loaded.
     * default_axis: the axis that ``Quantizer.prepare`` fills in.
+    * layer: torch's functions between these methods.
     """
 
     name = "quant-torch"

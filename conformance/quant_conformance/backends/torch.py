@@ -114,8 +114,7 @@ class Torch(Backend):
         return quantize(self.float_layer(layer), layer.output_spec, layer.output_qparams)
 
     def float_layer(self, layer: Layer | FloatLayer) -> Array:
-        with self._torch.no_grad():
-            return computed(layer, layer.values())
+        return computed(layer, layer.values())
 
     def _arguments(
         self, x: Array, spec: QuantizationSpec, qparams: QParams
