@@ -84,6 +84,14 @@ def moves(_: Any, x: Any) -> Any:
     return joined[:, 0:3:2].select(1, 0)[:, 1:-1] + torch.flip(joined[:, 1, 2:], [1])
 
 
+def writes(_: Any, x: Any) -> Any:
+    y = x * 2
+    y[:, 1] = x[:, 0] + 1
+    y[:, :, 1::2] = x[:, :, :2] - 1
+    y[:, :, 3] = 0.5
+    return y
+
+
 def looks_up(_: Any, x: Any) -> Any:
     picked = torch.gather(x, 1, torch.tensor([[0, 1], [2, 1]])) + x[:, [0, 2]]
     return picked + torch.topk(x, 2, 1)[0] + torch.cumsum(x, 1)[:, 3:]
@@ -163,6 +171,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], list[tuple[int, ...]]]] = {
     "embedding": (Embedder, [(2, 5)]),
     "pools": (lambda: Calls(pools), [(1, 2, 8, 8)]),
     "moves": (lambda: Calls(moves), [(2, 3, 4)]),
+    "writes": (lambda: Calls(writes), [(2, 3, 4)]),
     "looks_up": (lambda: Calls(looks_up), [(2, 5)]),
     "resized": (lambda: Calls(resized, nn.Conv2d(2, 8, 1)), [(1, 2, 5, 5)]),
     "padded": (lambda: Calls(padded), [(1, 2, 5, 5)]),

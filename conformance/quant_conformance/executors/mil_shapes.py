@@ -50,21 +50,37 @@ def _split(given: Inputs) -> Result:
 
 def _slice_by_index(given: Inputs) -> Result:
     x = given.tensor("x")
-    rank = x.dim()
+    positions, squeezed = _indexed(given, x.shape)
+    for axis, picked in enumerate(positions):
+        x = x.index_select(axis, picked)
+    return x.squeeze(squeezed)
+
+
+def _slice_update(given: Inputs) -> Result:
+    x = given.tensor("x").clone()
+    positions, _ = _indexed(given, x.shape)
+    grid = torch.meshgrid(*positions, indexing="ij")
+    x[grid] = given.tensor("update").reshape(grid[0].shape)
+    return x
+
+
+def _indexed(given: Inputs, shape: torch.Size) -> tuple[list[torch.Tensor], list[int]]:
+    """The positions along each axis that a slice picks, and the axes that it drops."""
+    rank = len(shape)
     begin, end = given.ints("begin"), given.ints("end")
     stride = given.ints("stride", [1] * rank)
     no_begin, no_end = given.flags("begin_mask", rank), given.flags("end_mask", rank)
     squeezed = given.flags("squeeze_mask", rank)
-    for axis in range(rank):
-        size = x.shape[axis]
+    positions = []
+    for axis, size in enumerate(shape):
         if squeezed[axis]:
-            picked = torch.tensor([begin[axis] % size])
+            picked = [begin[axis] % size]
         else:
             low = None if no_begin[axis] else begin[axis]
             high = None if no_end[axis] else end[axis]
-            picked = torch.arange(size)[torch.tensor(_positions(size, low, high, stride[axis]))]
-        x = x.index_select(axis, picked)
-    return x.squeeze([axis for axis in range(rank) if squeezed[axis]])
+            picked = _positions(size, low, high, stride[axis])
+        positions.append(torch.tensor(picked, dtype=torch.int64))
+    return positions, [axis for axis in range(rank) if squeezed[axis]]
 
 
 def _positions(size: int, begin: int | None, end: int | None, stride: int) -> list[int]:
@@ -220,6 +236,7 @@ SHAPES: Table = {
     "split": _split,
     "slice_by_index": _slice_by_index,
     "slice_by_size": _slice_by_size,
+    "slice_update": _slice_update,
     "tile": lambda given: given.tensor("x").tile(given.ints("reps")),
     "reverse": lambda given: given.tensor("x").flip(given.ints("axes")),
     "pad": _pad,
