@@ -1,0 +1,94 @@
+"""Tensors of a file are found by what they hold."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from quant_conformance.gate.matching import match, match_floats
+
+
+def tensors(count: int, size: int = 64) -> list[np.ndarray]:
+    rng = np.random.default_rng(5)
+    return [rng.normal(size=size).astype(np.float32) for _ in range(count)]
+
+
+def noisy(x: np.ndarray, share: float) -> np.ndarray:
+    noise = np.random.default_rng(6).normal(size=x.shape)
+    return x + share * np.linalg.norm(x) / np.linalg.norm(noise) * noise
+
+
+def test_in_any_order() -> None:
+    ours = tensors(4)
+    order = [2, 0, 3, 1]
+    assert match(ours, [ours[i] for i in order]) == {i: order.index(i) for i in range(4)}
+
+
+def test_in_any_shape() -> None:
+    ours = tensors(3)
+    theirs = [x.reshape(1, 8, 8) for x in ours]
+    assert match(ours, theirs) == {0: 0, 1: 1, 2: 2}
+
+
+def test_one_that_is_missing_and_one_too_many() -> None:
+    ours = tensors(3)
+    assert match(ours, ours[1:]) == {1: 0, 2: 1}
+    assert match(ours[1:], ours) == {0: 1, 1: 2}
+    assert match(ours, []) == match([], ours) == {}
+
+
+def test_another_size_is_another_tensor() -> None:
+    ours = tensors(2)
+    assert match(ours, [ours[0][:32], ours[1]]) == {1: 1}
+
+
+def test_equal_values_go_in_order() -> None:
+    x, y = tensors(2)
+    assert match([x, y, x], [x, x, y]) == {0: 0, 2: 1, 1: 2}
+    assert match([x] * 3, [x] * 3) == {0: 0, 1: 1, 2: 2}
+    zero = np.zeros(64)
+    assert match([zero, x], [zero, x]) == {0: 0, 1: 1}
+
+
+def test_noise_below_and_above_what_is_the_same_tensor() -> None:
+    x, y = tensors(2)
+    assert match([x], [noisy(x, 0.5)]) == {0: 0}
+    assert match([x], [y]) == {}  # about 1.4 / 2 of both norms apart
+
+
+def test_a_tensor_up_to_a_factor_is_found_after_those_that_are_equal() -> None:
+    x, y = tensors(2)
+    assert match([x, y], [7.5 * x, y]) == {0: 0, 1: 1}
+    assert match([x, y], [y, 0.01 * x]) == {0: 1, 1: 0}
+    assert match([x], [4 * x, x]) == {0: 1}
+    assert match([x], [-x]) == {}
+
+
+def test_nan_and_infinity_match_themselves_alone() -> None:
+    (x,) = tensors(1)
+    broken = x.copy()
+    broken[3] = np.nan
+    assert match([broken], [broken.copy()]) == {0: 0}
+    assert match([broken], [x]) == {}
+    assert match([np.full(4, np.inf)], [np.full(4, np.inf)]) == {0: 0}
+
+
+def test_float_results_by_name_the_first_where_a_reshape_repeats_them() -> None:
+    x, y = tensors(2)
+    theirs = {"conv": y, "matmul": noisy(x, 1e-4), "reshape": noisy(x, 1e-4).reshape(8, 8)}
+    assert match_floats({"mm": x}, theirs) == {"mm": "matmul"}
+    assert match_floats({"mm": x, "conv2d": y}, theirs) == {"mm": "matmul", "conv2d": "conv"}
+
+
+@pytest.mark.parametrize("share", [0.001, 0.03])
+def test_float_results_must_be_close(share: float) -> None:
+    (x,) = tensors(1)
+    # The difference is relative to both norms together, so half of the share.
+    found = match_floats({"mm": x}, {"matmul": noisy(x, 2 * share)})
+    assert found == ({"mm": "matmul"} if share < 0.02 else {})
+
+
+def test_a_float_result_is_given_once() -> None:
+    (x,) = tensors(1)
+    assert match_floats({"a": x, "b": x}, {"one": x}) == {"a": "one"}
+    assert match_floats({"a": x, "b": x}, {"one": x, "two": x}) == {"a": "one", "b": "two"}
