@@ -133,7 +133,7 @@ class Builder:
         admissible = layer.admissible()
         words = judge_codes(self._reference.layer(layer), admissible)
         if words.any():  # 0 is admissible
-            raise VectorError(f"{case_id}: the reference gives what is not admissible")
+            raise VectorError(f"{case_id}: the reference's answer is not admissible, or undecided")
         tensors = layer_inputs(layer)
         draft = Case(
             id=case_id,
