@@ -79,7 +79,8 @@ class CoreAIText:
         body = self._lines[self._first : self._last]
         self.operations = {op.result: op for op in _parsed(body)}
         self.constants = Constants("\n".join(body), text)
-        self._line_of = {_result(line): line for line in body if _OPERATION.match(line)}
+        self._line_of = {_result(line): line for line in body if " = " in line}
+        self._reads = {name: _operands(line) for name, line in self._line_of.items()}
 
     def line(self, name: str) -> str:
         """The line that makes a value."""
@@ -117,8 +118,7 @@ class CoreAIText:
                 given.append(name)
                 continue
             kept.add(name)
-            if name in self.operations:
-                wanted += self.operations[name].operands
+            wanted += self._reads.get(name, ())
         arguments = [part for part in self._arguments if part.split(":")[0] in kept]
         labels = tuple(label for name, label, _ in self.inputs if name in kept)
         text = self._written(
@@ -167,6 +167,8 @@ class CoreAIText:
                 if "?" in head[2]:
                     raise UnreadableProgramError("the shapes of main are not fixed")
                 closing = line[: len(line) - len(line.lstrip())] + "}"
+                if closing not in self._lines[first:]:
+                    raise UnreadableProgramError("main does not end")
                 return first, self._lines.index(closing, first), head.groups()
         raise UnreadableProgramError("there is no graph called main")
 
@@ -184,7 +186,13 @@ def _parsed(body: Sequence[str]) -> Iterator[TextOperation]:
 
 
 def _result(line: str) -> str:
-    return line.split(" = ", 1)[0].strip()
+    """Name of what a line makes; ``%6`` of ``%6:2 = …``, whose parts are read as ``%6#0``."""
+    return line.split(" = ", 1)[0].strip().partition(":")[0]
+
+
+def _operands(line: str) -> tuple[str, ...]:
+    """Names in a line but for its results; none of them stands in a type."""
+    return tuple(_NAME.findall(line.partition(" = ")[2]))
 
 
 def _renamed(line: str, renamed: Mapping[str, str]) -> str:
