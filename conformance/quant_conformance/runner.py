@@ -204,7 +204,7 @@ class Runner:
             result = None if outcome.kind == "left_out" else judge(self._vectors, case, outcome)
             if result is not None:
                 results.append(result)
-                if result.verdict in _WITH_EVIDENCE and case.operation != "model":
+                if result.verdict in _WITH_EVIDENCE:
                     answers += answers_of(self._vectors, case, tensors, outcome)
             self._tell(reference, result)
         return results, answers
