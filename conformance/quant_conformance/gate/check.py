@@ -61,16 +61,17 @@ def check_export(subject: Subject, config: Any, question: Question) -> GateDocum
         question: how to export it.
 
     Raises:
-        GateError: the model cannot be recorded.
-        Exception: whatever preparing the model raises; from the export on, failures are verdicts.
+        GateError: the model, its config and its data do not fit together, or it cannot be
+            recorded. From the export on, failures are verdicts.
     """
+    if subject.prepared is not None and subject.finalized is None and question.artifact is None:
+        raise GateError("a prepared model needs its finalized form, or a file made from it")
     mode = "prepared" if config is None else str(config.execution_mode.value)
     document = GateDocument(
         subject.name, "", mode, question.backend, question.half, _versions(question.backend)
     )
     with tempfile.TemporaryDirectory(prefix="quant-conformance-gate-") as folder, quiet():
-        quantizer, prepared = prepare_subject(subject, config)
-        recording = record(prepared, subject.example)
+        quantizer, recording = _recorded(subject, config)
         try:
             path = question.artifact or _export(subject, quantizer, question, Path(folder))
             program = open_program(path, question.timeout)
@@ -124,6 +125,18 @@ def _judged(
     return document
 
 
+def _recorded(subject: Subject, config: Any) -> tuple[Any, Recording]:
+    try:
+        quantizer, prepared = prepare_subject(subject, config)
+        return quantizer, record(prepared, subject.example)
+    except GateError:
+        raise
+    except Exception as error:  # whatever the user's model or the quantizer raises
+        raise GateError(
+            f"{subject.name} cannot be prepared with this config and data: {_told(error)}"
+        ) from error
+
+
 def prepare_subject(subject: Subject, config: Any) -> tuple[Any, Any]:
     """Prepares and calibrates a model; one that was prepared elsewhere is taken as it is.
 
@@ -150,8 +163,6 @@ def _export(subject: Subject, quantizer: Any, question: Question, folder: Path) 
     from quant_torch.export import save_coreai, save_coreml, to_coreai, to_coreml
 
     path = folder / f"model{SUFFIXES[question.backend]}"
-    if subject.finalized is None and quantizer is None:
-        raise GateError("a prepared model needs its finalized form, or a file made from it")
     if question.backend == "coreai":
         if subject.finalized is not None:
             return save_coreai(subject.finalized, subject.example, path, cast_16bit=question.half)
@@ -163,10 +174,14 @@ def _export(subject: Subject, quantizer: Any, question: Question, folder: Path) 
 
 
 def _failed(document: GateDocument, verdict: str, error: Exception) -> GateDocument:
-    lines = str(error).strip().splitlines() or [""]
     document.failure = verdict
-    document.detail = f"{type(error).__name__}: {lines[0][:500]}"
+    document.detail = _told(error)
     return document
+
+
+def _told(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0][:500]}"
 
 
 def _versions(backend: str) -> dict[str, str]:

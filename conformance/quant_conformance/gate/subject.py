@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -84,19 +85,25 @@ def load_batches(data: str) -> list[Inputs]:
     path = Path(data)
     if not path.is_file():
         raise UsageError(f"data {data!r}: there is no such file")
-    with np.load(path, allow_pickle=False) as arrays:
-        names = [f"input_{index}" for index in range(len(arrays.files))]
-        if sorted(arrays.files) != sorted(names):
-            raise UsageError(
-                f"data {data!r} holds {sorted(arrays.files)}; it must hold input_0, input_1, …, "
-                "each of shape (passes, …)"
-            )
-        columns = [torch.from_numpy(arrays[name]) for name in names]
-    if len({len(column) for column in columns}) != 1 or len(columns[0]) == 0:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            columns = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+    except (ValueError, TypeError, OSError, EOFError, BadZipFile) as error:
+        raise UsageError(f"data {data!r} cannot be read as arrays of numbers: {error}") from error
+    if not columns or set(columns) != {f"input_{index}" for index in range(len(columns))}:
         raise UsageError(
-            f"data {data!r}: every array needs the same number of passes, at least one"
+            f"data {data!r} holds {sorted(columns)}; it must hold input_0, input_1, …, "
+            "each of shape (passes, …)"
         )
-    return [tuple(row) for row in zip(*columns, strict=True)]
+    passes = {column.shape[:1] for column in columns.values()}
+    if len(passes) != 1 or not next(iter(passes)) or passes == {(0,)}:
+        given = ", ".join(f"{name} {tuple(t.shape)}" for name, t in sorted(columns.items()))
+        raise UsageError(
+            f"data {data!r} holds {given}; every array needs the shape (passes, …) with the same "
+            "number of passes, at least one"
+        )
+    ordered = [columns[f"input_{index}"] for index in range(len(columns))]
+    return [tuple(row) for row in zip(*ordered, strict=True)]
 
 
 def load_config(path: Path | None, mode: str | None) -> Any:
@@ -131,7 +138,9 @@ def _subject(name: str, made: Any, needs_data: bool) -> Subject:
         if not wrong and has_model:
             given = made.get("batches", made.get("example_inputs"))
             batches = [given] if "batches" not in made and given is not None else given
-            return Subject(name, batches=_batches(batches, name) if batches else [], **parts)
+            if batches or not needs_data:
+                return Subject(name, batches=_batches(batches, name) if batches else [], **parts)
+            raise UsageError(f"model {name!r} brings no data; give --data, or {_FORMS}")
     raise UsageError(f"model {name!r} made {type(made).__name__}; give {_FORMS}")
 
 
