@@ -52,6 +52,7 @@ def test_what_is_left_out_is_said(tmp_path: Path, capsys: Capture) -> None:
     printed = " ".join(capsys.readouterr().out.split())
     assert f"left out {said}" in printed
     assert "output 0 the whole model 8 not judged" in printed
+    assert "for information output 0: no bound is known for sin" in printed
 
 
 def test_what_only_differs_is_told_and_fails_nothing(tmp_path: Path, capsys: Capture) -> None:

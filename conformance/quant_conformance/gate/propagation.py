@@ -58,22 +58,26 @@ class Propagation:
         self._quantized = {q.result: q for q in recording.quantizations}
         self._known: dict[str, Bounds] = {}
         self._reach: dict[str, Reach] = {}
+        self._lost: dict[str, str] = {}  # value -> why nothing is known of it
 
-    def outputs(self) -> dict[str, Reach] | str:
+    def outputs(self) -> dict[str, Reach | str]:
         """Sets of the model's outputs by name, or why there are none."""
-        for region in self._regions:
-            if region.lacking:
-                return f"no bound is known for {', '.join(region.lacking)}"
         readers = Counter(name for region in self._regions for name in set(region.operands))
-        try:
-            for region in self._regions:
-                self._step(region)
-                for name in set(region.operands):
-                    readers[name] -= 1
-                    if not readers[name]:
-                        self._known.pop(name, None)  # no longer needed
-        except QuantError as error:
-            return " ".join(str(error).split())
+        for region in self._regions:
+            lost = [self._lost[name] for name in region.operands if name in self._lost]
+            if region.lacking:
+                lost = [f"no bound is known for {', '.join(region.lacking)}"]
+            if not lost:
+                try:
+                    self._step(region)
+                except QuantError as error:
+                    lost = [" ".join(str(error).split())]
+            if lost:
+                self._lost[_result(region)] = lost[0]
+            for name in set(region.operands):
+                readers[name] -= 1
+                if not readers[name]:
+                    self._known.pop(name, None)  # no longer needed
         return {name: self._reach_of(name) for name in self._recording.outputs}
 
     def _step(self, region: Region) -> None:
@@ -83,11 +87,10 @@ class Propagation:
             bounds = evaluate(region.steps, operands, arithmetic)[region.target]
         else:
             bounds = operands[region.target]
+        name = _result(region)
         if region.quantization is None:
-            values = admissible_values(bounds, arithmetic)
-            name, undecided = region.target, ~np.isfinite(bounds.probable)
+            values, undecided = admissible_values(bounds, arithmetic), ~np.isfinite(bounds.probable)
         else:
-            name = region.quantization.result
             values, undecided = _quantized(bounds, region.quantization, arithmetic)
             bounds = _between(values)
         self._known[name] = bounds
@@ -104,13 +107,19 @@ class Propagation:
         narrow = arithmetic.value.dtype
         return Bounds.exact(array.astype(narrow) if array.dtype.kind == "f" else array)
 
-    def _reach_of(self, name: str) -> Reach:
+    def _reach_of(self, name: str) -> Reach | str:
         if name in self._reach:
             return self._reach[name]
+        if name in self._lost:
+            return self._lost[name]
         # An input or a constant that the model hands on.
         array = Expected(self._recording, half=False).operand(name)
         values = AdmissibleValues(array, array, array, array)
         return Reach(values, np.zeros(array.shape, bool), 1.0)
+
+
+def _result(region: Region) -> str:
+    return region.target if region.quantization is None else region.quantization.result
 
 
 def _quantized(

@@ -44,7 +44,7 @@ class Recorded:
         computed_by: what computes it.
         elements: how many it has.
         single: share of elements with exactly one right code, or None for floats.
-        judged: whether another answer can be wrong.
+        why_not: why no other answer can be wrong; empty where one can.
     """
 
     id: str
@@ -52,7 +52,7 @@ class Recorded:
     computed_by: str
     elements: int
     single: float | None
-    judged: bool = True
+    why_not: str = ""
 
 
 @dataclass
@@ -189,7 +189,7 @@ def _add_whole(
     writer: SetWriter, recording: Recording, regions: list[Region], summary: Summary
 ) -> None:
     """One case for each output of the model; see :mod:`quant_conformance.gate.propagation`."""
-    name = "the whole model"
+    whole = "the whole model"
     try:
         inputs = {
             f"input_{index}": as_stored(given, recording.values[given])
@@ -197,41 +197,45 @@ def _add_whole(
         }
         outputs = [_output(given, recording.values[given]) for given in recording.outputs]
     except LeftOutError as error:
-        writer.leave_out(name, str(error))
-        summary.left_out[name] = str(error)
+        writer.leave_out(whole, str(error))
+        summary.left_out[whole] = str(error)
         return
     reached = Propagation(recording, regions).outputs()
     dtypes = [recording.values[given].dtype.name for given in recording.inputs]
     for index, (given, values) in enumerate(zip(recording.outputs, outputs, strict=True)):
-        reach = None if isinstance(reached, str) else reached[given]
-        decided = reach is not None and not reach.undecided.any() and _holds(reach, values)
+        reach = reached[given]
+        why_not = reach if isinstance(reach, str) else _why_not(reach, values)
+        ends, single = dict[str, Array](), None
+        if not isinstance(reach, str) and not why_not:
+            ends = {name: _output(given, end) for name, end in sets_of(reach.values).items()}
+            single = reach.single
         writer.add(
             f"model_output/{index}",
             "model_output",
             inputs=inputs,
-            expected={"values": values, **(sets_of(reach.values) if reach and decided else {})},
+            expected={"values": values, **ends},
             clauses=("ADM-1", "ADM-11", "ADM-12"),
             flags=(),
             comment=f"output {index} of the whole model"
-            + ("" if decided else ", for information: too deep for a bound"),
-            rule="admissible" if decided else "information",
+            + (f", for information: {why_not}" if why_not else ""),
+            rule="admissible" if ends else "information",
             arguments={"output": index, "dtypes": dtypes},
         )
         summary.cases.append(
             Recorded(
-                f"model_output/{index}",
-                f"output {index}",
-                name,
-                values.size,
-                reach.single if reach is not None and decided else None,
-                decided,
+                f"model_output/{index}", f"output {index}", whole, values.size, single, why_not
             )
         )
 
 
-def _holds(reach: Reach, values: Array) -> bool:
-    """Whether the recorded values are inside, as they are unless a quantizer is not the spec's."""
-    return bool(np.all((values >= reach.values.low) & (values <= reach.values.high)))
+def _why_not(reach: Reach, values: Array) -> str:
+    """Why a model's output cannot be judged, or nothing."""
+    if reach.undecided.any():
+        return "the model is too deep for a bound"
+    if not np.all((values >= reach.values.low) & (values <= reach.values.high)):
+        # A quantizer in the model that is not the specification's.
+        return "the model's own output is not admissible"
+    return ""
 
 
 def _output(name: str, values: Array) -> Array:

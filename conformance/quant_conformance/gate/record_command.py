@@ -68,9 +68,12 @@ def print_summary(summary: Summary, out: Path, console: Console) -> None:
         table.add_column(name, justify="right")
     for case in summary.cases:
         single = "interval" if case.single is None else _percent(case.single)
-        single = single if case.judged else "not judged"
+        single = "not judged" if case.why_not else single
         table.add_row(Text(case.name), Text(case.computed_by), f"{case.elements}", single)
     console.print(table)
+    for case in summary.cases:
+        if case.why_not:
+            console.print(Text(f"for information {case.name}: {case.why_not}"))
     for name, reason in summary.left_out.items():
         console.print(Text(f"left out {name}: {reason}"))
     size = f"{summary.bytes / 1000:,.0f} kB"
