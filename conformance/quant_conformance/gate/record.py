@@ -12,22 +12,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from quant_conformance.errors import UsageError, unknown
 from quant_conformance.gate.check import prepare_subject, quiet
-from quant_conformance.gate.propagation import Propagation, Reach
-from quant_conformance.gate.recorded_cases import (
-    LeftOutError,
-    Question,
-    as_stored,
-    question_of,
-    sets_of,
-)
+from quant_conformance.gate.recorded_cases import LeftOutError, Question, question_of
+from quant_conformance.gate.recorded_outputs import output_questions
 from quant_conformance.gate.recording import Recording, record
 from quant_conformance.gate.regions import Region, Regions
 from quant_conformance.gate.subject import Subject
-from quant_conformance.protocol import Array
 from quant_vectors import SetWriter
 
 VERSION = "recorded"
@@ -145,12 +136,12 @@ def fill(
             writer.leave_out(region.name, str(error))
             summary.left_out[region.name] = str(error)
             continue
-        _add(writer, case_id, region, question)
+        _add(writer, case_id, f"{region.name}: {_words(region)}", question)
         summary.cases.append(
             Recorded(case_id, region.name, _words(region), question.elements, question.single)
         )
     if pattern is None:
-        _add_whole(writer, recording, regions, summary)
+        _add_outputs(writer, recording, regions, summary)
     return summary
 
 
@@ -170,7 +161,32 @@ def check_out(out: Path, overwrite: bool) -> None:
         raise UsageError(f"{out} is there; --overwrite replaces it")
 
 
-def _add(writer: SetWriter, case_id: str, region: Region, question: Question) -> None:
+def _add_outputs(
+    writer: SetWriter, recording: Recording, regions: list[Region], summary: Summary
+) -> None:
+    """One case for each output of the model; see :mod:`quant_conformance.gate.propagation`."""
+    whole = "the whole model"
+    try:
+        for index, (question, why_not) in enumerate(output_questions(recording, regions)):
+            comment = f"output {index} of the whole model"
+            comment += f", for information: {why_not}" if why_not else ""
+            _add(writer, f"model_output/{index}", comment, question)
+            summary.cases.append(
+                Recorded(
+                    f"model_output/{index}",
+                    f"output {index}",
+                    whole,
+                    question.elements,
+                    question.single,
+                    why_not,
+                )
+            )
+    except LeftOutError as error:
+        writer.leave_out(whole, str(error))
+        summary.left_out[whole] = str(error)
+
+
+def _add(writer: SetWriter, case_id: str, comment: str, question: Question) -> None:
     writer.add(
         case_id,
         question.operation,
@@ -178,69 +194,11 @@ def _add(writer: SetWriter, case_id: str, region: Region, question: Question) ->
         expected=question.expected,
         clauses=question.clauses,
         flags=(),
-        comment=f"{region.name}: {_words(region)}",
+        comment=comment,
         rule=question.rule,
         spec=question.spec,
         arguments=dict(question.arguments),
     )
-
-
-def _add_whole(
-    writer: SetWriter, recording: Recording, regions: list[Region], summary: Summary
-) -> None:
-    """One case for each output of the model; see :mod:`quant_conformance.gate.propagation`."""
-    whole = "the whole model"
-    try:
-        inputs = {
-            f"input_{index}": as_stored(given, recording.values[given])
-            for index, given in enumerate(recording.inputs)
-        }
-        outputs = [_output(given, recording.values[given]) for given in recording.outputs]
-    except LeftOutError as error:
-        writer.leave_out(whole, str(error))
-        summary.left_out[whole] = str(error)
-        return
-    reached = Propagation(recording, regions).outputs()
-    dtypes = [recording.values[given].dtype.name for given in recording.inputs]
-    for index, (given, values) in enumerate(zip(recording.outputs, outputs, strict=True)):
-        reach = reached[given]
-        why_not = reach if isinstance(reach, str) else _why_not(reach, values)
-        ends, single = dict[str, Array](), None
-        if not isinstance(reach, str) and not why_not:
-            ends = {name: _output(given, end) for name, end in sets_of(reach.values).items()}
-            single = reach.single
-        writer.add(
-            f"model_output/{index}",
-            "model_output",
-            inputs=inputs,
-            expected={"values": values, **ends},
-            clauses=("ADM-1", "ADM-11", "ADM-12"),
-            flags=(),
-            comment=f"output {index} of the whole model"
-            + (f", for information: {why_not}" if why_not else ""),
-            rule="admissible" if ends else "information",
-            arguments={"output": index, "dtypes": dtypes},
-        )
-        summary.cases.append(
-            Recorded(
-                f"model_output/{index}", f"output {index}", whole, values.size, single, why_not
-            )
-        )
-
-
-def _why_not(reach: Reach, values: Array) -> str:
-    """Why a model's output cannot be judged, or nothing."""
-    if reach.undecided.any():
-        return "the model is too deep for a bound"
-    if not np.all((values >= reach.values.low) & (values <= reach.values.high)):
-        # A quantizer in the model that is not the specification's.
-        return "the model's own output is not admissible"
-    return ""
-
-
-def _output(name: str, values: Array) -> Array:
-    """An output as it is compared: floats in the model's own dtype."""
-    return values if values.dtype == np.float16 else as_stored(name, values)
 
 
 def _words(region: Region) -> str:
