@@ -38,9 +38,10 @@ class Question:
     """What a case asks and what is right, before it has an id.
 
     Attributes:
-        operation: "layer", "float_layer", or "quantize" where a quantizer reads a fixed value.
+        operation: "layer", "float_layer", "quantize" where a quantizer reads a fixed value, or
+            "model_output".
         clauses: clauses of SPEC.md that the answer follows from.
-        rule: "exact" or "admissible".
+        rule: "exact", "admissible" or "information".
         inputs: argument name -> tensor.
         expected: output name -> tensor.
         spec: of the result, or None.
