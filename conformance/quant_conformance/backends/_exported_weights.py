@@ -57,8 +57,11 @@ def refusal(question: WeightQuestion, backend: str) -> str | None:
         question: the weight.
         backend: "coreai" or "coreml".
     """
-    from quant_torch import ExportBackend
-
+    try:
+        from quant_torch import ExportBackend
+        from quant_torch.quantization import Quantizer  # noqa: F401 (needs more than torch)
+    except ImportError as error:
+        return f"exports go through quant_torch: pip install 'quant-conformance[torch]' ({error})"
     quantizer, _ = _prepared([question])
     try:
         with quietly():
