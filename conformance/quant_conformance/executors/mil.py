@@ -50,6 +50,7 @@ class MilExecutor:
     Attributes:
         inputs: input names, in order.
         outputs: output names, in order.
+        shapes: those of the inputs and those of the outputs, in order.
         operations: operation type to count, constants left out.
         stored: name of the tensor to the quantized weights in the file.
 
@@ -65,6 +66,7 @@ class MilExecutor:
         body = program.functions[function]
         self.inputs: tuple[str, ...] = tuple(body.inputs)
         self.outputs: tuple[str, ...] = tuple(var.name for var in body.outputs)
+        self.shapes = (_shapes(body.inputs.values()), _shapes(body.outputs))
         self._output_types = {var.name: _element(var) for var in body.outputs}
         operations = [op for op in body.operations if op.op_type != "const"]
         self.operations = Counter(op.op_type for op in operations)
@@ -121,7 +123,7 @@ class MilExecutor:
 
     @property
     def steps(self) -> tuple[Any, ...]:
-        """coremltools' operations in order, constants and dequantized weights left out."""
+        """Coremltools' operations in order, constants and dequantized weights left out."""
         return tuple(self._steps)
 
     @property
@@ -182,6 +184,10 @@ def _load(path: Path) -> Any:
         raise ExecutorError(f"{path.name} is not an ML program")
     weights = str(path / "Data" / "com.apple.CoreML" / "weights")
     return load(spec, spec.specificationVersion, weights)
+
+
+def _shapes(variables: Iterable[Any]) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(int(n) for n in var.shape) for var in variables)
 
 
 def _element(var: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import math
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -108,6 +109,10 @@ def open_program(path: Path, timeout: float = 120.0) -> Program:
 def _judged(
     document: GateDocument, recording: Recording, program: Program, question: Question
 ) -> GateDocument:
+    said = other_interface(recording, program)
+    if said:
+        document.failure, document.detail = "wrong", said
+        return document
     arithmetic = Arithmetic("float16" if question.half else "float32", question.accumulate)
     keep = None
     if question.repro is not None:
@@ -123,6 +128,30 @@ def _judged(
     document.layers, document.weights = found.layers, found.weights
     document.end_to_end = found.end_to_end
     return document
+
+
+def other_interface(recording: Recording, program: Program) -> str:
+    """Says how the inputs or outputs of a file are not those of its model; empty if they are.
+
+    Args:
+        recording: one run of the prepared model.
+        program: the file.
+    """
+    for verb, kind, names, shapes in (
+        ("takes", "input", recording.inputs, program.shapes[0]),
+        ("gives", "output", recording.outputs, program.shapes[1]),
+    ):
+        if len(names) != len(shapes):
+            count = f"{len(shapes)} {kind}{'s' * (len(shapes) != 1)}"
+            return f"the file {verb} {count}, the prepared model {len(names)}"
+        for index, (name, shape) in enumerate(zip(names, shapes, strict=True)):
+            wanted = recording.values[name]
+            if wanted.size != math.prod(shape):  # a converter may change the rank
+                return (
+                    f"{kind} {index} of the file has shape {shape}, "
+                    f"the prepared model's {wanted.shape}"
+                )
+    return ""
 
 
 def _recorded(subject: Subject, config: Any) -> tuple[Any, Recording]:

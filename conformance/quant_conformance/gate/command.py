@@ -95,11 +95,14 @@ def check_export(
     subject = import_module("quant_conformance.gate.subject")
     loaded = subject.load_subject(model, data)
     chosen = subject.load_config(config, None if mode is None else mode.value)
+    if loaded.prepared is not None and (config is not None or mode is not None):
+        raise UsageError(f"{model} is prepared already: --config and --mode say nothing about it")
     question = check.Question(backend.value, cast_16bit, accumulate.value, artifact, repro, timeout)
     document: GateDocument = check.check_export(
         loaded, None if loaded.prepared is not None else chosen, question
     )
-    document.config = str(config) if config is not None else "default"
+    if loaded.prepared is None:
+        document.config = str(config) if config is not None else "default"
     report = import_module("quant_conformance.report")
     facts = report.gather_facts(["quant-conformance", *sys.argv[1:]], report.now())
     document.facts = {"cpu": facts.cpu, "commit": facts.commit, "command": facts.command}

@@ -61,6 +61,7 @@ class CoreAIProgram:
         self._operations = self._text.operations
         self.inputs = tuple(label for _, label, _ in self._text.inputs)
         self.outputs = self._text.outputs
+        self.shapes = self._text.shapes
         self.quantizers = tuple(self._quantizers())
         self.sums: tuple[RescaledSum, ...] = ()
         self.floats: dict[str, tuple[int, ...]] = {

@@ -40,8 +40,7 @@ class TextOperation:
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the result."""
-        found = _TYPE.fullmatch(self.type)
-        return tuple(int(n) for n in (found[1] if found else "").split("x") if n)
+        return next(iter(_shapes(self.type)), ())
 
     @property
     def element(self) -> str:
@@ -59,6 +58,7 @@ class CoreAIText:
     Attributes:
         inputs: (name in the text, name for callers, element type) of each input.
         outputs: names of the outputs for callers.
+        shapes: those of the inputs, and those of the outputs.
         operations: name of its result -> operation; those with several results are left out.
         constants: the constants of the main graph.
 
@@ -76,6 +76,7 @@ class CoreAIText:
             for part, label in zip(self._arguments, _LABEL.findall(arguments), strict=True)
         )
         self.outputs = tuple(_LABEL.findall(self._results))
+        self.shapes = (_shapes(arguments), _shapes(self._results))
         body = self._lines[self._first : self._last]
         self.operations = {op.result: op for op in _parsed(body)}
         self.constants = Constants("\n".join(body), text)
@@ -183,6 +184,10 @@ def _parsed(body: Sequence[str]) -> Iterator[TextOperation]:
         match = _OPERATION.match(text)
         if match:
             yield TextOperation(match[1], match[2], tuple(_NAME.findall(match[3])), match[4])
+
+
+def _shapes(types: str) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(int(n) for n in dims.split("x") if n) for dims, _ in _TYPE.findall(types))
 
 
 def _result(line: str) -> str:

@@ -130,7 +130,7 @@ class GateDocument:
     Attributes:
         model: what was judged.
         config: how it was quantized.
-        mode: "graph" or "eager".
+        mode: "graph" or "eager"; "prepared" where the model was prepared elsewhere.
         backend: "coreai" or "coreml".
         cast_16bit: whether the program computes in 16 bits.
         versions: distribution -> version.
@@ -138,7 +138,7 @@ class GateDocument:
         layers: the tensors in the order of computation.
         weights: the quantized weights.
         end_to_end: the whole model, or None.
-        failure: verdict of the whole where it could not be judged ("crashed", …), else None.
+        failure: verdict of the whole where no tensor could be judged ("crashed", …), else None.
         detail: why.
     """
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quant_conformance.executors import ExecutorError, UnsupportedOperationError
-from quant_conformance.gate.check import open_program, quiet
+from quant_conformance.gate.check import open_program, other_interface, quiet
 from quant_conformance.gate.compare import Findings, compare
 from quant_conformance.gate.document import FAILING
 from quant_conformance.gate.errors import GateError
@@ -58,6 +58,8 @@ def judge_file(
             recording = _recording(given["model"], given["config"], given["mode"])
             program = open_program(Path(path))
             try:
+                if said := other_interface(recording, program):
+                    return Verdict.WRONG, said
                 found = compare(recording, program, arithmetic)
             finally:
                 program.close()

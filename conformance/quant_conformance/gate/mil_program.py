@@ -35,6 +35,7 @@ class MilProgram:
         self._summands = set[str]()
         self.inputs = self._executor.inputs
         self.outputs = self._executor.outputs
+        self.shapes = self._executor.shapes
         self.sums = tuple(self._sums())
         self.quantizers = tuple(self._quantizers())
         self.floats: dict[str, tuple[int, ...]] = {

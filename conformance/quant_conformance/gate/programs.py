@@ -112,6 +112,9 @@ class RescaledSum:
     scale: float
 
 
+Shapes = Sequence[tuple[int, ...]]
+
+
 class Program(Protocol):
     """An exported file.
 
@@ -119,6 +122,7 @@ class Program(Protocol):
         kind: "coreai" or "coreml".
         inputs: input names, in order.
         outputs: output names, in order.
+        shapes: those of the inputs and those of the outputs, in order.
         quantizers: in the order of the program.
         sums: the sums whose scales were divided; their dequantize operations are no readers of a
             quantizer.
@@ -136,6 +140,10 @@ class Program(Protocol):
 
     @property
     def outputs(self) -> Sequence[str]:  # noqa: D102
+        ...
+
+    @property
+    def shapes(self) -> tuple[Shapes, Shapes]:  # noqa: D102
         ...
 
     @property
