@@ -264,3 +264,27 @@ def test_the_errors_are_of_the_one_tree() -> None:
 def test_attributes_go_by_the_names_of_torch() -> None:
     found = OPERATIONS["hardtanh"](X, min_val=-0.5, max_val=0.5)
     assert np.array_equal(found.value, np.clip(X.astype(float), -0.5, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("op", "attributes"),
+    [
+        *(
+            (op, {})
+            for op in ("relu", "relu6", "hardtanh", "sigmoid", "tanh", "erf", "hardsigmoid")
+        ),
+        *((op, {}) for op in ("elu", "silu", "gelu", "hardswish", "hardsigmoid", "softplus")),
+        ("clamp", {"min": 0.0, "max": 1.0}),
+        ("max_pool1d", {"kernel_size": 3}),
+        ("softmax", {"dim": -1}),
+        ("mean", {"dim": -1}),
+        ("layer_norm", {"normalized_shape": 3}),
+    ],
+)
+def test_what_is_not_known_stays_so(op: str, attributes: dict[str, Any]) -> None:
+    """It may be a NaN, and bounded functions of a NaN are NaN (ADM-6)."""
+    infinite = np.array([[0.0, np.inf, 0.0]])
+    found = OPERATIONS[op](Bounds(np.array([[0.5, -900.0, 2.0]]), infinite, infinite), **attributes)
+    unknown = np.isinf(found.probable)
+    whole_row = op in ("softmax", "mean", "layer_norm", "max_pool1d")
+    assert unknown.all() if whole_row else unknown.tolist() == [[False, True, False]]

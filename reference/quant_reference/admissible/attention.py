@@ -65,13 +65,15 @@ def softmax(
                 exponent = exponent + 3 * unit * span.max(axis=dim, keepdims=True)
                 exponent = exponent + 9 * unit * blocks
             grown = np.exp(radius + exponent)
-            # A weight of zero stays zero; the rest of float64's error hides in 7u.
-            total = np.where(share == 0, 0.0, share * grown).sum(axis=dim, keepdims=True)
+            # The rest of float64's error hides in 7u. An element of which nothing is known makes
+            # a NaN of the sum, and with it of the row, however small its own share.
+            total = (share * grown).sum(axis=dim, keepdims=True)
             reach = grown * total * np.exp(7 * unit) / (1 - factor) if factor < 1 else np.inf
             lost = 2 * arithmetic.value.tiny * (4 + 3 * n * share)
             error = np.where(share == 0, 0.0, share * (reach - 1)) + lost
             # e^-inf is exactly 0 beside a greatest element that is known to be finite.
-            errors.append(np.where(np.isneginf(below) & np.isfinite(greatest), 0.0, error))
+            error = np.where(np.isneginf(below) & np.isfinite(greatest), 0.0, error)
+            errors.append(np.where(np.isfinite(total), error, np.inf))
     zeros = np.zeros_like(share)
     return result(share, (zeros, zeros), (errors[0], errors[1]), arithmetic)
 

@@ -164,5 +164,6 @@ def monotone(operand: Bounds, function: Callable[[Float64], Array]) -> tuple[Flo
             low, high = (np.asarray(function(end), np.float64) for end in operand.ends(kind))
             moved = np.maximum(np.abs(high - value), np.abs(value - low))
             moved = np.where((radius == 0) | (low == high), 0.0, moved)
-            spreads.append(moved)
+            # What is not known may be a NaN, which no function bounds.
+            spreads.append(np.where(np.isinf(radius), np.inf, moved))
     return value, (spreads[0], spreads[1])

@@ -99,6 +99,7 @@ def monotone(m: Machine, x: Ball, formula: Formula, error: Error) -> Ball:
     for radius in x.radii:
         low, high = ends(x, radius)
         spread = max(formula(high) - value, value - formula(low)) if radius else ZERO
+        spread = INFINITY if infinite(radius) else spread
         spreads.append(spread)
         errors.append(error(m, abs(value) + spread, low, high))
     return finished(value, spreads, errors, m)
@@ -145,7 +146,7 @@ def clamped(m: Machine, x: Ball, low: float | None, high: float | None) -> Ball:
     for radius in x.radii:
         below, above = ends(x, radius)
         moved = max(formula(above) - value, value - formula(below))
-        moved = INFINITY if infinite(radius) and infinite(moved) else moved
+        moved = INFINITY if infinite(radius) else moved
         for bound in bounds:
             if bound is not None and abs(value - bound.value) <= moved + bound.rigorous:
                 moved += bound.rigorous

@@ -187,6 +187,9 @@ def _shares(m: Machine, row: Sequence[Ball], rows: int, online: bool) -> list[Ba
             for ball, span in zip(row, spans, strict=True)
         ]
         total = total_of(p * e for p, e in zip(shares, grown, strict=True))
+        if infinite(widest):
+            errors.append([INFINITY] * n)
+            continue
         errors.append(
             [
                 ZERO
