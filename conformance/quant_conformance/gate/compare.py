@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from quant_conformance.gate.document import EndToEnd, Layer, Weight
+from quant_conformance.gate.alignment import Aligner
+from quant_conformance.gate.document import FAILING, EndToEnd, Layer, Weight
 from quant_conformance.gate.expected import Expected
 from quant_conformance.gate.judge import Judge, Judged, ordinals, sqnr
-from quant_conformance.gate.matching import match_floats
-from quant_conformance.gate.pairing import Pairing
 from quant_conformance.gate.programs import Program, ProgramQuantizer, as_prepared, converted
 from quant_conformance.gate.qparams import differing_qparams, judge_weights
 from quant_conformance.gate.recording import Quantization, Recording
@@ -64,25 +63,35 @@ class _Comparison:
         self.regions = Regions(recording)
         self.expected = Expected(recording, self.half)
         self.judge = Judge(recording, self.expected, arithmetic)
-        feeds = [recording.values[name] for name in recording.inputs]
-        cuts = self.regions.float_cuts()
-        wanted = [q.codes for q in program.quantizers] + (list(program.floats) if cuts else [])
-        self.whole = program.run(feeds, [*wanted, *program.outputs], {})
-        self.pairing = Pairing(recording, self.regions, program, self.whole)
-        self.floats = match_floats(
-            {name: recording.values[name] for name in cuts},
-            {name: self.whole[name] for name in program.floats if name in self.whole},
-        )
-        self.replaced = self.pairing.fixed_codes(self.expected)
-        self.replaced |= {file: self.expected.operand(ours) for ours, file in self.floats.items()}
-        self.computed = program.run(feeds, program.outputs, self.replaced)
+        aligner = Aligner(recording, self.regions, self.expected, program)
+        self.whole = aligner.whole
+        found = aligner.best()
+        self.pairing, self.floats = found.pairing, found.floats
+        self.replaced, self.computed = found.replaced, found.computed
 
     def run(self) -> Findings:
         weights = judge_weights(self.regions.weights, self.expected, self.program.weights)
         self.pairing.tell(self.expected)
-        layers = [self._layer(region) for region in self.regions.build(list(self.floats))]
+        absent = self.pairing.missing
+        layers = [self._layer(r) for r in self.regions.build(list(self.floats), absent)]
         layers += [_surplus(quantizer) for quantizer in self.pairing.surplus]
+        layers += self._handed_on(absent)
         return Findings(layers, weights, self._end_to_end())
+
+    def _handed_on(self, absent: Collection[str]) -> list[Layer]:
+        """Outputs that are not what the model hands on, such as a quantized tensor or an input.
+
+        What computes such a tensor is judged where it is; here only the way to the output is left.
+        """
+        layers = []
+        fixed = {*self.regions.quantized, *self.floats, *self.recording.inputs} - {*absent}
+        for index, name in enumerate(self.recording.outputs):
+            if name in fixed:
+                region = Region(f"output {index}", name, None, (), (name,))
+                judged = self.judge.values(region, self.computed[self.program.outputs[index]])
+                if judged.layer.verdict in FAILING:
+                    layers.append(judged.layer)
+        return layers
 
     def _layer(self, region: Region) -> Layer:
         quantization = region.quantization

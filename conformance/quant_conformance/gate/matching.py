@@ -1,12 +1,13 @@
-"""Which quantizer of a file is which of the prepared model's, by the values that they give.
+"""Which tensor of a file is which of the prepared model's, by its values and its qparams.
 
-Names do not survive an export and orders may change, but what a tensor holds does: quantizers are
+Names do not survive an export and orders may change, but what a tensor holds does: tensors are
 paired so that their values differ the least. A quantizer without a partner is missing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from difflib import SequenceMatcher
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -16,7 +17,7 @@ from quant_conformance.protocol import Array
 _FAR = 0.5
 """Difference, relative to both norms, above which two tensors are not the same one."""
 
-_FAR_FLOAT = 0.02
+FAR_FLOAT = 0.02
 """The same for float results, which differ by roundings only."""
 
 _RESCALED = 0.1
@@ -25,53 +26,99 @@ _RESCALED = 0.1
 _ORDER = 0.05
 """Weight of the order: where values agree, the earlier belongs to the earlier."""
 
+_APART = 0.3
+"""What unlike qparams cost where qparams are what tensors are known by."""
 
-def match(ours: Sequence[Array], theirs: Sequence[Array]) -> dict[int, int]:
+BY_VALUES, BY_BOTH, BY_QPARAMS = 1.0, 0.5, 0.1
+"""How much of a difference in values counts between tensors of like qparams: what a tensor is known
+by. A wrong layer changes its values, a wrong quantizer its qparams; either way one is left."""
+
+BY_ORDER = 0.0
+"""Stands for :func:`match_order`."""
+
+
+def match(
+    ours: Sequence[Array],
+    theirs: Sequence[Array],
+    alike: Array | None = None,
+    trust: float = BY_VALUES,
+) -> dict[int, int]:
     """Pairs tensors one to one.
 
     Args:
         ours: dequantized tensors of the prepared model, in the order of computation.
         theirs: those of the file, in the order of the program.
+        alike: which pairs have like qparams, of shape (ours, theirs); None where that is not known.
+        trust: ``BY_VALUES``, ``BY_BOTH`` or ``BY_QPARAMS``.
 
     Returns:
         Index in ``ours`` -> index in ``theirs``, for the pairs that are close enough.
     """
     if not ours or not theirs:
         return {}
+    if alike is None:
+        alike = np.zeros((len(ours), len(theirs)), bool)
     flat = [[np.asarray(a, np.float64).reshape(-1) for a in side] for side in (ours, theirs)]
-    costs = np.full((len(ours), len(theirs)), 10.0)
+    # A pair that is too far apart costs what a tensor without a partner does: it may not push
+    # others out of theirs.
+    costs = np.full((len(ours), len(theirs)), _FAR + _ORDER)
     for i, x in enumerate(flat[0]):
         for j, y in enumerate(flat[1]):
             if x.size == y.size:
                 order = abs(i / len(ours) - j / len(theirs))
-                difference = min(_difference(x, y), _RESCALED + _angle(x, y))
-                costs[i, j] = difference + _ORDER * order
+                gap = difference(x, y)
+                if gap > _RESCALED:
+                    gap = min(gap, _RESCALED + _angle(x, y))
+                factor, more = (trust, 0.0) if alike[i, j] else (1.0, _unlike(trust))
+                costs[i, j] = min(costs[i, j], factor * gap + more + _ORDER * order)
     rows, columns = linear_sum_assignment(costs)
     return {
         int(i): int(j) for i, j in zip(rows, columns, strict=True) if costs[i, j] < _FAR + _ORDER
     }
 
 
-def match_floats(ours: Mapping[str, Array], theirs: Mapping[str, Array]) -> dict[str, str]:
+def match_order(ours: Sequence[int], theirs: Sequence[int]) -> dict[int, int]:
+    """Pairs tensors in their order by their sizes alone, whatever they hold.
+
+    Args:
+        ours: sizes of the prepared model's tensors, in the order of computation.
+        theirs: those of the file's, in the order of the program.
+    """
+    blocks = SequenceMatcher(None, ours, theirs, autojunk=False).get_matching_blocks()
+    return {b.a + k: b.b + k for b in blocks for k in range(b.size)}
+
+
+def match_floats(
+    ours: Mapping[str, Array], theirs: Mapping[str, Array], taken: Collection[str] = ()
+) -> dict[str, str]:
     """Finds float results in a file, the first one where a reshape repeats the values.
 
     Args:
         ours: results of the prepared model by name.
         theirs: results of the program by name, in its order.
+        taken: results of the program that were found to be others.
     """
     found: dict[str, str] = {}
     for name, array in ours.items():
         x = np.asarray(array, np.float64).reshape(-1)
-        best, least = None, _FAR_FLOAT
+        best, least = None, FAR_FLOAT
         for candidate, other in theirs.items():
-            if other.size != x.size or candidate in found.values():
+            if other.size != x.size or candidate in taken or candidate in found.values():
                 continue
-            difference = _difference(x, np.asarray(other, np.float64).reshape(-1))
-            if difference < least * 0.999:
-                best, least = candidate, difference
+            gap = difference(x, np.asarray(other, np.float64).reshape(-1))
+            if gap < least * 0.999:
+                best, least = candidate, gap
         if best is not None:
             found[name] = best
     return found
+
+
+def difference(x: Array, y: Array) -> float:
+    """How far two tensors of one size are apart: from 0 for equal ones to 1 for opposite ones."""
+    total = float(np.linalg.norm(x) + np.linalg.norm(y))
+    if not np.isfinite(total):
+        return 0.0 if np.array_equal(x, y, equal_nan=True) else 1.0
+    return 0.0 if total == 0 else float(np.linalg.norm(x - y)) / total
 
 
 def _angle(x: Array, y: Array) -> float:
@@ -83,8 +130,5 @@ def _angle(x: Array, y: Array) -> float:
     return float(np.sqrt(max(0.0, 1 - cosine**2))) if cosine > 0 else 1.0
 
 
-def _difference(x: Array, y: Array) -> float:
-    total = float(np.linalg.norm(x) + np.linalg.norm(y))
-    if not np.isfinite(total):
-        return 0.0 if np.array_equal(x, y, equal_nan=True) else 1.0
-    return 0.0 if total == 0 else float(np.linalg.norm(x - y)) / total
+def _unlike(trust: float) -> float:
+    return _APART if trust == BY_QPARAMS else 0.0

@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 
 from quant_conformance.gate.expected import Expected
-from quant_conformance.gate.matching import match
 from quant_conformance.gate.programs import Program, ProgramQuantizer, as_prepared, converted
 from quant_conformance.gate.qparams import differing_qparams, read_values
 from quant_conformance.gate.quantizers import QuantizerFacts
@@ -16,7 +15,7 @@ from quant_conformance.gate.recording import Quantization, Recording
 from quant_conformance.gate.regions import Region, Regions
 from quant_conformance.gate.sums import Rescaled, rescaled
 from quant_conformance.protocol import Array
-from quant_reference import QParams, decode
+from quant_reference import QParams
 from quant_reference.admissible import Step
 
 MOVES = frozenset(
@@ -39,7 +38,7 @@ class Pairing:
         recording: one run of the prepared model.
         regions: its regions.
         program: the file.
-        whole: what the file's quantizers give when it runs uncut.
+        partners: result of a quantizer -> the file's quantizer that is it, where there is one.
 
     Attributes:
         partners: result of a quantizer -> the file's quantizer that is it.
@@ -51,20 +50,21 @@ class Pairing:
         recording: Recording,
         regions: Regions,
         program: Program,
-        whole: Mapping[str, Array],
+        partners: Mapping[str, ProgramQuantizer],
     ) -> None:
         self._values = recording.values
         self._activations = regions.activations
         self._quantized = regions.quantized
         self._program = program
-        theirs = list(program.quantizers)
-        pairs = match(
-            [recording.values[q.result] for q in self._activations],
-            [_approximately(q, whole[q.codes]) for q in theirs],
-        )
-        self.partners = {self._activations[i].result: theirs[j] for i, j in pairs.items()}
+        self.partners = dict(partners)
         self.left_out: dict[str, str] = {}
         self._settle(regions.build([]))
+
+    @property
+    def missing(self) -> list[str]:
+        """Results of the quantizers that the file should have and does not."""
+        found = {*self.partners, *self.left_out}
+        return [q.result for q in self._activations if q.result not in found]
 
     @property
     def surplus(self) -> list[ProgramQuantizer]:
@@ -147,7 +147,8 @@ class Pairing:
                 self.left_out[name] = twin
             elif self._changes_nothing(region, quantization):
                 for operand in region.operands:
-                    if operand not in self.partners and name in self.partners:
+                    same_size = self._values[operand].size == self._values[name].size
+                    if operand not in self.partners and name in self.partners and same_size:
                         self.partners[operand] = self.partners.pop(name)
                 if name not in self.partners:
                     self.left_out[name] = region.operands[0]
@@ -179,21 +180,6 @@ class Pairing:
             if same and _same(other.facts, quantization.facts):
                 return other.result
         return None
-
-
-def _approximately(quantizer: ProgramQuantizer, codes: Array) -> Array:
-    """The values of a file's codes, good enough to tell which tensor they are."""
-    readout, shape = quantizer.quantize, [1] * codes.ndim
-    scale = np.asarray(readout.scale, np.float64)
-    if scale.size > 1:
-        shape[readout.axis] = scale.size
-    values = decode(codes, quantizer.dtype).astype(np.float64)
-    if readout.zero_point is not None:
-        values = values - np.broadcast_to(readout.zero_point, scale.shape).reshape(shape)
-    values = values * scale.reshape(shape)
-    if readout.offset is not None:
-        values = values + np.broadcast_to(readout.offset, scale.shape).reshape(shape)
-    return values
 
 
 def _same(one: QuantizerFacts, other: QuantizerFacts) -> bool:

@@ -124,8 +124,9 @@ def judge_weights(
     verdicts = []
     for i, quantization in enumerate(quantizations):
         facts = quantization.facts
-        if i not in pairs or costs[i, pairs[i]] >= 1.0:
+        if i not in pairs or costs[i, pairs[i]] > 1.0:
             detail = f"no {facts.spec.dtype} weight of shape {wanted[i].shape} in the file"
+            expected.misread(quantization, expected.operand(quantization.source))
         else:
             found = stored[names[pairs[i]]]
             if found.scale.dtype == np.float32:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from quant_conformance.gate.recording import Operation, Quantization, Recording
 from quant_conformance.gate.steps import steps_of
@@ -94,28 +95,36 @@ class Regions:
                 before.update(operation.inputs)
         return found[::-1]
 
-    def build(self, cuts: Collection[str]) -> list[Region]:
+    def build(self, cuts: Collection[str], absent: Collection[str] = ()) -> list[Region]:
         """The regions, in the order of computation.
 
         Args:
             cuts: float values that are fixed too, and judged.
+            absent: results of quantizers that the file lacks: what they quantize goes on as it is.
         """
-        fixed = {*self._recording.inputs, *self.constants, *self.quantized, *cuts}
-        regions = [self._region(q.facts.name, q.source, q, fixed) for q in self.activations]
-        regions += [self._region(name, name, None, fixed - {name}) for name in cuts]
+        passed = {name: self.quantized[name].source for name in absent}
+        fixed = {*self._recording.inputs, *self.constants, *self.quantized, *cuts} - {*absent}
+        regions = [self._region(q.facts.name, q.source, q, fixed, passed) for q in self.activations]
+        regions += [self._region(name, name, None, fixed - {name}, passed) for name in cuts]
         judged = {region.target for region in regions}
         for name in self._recording.outputs:
-            if name not in fixed and name not in judged:
-                regions.append(self._region(name, name, None, fixed))
+            if name not in fixed and name not in judged and name not in absent:
+                regions.append(self._region(name, name, None, fixed, passed))
         order = {name: index for index, name in enumerate(self._recording.values)}
         return _told_apart(sorted(regions, key=lambda region: order[region.target]))
 
     def _region(
-        self, name: str, target: str, quantization: Quantization | None, fixed: Collection[str]
+        self,
+        name: str,
+        target: str,
+        quantization: Quantization | None,
+        fixed: Collection[str],
+        passed: Mapping[str, str],
     ) -> Region:
+        target = _passed_on(target, passed)
         wanted, operands, chosen = [target], dict[str, None](), dict[int, Operation]()
         while wanted:
-            value = wanted.pop()
+            value = _passed_on(wanted.pop(), passed)
             if value in fixed or value not in self._makers:
                 operands[value] = None
             elif id(self._makers[value]) not in chosen:
@@ -123,6 +132,9 @@ class Regions:
                 chosen[id(operation)] = operation
                 wanted += operation.inputs
         steps, lacking = self._steps([o for o in self._recording.operations if id(o) in chosen])
+        steps = [
+            replace(s, inputs=tuple(_passed_on(name, passed) for name in s.inputs)) for s in steps
+        ]
         read = {str(name) for step in steps for name in step.inputs}
         kept = [name for name in operands if name in read or name == target]
         return Region(name, target, quantization, tuple(steps), tuple(kept), tuple(lacking))
@@ -141,6 +153,13 @@ class Regions:
             else:
                 steps += made
         return steps, lacking
+
+
+def _passed_on(name: Any, passed: Mapping[str, str]) -> Any:
+    """What stands in the place of a value: what an absent quantizer should have quantized."""
+    while name in passed:
+        name = passed[name]
+    return name
 
 
 def _told_apart(regions: list[Region]) -> list[Region]:
