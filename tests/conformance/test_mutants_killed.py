@@ -34,7 +34,8 @@ def killed(mutants: list[Mutant], cases: list[Case]) -> bool:
     return any(hunt.killers for hunt in hunts)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+# What an exporter writes has no steps to exchange; defects are planted in exported files instead.
+@pytest.mark.parametrize("family", [f for f in FAMILIES if f != "model"])
 def test_the_pipeline_is_right_on_every_vector(family: str) -> None:
     """A mutant that survives would otherwise say nothing, nor would one that dies."""
     unchanged = known("unchanged", "does nothing wrong", "", (family,))
