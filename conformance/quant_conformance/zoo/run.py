@@ -42,8 +42,8 @@ class Cell:
         if self.error is not None:
             return f"failed: {self.error}"
         ratio = "exact" if math.isinf(self.sqnr) else f"{self.sqnr:.0f} dB"
-        wrong = f"{len(self.wrong)} weights differ" if self.wrong else ""
-        failed = f"{len(self.failed)} tensors fail" if self.failed else ""
+        wrong = f"weights that differ: {len(self.wrong)}" if self.wrong else ""
+        failed = f"tensors that fail: {len(self.failed)}" if self.failed else ""
         return ", ".join(filter(None, [ratio, wrong, failed]))
 
 
