@@ -19,6 +19,7 @@ from quant_conformance.gate.compare import compare
 from quant_conformance.gate.document import GateDocument
 from quant_conformance.gate.errors import GateError
 from quant_conformance.gate.programs import Program
+from quant_conformance.gate.quantizers import quantizer_modules
 from quant_conformance.gate.recording import Recording, record
 from quant_conformance.gate.repro import Reproductions
 from quant_conformance.gate.subject import Subject
@@ -175,8 +176,16 @@ def prepare_subject(subject: Subject, config: Any) -> tuple[Any, Any]:
 
     Returns:
         The quantizer, or None where there is none, and the prepared model.
+
+    Raises:
+        GateError: what was given as prepared has no quantizer.
     """
     if subject.prepared is not None:
+        if not any(quantizer_modules(subject.prepared)):
+            raise GateError(
+                f"{subject.name} has no fake-quantize module of quant_torch or coreai-opt: "
+                "it is no prepared model, or it is finalized already"
+            )
         return None, subject.prepared
     from quant_torch.quantization import Quantizer
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -83,11 +84,9 @@ def _kinds() -> tuple[type, ...]:
     from quant_torch.quantization.spec import FakeQuantizeImplBase
 
     kinds: list[type] = [FakeQuantizeImplBase]
-    try:
-        from coreai_opt.quantization.spec import FakeQuantizeImplBase as Theirs
-    except ImportError:
-        pass  # then no model of theirs can have been given
-    else:
+    if find_spec("coreai_opt") is not None:  # else no model of theirs can have been given
+        from coreai_opt.quantization.spec.fake_quantize import FakeQuantizeImplBase as Theirs
+
         kinds.append(Theirs)
     return tuple(kinds)
 

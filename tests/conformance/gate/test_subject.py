@@ -15,6 +15,7 @@ from quant_conformance.errors import UsageError
 from quant_conformance.gate.check import Question, check_export, prepare_subject
 from quant_conformance.gate.errors import GateError
 from quant_conformance.gate.subject import load_batches, load_config, load_subject
+from quant_torch.quantization import Quantizer
 
 MODELS = """
 import numpy as np
@@ -223,6 +224,9 @@ def test_configs(tmp_path: Path) -> None:
 
 def test_a_prepared_model_is_taken_as_it_is(file: str) -> None:
     subject = load_subject(f"{file}:prepared")
+    with pytest.raises(GateError, match=r"models.py:prepared has no fake-quantize module of quan"):
+        prepare_subject(subject, None)
+    subject.prepared = Quantizer(nn.Linear(3, 2)).prepare((torch.ones(2, 3),))
     assert prepare_subject(subject, None) == (None, subject.prepared)
     with pytest.raises(GateError, match="needs its finalized form, or a file made from it"):
         check_export(subject, None, Question("coreai"))
