@@ -8,7 +8,6 @@ memory of a training step, which no other load can change, is held to the peer's
 from __future__ import annotations
 
 import copy
-import statistics
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -64,14 +63,14 @@ def trainer(model: nn.Module, x: torch.Tensor) -> Callable[[], None]:
 
 
 def in_turns(actions: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """Median seconds of each action; they take turns, so that another load strikes all alike."""
+    """Least seconds of each action; they take turns, so that another load strikes all alike."""
     times: dict[str, list[float]] = {name: [] for name in actions}
     for _ in range(rounds + 2):
         for name, action in actions.items():
             start = time.perf_counter()
             action()
             times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(measured[2:]) for name, measured in times.items()}
+    return {name: min(measured[2:]) for name, measured in times.items()}
 
 
 def report(benchmark: Any, times: dict[str, float], *ratios: tuple[str, str]) -> None:

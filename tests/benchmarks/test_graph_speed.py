@@ -1,13 +1,13 @@
 """Graph mode beside the peer, on the ResNet-18 layout at 1×3×64×64; reported as ratios of one run.
 
-Nothing here fails for being slow. The goals: the first prepare of a process at most 1/10 of the
-peer's, later ones at most 1/5, the fake-quantized forward at most 1/3, prepare growing no faster
-than the number of layers, and ``import quant_torch`` at most 0.5 s above ``import torch``.
+Nothing here fails for being slow; another load only adds time, so the least of several runs counts.
+The goals: the first prepare of a process at most 1/10 of the peer's, later ones at most 1/5, the
+fake-quantized forward at most 1/3, prepare growing no faster than the number of layers, and
+``import quant_torch`` at most 0.5 s above ``import torch``.
 """
 
 from __future__ import annotations
 
-import statistics
 import subprocess
 import sys
 import time
@@ -86,8 +86,11 @@ def report(benchmark: Any, **measured: float) -> None:
 
 @pytest.mark.benchmark(group="graph prepare, first of a process")
 def test_first_prepare(benchmark: Any) -> None:
-    ours = benchmark.pedantic(first_prepare, args=("quant_torch",), rounds=3, warmup_rounds=1)
-    theirs = first_prepare("coreai_opt")
+    first_prepare("quant_torch")  # reads the files of torch that nobody has read yet
+    theirs, ours = (
+        min(first_prepare(package) for _ in range(3)) for package in ("coreai_opt", "quant_torch")
+    )
+    benchmark.pedantic(first_prepare, args=("quant_torch",), rounds=1)
     report(benchmark, peer=theirs, ours=ours, ratio=ours / theirs)
 
 
@@ -115,7 +118,7 @@ def test_forward(benchmark: Any) -> None:
             for name, module in (("floating", model), ("ours", ours), ("peer", theirs)):
                 times[name].append(seconds(lambda m=module: m(x)))
         benchmark.pedantic(ours, args=(x,), rounds=10)
-    best = {name: statistics.median(measured) for name, measured in times.items()}
+    best = {name: min(measured) for name, measured in times.items()}
     report(
         benchmark,
         ratio_to_peer=best["ours"] / best["peer"],
