@@ -20,8 +20,9 @@ Bound = float | torch.Tensor
 
 _ZERO = torch.zeros(())
 
-_PART = 1 << 16
-"""Elements of a part: three float32 temporaries of it fit in a few megabytes of cache."""
+_PART = 1 << 18
+"""Elements of a part: what is computed from one fits in a few megabytes of cache, and is large
+enough for several threads to be worth waking."""
 
 
 class CodeMap(NamedTuple):
@@ -73,7 +74,8 @@ def fake_quantize(x: torch.Tensor, to: CodeMap, out: torch.Tensor | None = None)
     """
     result = torch.empty_like(x) if out is None else out
     for source, target, part in _parts(to, x, result):
-        _write_values(_real_codes(source, part).clamp_(part.lower, part.upper), part, target)
+        real = _real_codes(source, part, target)
+        _write_values(real.clamp_(part.lower, part.upper), part, target)
     return result
 
 
@@ -89,7 +91,7 @@ def fake_quantize_with_outside(
     result = torch.empty_like(x) if out is None else out
     outside = torch.empty_like(x, dtype=torch.bool)
     for source, target, outside_part, part in _parts(to, x, result, outside):
-        real = _real_codes(source, part)
+        real = _real_codes(source, part, target)
         clamped = real.clamp(part.lower, part.upper)
         # The difference is zero exactly where nothing was clamped; a NaN is not zero (GRAD-4).
         outside_part.copy_(real.sub_(clamped))
@@ -104,18 +106,20 @@ def gradient(grad: torch.Tensor, outside: torch.Tensor) -> torch.Tensor:
     Selects as ``torch.where`` does, bit for bit, in a third of its time: that one is not vectorised
     for a bool beside floats.
     """
-    if grad.numel() <= 2 * _PART or not (grad.is_contiguous() and outside.is_contiguous()):
-        return _select(grad, outside)
     result = torch.empty_like(grad)
-    parts = (t.view(-1).split(_PART) for t in (result, grad, outside))
-    for target, grad_part, outside_part in zip(*parts, strict=True):
-        target.copy_(_select(grad_part, outside_part))
+    whole = (result, grad, outside)
+    if grad.numel() <= 2 * _PART or not (grad.is_contiguous() and outside.is_contiguous()):
+        _select(*whole)
+        return result
+    for part in zip(*(t.view(-1).split(_PART) for t in whole), strict=True):
+        _select(*part)
     return result
 
 
-def _select(grad: torch.Tensor, outside: torch.Tensor) -> torch.Tensor:
-    selector = outside.view(torch.int8).neg().to(grad.dtype)  # -1 outside
-    return torch.ops.aten.threshold_backward(grad, selector, -0.5)  # up to -0.5 gives +0
+def _select(target: torch.Tensor, grad: torch.Tensor, outside: torch.Tensor) -> None:
+    target.copy_(outside.view(torch.int8).neg())  # -1 outside
+    # Up to -0.5 gives +0.
+    torch.ops.aten.threshold_backward.grad_input(grad, target, -0.5, grad_input=target)
 
 
 def quantize(x: torch.Tensor, to: CodeMap) -> torch.Tensor:
@@ -161,10 +165,17 @@ def _parts(to: CodeMap, *tensors: torch.Tensor) -> Iterator[tuple[Any, ...]]:
         yield (*(t[rows] for t in whole), to.rows(rows))
 
 
-def _real_codes(x: torch.Tensor, to: CodeMap) -> torch.Tensor:
-    """Relative codes before clamping, new and in float32: x/scale, rounded for integers (Q-1)."""
+def _real_codes(x: torch.Tensor, to: CodeMap, target: torch.Tensor | None = None) -> torch.Tensor:
+    """Relative codes before clamping, in float32: x/scale, rounded for integers (Q-1).
+
+    They are in the memory of the target if that is float32: new memory costs as much as arithmetic.
+    """
+    out = target if target is not None and target.dtype == torch.float32 else None
     x = x.float()
-    real = x / to.scale if to.shift is None else (x - to.shift).div_(to.scale)
+    if to.shift is None:
+        real = torch.div(x, to.scale, out=out)
+    else:
+        real = torch.sub(x, to.shift, out=out).div_(to.scale)
     return real.round_() if to.codes.fmt.is_integer else real
 
 
