@@ -129,7 +129,7 @@ def _check(
 
 
 def _safe_passes(coremltools: Any) -> Any:
-    """coremltools' default passes without the one that changes numbers.
+    """The default passes of coremltools without the one that changes numbers.
 
     It takes a reshape between a dequantize and a quantize for one of the codes, without a look at
     the two scales: what was quantized by the one is then dequantized by the other.
