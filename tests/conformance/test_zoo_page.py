@@ -21,8 +21,8 @@ def test_every_model_and_config_has_its_row() -> None:
     assert {len(row) for row in rows()} == {2 + 2 * len(MODES) * len(BACKENDS)}
 
 
-# coremltools folds the batch norm of a float convolution, and rounds the folded weights to float16.
-FOLDED = [("cnn", "w4_per_block"), ("separable", "w4_per_block")]
+FLOAT16_SUMS = (1, 3)  # the columns of Core AI in 16 bits
+DEEP = ("crepe", "resnet18")  # sums of up to 8,192 products
 
 
 def test_every_cell_is_exact_or_a_ratio_or_what_core_ml_lacks() -> None:
@@ -31,8 +31,8 @@ def test_every_cell_is_exact_or_a_ratio_or_what_core_ml_lacks() -> None:
         for place, cell in enumerate(cells):
             lacking = place >= half and not CONFIGS[config].coreml
             allowed = "–" if lacking else r"exact|\d+ dB"
-            if (model, config) in FOLDED and place == len(cells) - 1:
-                allowed = r"\d+ dB(, tensors that fail: 1)?"
+            if place in FLOAT16_SUMS and model in DEEP:
+                allowed = rf"({allowed})(, undecided: \d)?"
             assert re.fullmatch(allowed, cell), (model, config, cell)
     exports = sum(4 * (1 + CONFIGS[config].coreml) for _, config, *_ in rows())
     assert f"{exports} exports" in PAGE.read_text(encoding="utf-8")

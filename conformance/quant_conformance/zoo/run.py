@@ -26,7 +26,8 @@ class Cell:
         wrong: names of those whose codes or qparams in the file are not the reference's.
         sqnr: signal to quantization-noise ratio of the executed output against the prepared
             model's, in dB; infinite where they are equal.
-        failed: tensors that do not pass the gate, each with what is wrong.
+        failed: tensors that leave their bounds, each with how many elements do.
+        undecided: tensors whose bounds are too wide to decide, likewise.
         error: why the cell failed, or None.
     """
 
@@ -34,6 +35,7 @@ class Cell:
     wrong: tuple[str, ...] = ()
     sqnr: float = math.nan
     failed: tuple[str, ...] = ()
+    undecided: tuple[str, ...] = ()
     error: str | None = None
 
     @property
@@ -44,7 +46,8 @@ class Cell:
         ratio = "exact" if math.isinf(self.sqnr) else f"{self.sqnr:.0f} dB"
         wrong = f"weights that differ: {len(self.wrong)}" if self.wrong else ""
         failed = f"tensors that fail: {len(self.failed)}" if self.failed else ""
-        return ", ".join(filter(None, [ratio, wrong, failed]))
+        undecided = f"undecided: {len(self.undecided)}" if self.undecided else ""
+        return ", ".join(filter(None, [ratio, wrong, failed, undecided]))
 
 
 def run_cell(model: str, config: str, mode: str, backend: str, cast_16bit: bool = False) -> Cell:
@@ -77,9 +80,11 @@ def _run(made: Prepared, config: str, backend: str, cast_16bit: bool, folder: Pa
         wrong = missing_weights(known, list(program.weights.values()), cast_16bit)
     finally:
         program.close()
-    failed = [f"{x.name}: {x.detail}" for x in found.layers if x.verdict in FAILING]
+    failing = [x for x in found.layers if x.verdict in FAILING]
+    undecided = tuple(f"{x.name}: {x.detail}" for x in failing if x.verdict == "undecided")
+    failed = tuple(f"{x.name}: {x.detail}" for x in failing if x.verdict != "undecided")
     sqnr = math.inf if found.end_to_end.sqnr is None else found.end_to_end.sqnr
-    return Cell(len(known), tuple(wrong), sqnr, tuple(failed))
+    return Cell(len(known), tuple(wrong), sqnr, failed, undecided)
 
 
 def _exported(made: Prepared, backend: str, cast_16bit: bool, folder: Path) -> Path:

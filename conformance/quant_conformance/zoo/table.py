@@ -50,12 +50,14 @@ def markdown(cells: Mapping[Key, Cell]) -> str:
     failed = sum(cell.error is not None for cell in cells.values())
     differ = sum(bool(cell.wrong) for cell in cells.values())
     outside = sum(bool(cell.failed) for cell in cells.values())
+    open_ = sum(bool(cell.undecided) for cell in cells.values())
     lines = [
         "# The zoo",
         "",
         f"{len(cells)} exports, each prepared, calibrated, finalized, saved, loaded and run; "
         f"{failed} failed, {differ} with weights in the file that are not the reference's, "
-        f"{outside} with a tensor outside of its bounds. Made by `make zoo` with {_versions()}.",
+        f"{outside} with a tensor outside of its bounds, {open_} with one that no bound decides. "
+        f"Made by `make zoo` with {_versions()}.",
         "",
         "A cell gives the ratio of signal to difference between the executed output and the",
         "prepared model's, or `exact` where no bit differs. In 32 bits only the order of",
@@ -63,11 +65,9 @@ def markdown(cells: Mapping[Key, Cell]) -> str:
         "to float16, which moves many: FP8 codes lie up to an eighth of their value apart. A dash",
         "is what Core ML cannot express.",
         "",
-        "Where a cell says that tensors fail, they leave the bounds that their operations and",
-        "inputs leave them. One such case is known and harmless: into a convolution that stays in",
-        "float (its 3 channels make no blocks of 16) coremltools folds the batch norm behind it,",
-        "and rounds the product to float16; the bounds are those of weights that are rounded as",
-        "they are.",
+        "Every tensor is held to the bounds that its operations and inputs leave it. Undecided are",
+        "sums of thousands of products in float16, as Core AI computes them: the bounds are then",
+        "wider than what they should tell apart.",
         "",
         "| model | config | " + " | ".join(heads) + " |",
         "|---|---|" + "---|" * len(heads),
