@@ -95,6 +95,8 @@ class Aligner:
         self._alike = np.array(
             [[t.codes in sums or _alike(q, t) for t in self._quantizers] for q in self._ours], bool
         )
+        repeats = Pairing(recording, regions, program, {}).repeats(regions.build([]))
+        self._spare = [q.result in repeats for q in self._ours]
         self.whole = program.run(self._feeds, list(dict.fromkeys(self._wanted)), {})
 
     def best(self) -> Alignment:
@@ -157,6 +159,7 @@ class Aligner:
             [_approximately(q, values[q.codes]) for q in self._quantizers],
             self._alike,
             trust,
+            self._spare,
         )
         return self._named(pairs)
 

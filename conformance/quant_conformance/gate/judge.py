@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from quant_conformance.gate.document import Layer, Worst
-from quant_conformance.gate.expected import Expected
+from quant_conformance.gate.expected import Expected, to_half
+from quant_conformance.gate.folding import folded
 from quant_conformance.gate.recording import Recording
 from quant_conformance.gate.regions import SILENT, Region
 from quant_conformance.gate.sums import Rescaled
@@ -77,7 +78,16 @@ class Judge:
         found = self._evaluated(region, scales or {}, cast=True)
         if self._arithmetic.values == "float32":
             return found
-        return _either(found, self._evaluated(region, scales or {}, cast=False))
+        found = _either(found, self._evaluated(region, scales or {}, cast=False))
+        states = {n: self._recording.values[n] for n in self._recording.states}
+        other = folded(region.steps, states)
+        if other is None:
+            return found
+        operands = {
+            name: self._expected.bounds(name, (scales or {}).get(name)) for name in region.operands
+        }
+        operands |= {n: Bounds.exact(to_half(array)) for n, array in other.constants.items()}
+        return _either(found, evaluate(other.steps, operands, self._arithmetic)[region.target])
 
     def _known_bounds(
         self, region: Region, scales: Mapping[str, float] | None, layer: Layer

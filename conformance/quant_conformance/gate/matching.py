@@ -26,6 +26,9 @@ _RESCALED = 0.1
 _ORDER = 0.05
 """Weight of the order: where values agree, the earlier belongs to the earlier."""
 
+_SPARE = 0.02
+"""What it costs to find a tensor that a file may leave out."""
+
 _APART = 0.3
 """What unlike qparams cost where qparams are what tensors are known by."""
 
@@ -42,6 +45,7 @@ def match(
     theirs: Sequence[Array],
     alike: Array | None = None,
     trust: float = BY_VALUES,
+    spare: Sequence[bool] = (),
 ) -> dict[int, int]:
     """Pairs tensors one to one.
 
@@ -50,6 +54,8 @@ def match(
         theirs: those of the file, in the order of the program.
         alike: which pairs have like qparams, of shape (ours, theirs); None where that is not known.
         trust: ``BY_VALUES``, ``BY_BOTH`` or ``BY_QPARAMS``.
+        spare: which of ``ours`` a file may leave out, because another gives the same; they stand
+            back where several fit.
 
     Returns:
         Index in ``ours`` -> index in ``theirs``, for the pairs that are close enough.
@@ -70,6 +76,8 @@ def match(
                 if gap > _RESCALED:
                     gap = min(gap, _RESCALED + _angle(x, y))
                 factor, more = (trust, 0.0) if alike[i, j] else (1.0, _unlike(trust))
+                if spare and spare[i]:
+                    more += _SPARE
                 costs[i, j] = min(costs[i, j], factor * gap + more + _ORDER * order)
     rows, columns = linear_sum_assignment(costs)
     return {

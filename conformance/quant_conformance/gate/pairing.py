@@ -72,6 +72,24 @@ class Pairing:
         matched = {q.codes for q in self.partners.values()}
         return [q for q in self._program.quantizers if q.codes not in matched]
 
+    def repeats(self, regions: Iterable[Region]) -> set[str]:
+        """Results of quantizers that change nothing, or do again what an earlier one does.
+
+        Args:
+            regions: all of them, without float cuts.
+        """
+        found, seen = set[str](), list[Quantization]()
+        for quantization in self._activations:
+            source, facts = quantization.source, quantization.facts
+            if any(q.source == source and _same(q.facts, facts) for q in seen):
+                found.add(quantization.result)
+            seen.append(quantization)
+        for region in regions:
+            quantized = region.quantization
+            if quantized is not None and self._changes_nothing(region, quantized):
+                found.add(quantized.result)
+        return found
+
     def fixed_codes(self, expected: Expected) -> dict[str, Array]:
         """The prepared model's codes by their names in the file, as the file holds them."""
         return {
@@ -158,7 +176,9 @@ class Pairing:
         facts = quantization.facts
         sources = [self._quantized.get(name) for name in region.operands]
         return (
-            all(step.op in MOVES or self._is_of_single_elements(step) for step in region.steps)
+            bool(sources)
+            and not region.lacking
+            and all(step.op in MOVES or self._is_of_single_elements(step) for step in region.steps)
             and facts.spec.granularity.to_dict()["type"] == "per_tensor"
             and all(s is not None and _same(s.facts, facts) for s in sources)
         )

@@ -19,6 +19,9 @@ HEAVY = frozenset(
 )
 """Operations of which no two stay in one region if their results can be told apart in the file."""
 
+BATCH_NORMS = frozenset(f"native_batch_norm{form}" for form in ("", "_legit", "_legit_no_training"))
+"""Operations that a converter may fold into the sum of products before them."""
+
 SILENT = frozenset({"identity", "reshape", "transpose", "permute", "expand", "select", "slice"})
 """Steps that only move elements, which nobody needs to be told of."""
 
@@ -83,17 +86,39 @@ class Regions:
         return list(found.values())
 
     def float_cuts(self) -> list[str]:
-        """Float results of heavy operations that feed another one unquantized."""
+        """Float results of heavy operations that feed another one unquantized.
+
+        What a batch norm alone reads is none: converters fold it in, and if it changes little, its
+        result in the file passes for what it reads.
+        """
         before: set[str] = set()
+        folded = self._folded()
         found = []
         for operation in reversed(self._recording.operations):
             heavy = operation.name.strip("_") in HEAVY
             feeds = any(name in before for name in operation.outputs)
-            if heavy and feeds and operation.outputs[0] not in self.constants:
+            kept = operation.outputs[0] not in self.constants | folded
+            if heavy and feeds and kept:
                 found.append(str(operation.outputs[0]))
             if heavy or feeds:
                 before.update(operation.inputs)
         return found[::-1]
+
+    def _folded(self) -> set[str]:
+        """Results of sums of products that batch norms, and nothing else, read."""
+        readers: dict[str, set[str]] = {}
+        for operation in self._recording.operations:
+            for name in operation.inputs:
+                readers.setdefault(name, set()).add(operation.name.strip("_"))
+        sources = {q.source for q in self._recording.quantizations}
+        return {
+            name
+            for name, found in readers.items()
+            if found <= BATCH_NORMS
+            and name not in sources
+            and name in self._makers
+            and self._makers[name].name in ("convolution", "addmm", "linear")
+        }
 
     def build(self, cuts: Collection[str], absent: Collection[str] = ()) -> list[Region]:
         """The regions, in the order of computation.
