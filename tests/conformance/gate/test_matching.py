@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from quant_conformance.gate.matching import match, match_floats
+from quant_conformance.gate.matching import (
+    BY_BOTH,
+    BY_QPARAMS,
+    BY_VALUES,
+    match,
+    match_floats,
+    match_order,
+)
 
 
 def tensors(count: int, size: int = 64) -> list[np.ndarray]:
@@ -92,3 +99,23 @@ def test_a_float_result_is_given_once() -> None:
     (x,) = tensors(1)
     assert match_floats({"a": x, "b": x}, {"one": x}) == {"a": "one"}
     assert match_floats({"a": x, "b": x}, {"one": x, "two": x}) == {"a": "one", "b": "two"}
+
+
+def test_like_qparams_tell_apart_what_values_do_not() -> None:
+    x, y = tensors(2)
+    alike = np.array([[False, True], [True, False]])
+    assert match([x, y], [x, y], alike, BY_QPARAMS) == {0: 1, 1: 0}
+    assert match([x, y], [x, y], alike, BY_VALUES) == {0: 0, 1: 1}
+    assert match([x], [y], np.array([[True]]), BY_BOTH) == {0: 0}
+
+
+def test_what_a_file_may_leave_out_stands_back() -> None:
+    (x,) = tensors(1)
+    assert match([x, x, x], [x, x], spare=[False, True, False]) == {0: 0, 2: 1}
+    assert match([x, x], [x, x], spare=[False, True]) == {0: 0, 1: 1}
+
+
+def test_by_order_and_size_alone() -> None:
+    assert match_order([4, 8, 8, 2], [4, 8, 8, 2]) == {0: 0, 1: 1, 2: 2, 3: 3}
+    assert match_order([4, 8, 2], [8, 2, 6]) == {1: 0, 2: 1}
+    assert match_order([], [3]) == {}
