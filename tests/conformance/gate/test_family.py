@@ -1,0 +1,96 @@
+"""The family ``model``: what the findings say explains the known failures, and nothing more."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from quant_conformance.expectations import load_expectations
+from quant_conformance.gate.check import quiet
+from quant_conformance.gate.family import judge_file
+from quant_conformance.loading import load_class
+from quant_conformance.verdicts import Verdict
+from quant_conformance.zoo.prepare import prepare
+from quant_vectors import Case, load
+
+pytestmark = [pytest.mark.model, pytest.mark.filterwarnings("ignore")]
+BACKENDS = {"coreai-torch": "coreai_torch", "coreml-mil": "coremltools"}
+
+
+@functools.cache
+def cases() -> list[Case]:
+    return [case for case in load() if case.operation == "model"]
+
+
+def case(name: str) -> dict[str, Any]:
+    (found,) = [c for c in cases() if c.id == f"model/{name}"]
+    return dict(found.arguments)
+
+
+def exported(given: dict[str, Any], folder: Path, backend: str) -> Path:
+    """The file that a backend makes of a case."""
+    pytest.importorskip(BACKENDS[backend])
+    with quiet():
+        made = prepare(given["model"], given["config"], given["mode"])
+        judge: Any = load_class(backend)()
+        path: Path = judge.save_model(
+            made.quantizer, made.example, folder / "m", given["cast_16bit"]
+        )
+    return path
+
+
+SHALLOW = ("eager-digits-minval-16bit",)
+"""Sums so short that float16 takes none of these out of their sets."""
+
+HALF = [c.id.removeprefix("model/") for c in cases() if c.arguments["cast_16bit"]]
+
+
+@pytest.mark.parametrize("name", HALF)
+def test_sums_in_float16_explain_every_failure_of_core_ai(name: str, tmp_path: Path) -> None:
+    given = case(name)
+    path = str(exported(given, tmp_path, "coreai-torch"))
+    verdict, said = judge_file(given, path)
+    if name not in SHALLOW:
+        assert verdict is Verdict.WRONG
+        assert "elements wrong" in said
+    verdict, said = judge_file(given, path, accumulate="float16")
+    assert (verdict, said) == (Verdict.ADMISSIBLE, "")
+
+
+def test_a_pass_of_coremltools_explains_its_failure(tmp_path: Path) -> None:
+    from quant_torch.export import to_coreml
+
+    given = case("eager-cnn-w8a8_trained")
+    verdict, said = judge_file(given, str(exported(given, tmp_path, "coreml-mil")))
+    assert verdict is Verdict.WRONG
+    assert "scale is" in said
+    with quiet():
+        made = prepare(given["model"], given["config"], given["mode"])
+        path = to_coreml(made.quantizer, made.example, tmp_path / "right.mlpackage")
+    verdict, said = judge_file(given, str(path))
+    assert (verdict, said) in ((Verdict.EXACT, ""), (Verdict.ADMISSIBLE, ""))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_nothing_else_of_the_family_is_excused(backend: str) -> None:
+    import quant_conformance
+
+    folder = Path(quant_conformance.__file__).parent / "expectations"
+    known = load_expectations(folder / f"{backend}.toml")
+    excused = {entry.cases for entry in known.entries if entry.cases.startswith("model/")}
+    assert (
+        excused
+        == {
+            "coreai-torch": {"model/*-16bit"},
+            "coreml-mil": {"model/eager-cnn-w8a8_trained"},
+        }[backend]
+    )
+
+
+def test_what_is_no_file_is_a_crash(tmp_path: Path) -> None:
+    verdict, said = judge_file(case("graph-mlp-w8a8"), str(tmp_path / "none.aimodel"))
+    assert verdict is Verdict.CRASHED
+    assert "there is no .aimodel folder" in said
