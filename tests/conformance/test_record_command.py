@@ -99,10 +99,16 @@ def test_a_folder_that_is_not_there(tmp_path: Path, capsys: Capture) -> None:
     assert f"there is no folder {tmp_path / 'no'}" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("model", ["unquantized", "not_prepared"])
-def test_a_model_without_quantizers(tmp_path: Path, capsys: Capture, model: str) -> None:
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("unquantized", "has no quantizer that is on"),
+        ("not_prepared", "it is no prepared model, or it is finalized already"),
+    ],
+)
+def test_a_model_without_quantizers(tmp_path: Path, capsys: Capture, model: str, said: str) -> None:
     assert call(tmp_path / "set", model=here(model)) == 2
-    assert "has no quantizer that is on" in capsys.readouterr().err
+    assert said in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
