@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 from quant_conformance.backends.numpy_reference import NumpyReference
-from quant_conformance.gate.check import prepare_subject, quiet
+from quant_conformance.gate.check import prepare_subject
 from quant_conformance.gate.record import Summary, record_set
 from quant_conformance.gate.subject import Subject, load_config, load_subject
+from quant_conformance.quiet import quiet
 from quant_reference import quantize
 
 ZOO = "quant_conformance.zoo"

@@ -11,7 +11,7 @@ from tests.conformance.recorded import MODELS, here, recorded
 
 from quant_conformance.cli import main
 from quant_conformance.errors import UsageError
-from quant_conformance.gate import record, record_command
+from quant_conformance.gate import command, record
 from quant_vectors import SetWriter, load
 
 Capture = pytest.CaptureFixture[str]
@@ -174,9 +174,9 @@ def test_a_set_that_cannot_take_its_place_leaves_the_old_one(
 
 
 def test_without_torch_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(record_command.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(command.util, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"pip install 'quant-conformance\[conformance,torch\]'"):
-        record_command._require()
+        command.require("record", command.RECORDING)
 
 
 def test_a_model_of_its_own_data_may_be_given_others(tmp_path: Path) -> None:

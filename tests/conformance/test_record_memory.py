@@ -8,10 +8,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from quant_conformance.gate.check import prepare_subject, quiet
+from quant_conformance.gate.check import prepare_subject
 from quant_conformance.gate.record import fill
 from quant_conformance.gate.recording import record
 from quant_conformance.gate.subject import Subject, load_config
+from quant_conformance.quiet import quiet
 from quant_vectors import SetWriter
 
 SIZE = 768

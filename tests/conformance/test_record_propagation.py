@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from tests.conformance.recorded import MODELS, here
 
-from quant_conformance.gate.check import prepare_subject, quiet
+from quant_conformance.gate.check import prepare_subject
 from quant_conformance.gate.expected import Expected
 from quant_conformance.gate.propagation import Propagation, Reach
 from quant_conformance.gate.recorded_cases import needed
 from quant_conformance.gate.recording import Recording, record
 from quant_conformance.gate.regions import Region, Regions
 from quant_conformance.gate.subject import load_config, load_subject
+from quant_conformance.quiet import quiet
 from quant_reference import dequantize, quantize
 from quant_reference.admissible import Bounds, evaluate
 

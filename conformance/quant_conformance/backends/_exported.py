@@ -22,12 +22,12 @@ from quant_conformance.backends._exported_weights import (
     Stored,
     WeightQuestion,
     exported,
-    quietly,
     refusal,
 )
 from quant_conformance.executors import StoredTensor
 from quant_conformance.operations import OPERATIONS
 from quant_conformance.protocol import Array, Backend
+from quant_conformance.quiet import quiet
 from quant_reference import QParams, QuantizationSpec
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class ExportedBackend(Backend):
             raise NotImplementedError(f"Core ML cannot express {config}")
         self._programs += 1
         path = Path(self._folder.name) / f"model-{self._programs}"
-        with quietly():
+        with quiet(stdout=False):
             try:
                 made = prepare(model, config, mode)
             except MissingWeightsError as error:

@@ -6,11 +6,7 @@ is refused by ``quant_torch`` before anything is exported, and its words become 
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +16,7 @@ import numpy as np
 from quant_conformance.backends._torch_arrays import to_torch
 from quant_conformance.executors import StoredTensor
 from quant_conformance.protocol import Array
+from quant_conformance.quiet import quiet
 from quant_reference import QParams, QuantizationSpec
 
 Save = Callable[[Any, tuple[Any, ...], Path], Sequence[StoredTensor]]
@@ -64,7 +61,7 @@ def refusal(question: WeightQuestion, backend: str) -> str | None:
         return f"exports go through quant_torch: pip install 'quant-conformance[torch]' ({error})"
     quantizer, _ = _prepared([question])
     try:
-        with quietly():
+        with quiet(stdout=False):
             quantizer.finalize(backend=ExportBackend(backend))
     except ValueError as error:
         return str(error)
@@ -86,24 +83,11 @@ def exported(questions: Sequence[WeightQuestion], save: Save, path: Path) -> lis
         RuntimeError: the file holds another number of weights.
     """
     quantizer, inputs = _prepared(questions)
-    with quietly():
+    with quiet(stdout=False):
         stored = save(quantizer, inputs, path)
     if len(stored) != len(questions):
         raise RuntimeError(f"the file holds {len(stored)} quantized weights, not {len(questions)}")
     return [_answer(s, q.spec) for s, q in zip(stored, questions, strict=True)]
-
-
-@contextlib.contextmanager
-def quietly() -> Iterator[None]:
-    """Keeps progress bars and notes about versions off the scoreboard."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)
 
 
 def _prepared(questions: Sequence[WeightQuestion]) -> tuple[Any, tuple[Any, ...]]:

@@ -19,10 +19,10 @@ from quant_conformance.backends._exported import (
     per_tensor,
     refuse_arrays,
 )
-from quant_conformance.backends._exported_weights import quietly
 from quant_conformance.backends._torch_arrays import to_torch
 from quant_conformance.executors import CoreAIExecutor, StoredTensor
 from quant_conformance.protocol import Array
+from quant_conformance.quiet import quiet
 
 _ACTIVATIONS = ("int8", "uint8", "float8_e4m3fn", "float8_e5m2")
 
@@ -37,7 +37,7 @@ class CoreAITorch(ExportedBackend):
 
     def __init__(self) -> None:
         super().__init__()
-        with quietly():
+        with quiet(stdout=False):
             import coreai_torch
             import coreai_torch._compression.custom_layers as operators
 
@@ -70,7 +70,7 @@ class CoreAITorch(ExportedBackend):
             for q in questions
         ]
         target = path.with_suffix(".aimodel")
-        with quietly(), torch.no_grad():
+        with quiet(stdout=False), torch.no_grad():
             inputs = tuple(to_torch(np.array(feed)) for feed in feeds)
             program = torch.export.export(model, inputs)
             program = program.run_decompositions(self._coreai_torch.get_decomp_table())

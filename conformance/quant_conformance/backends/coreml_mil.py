@@ -19,9 +19,9 @@ from quant_conformance.backends._exported import (
     per_tensor,
     refuse_arrays,
 )
-from quant_conformance.backends._exported_weights import quietly
 from quant_conformance.executors import StoredTensor
 from quant_conformance.protocol import Array
+from quant_conformance.quiet import quiet
 
 _WEIGHTS = ("int4", "uint4", "int8", "uint8")
 _ACTIVATIONS = ("int8", "uint8")
@@ -37,7 +37,7 @@ class CoreMLMil(ExportedBackend):
 
     def __init__(self) -> None:
         super().__init__()
-        with quietly():
+        with quiet(stdout=False):
             import coremltools
 
         self._coremltools = coremltools
@@ -72,7 +72,7 @@ class CoreMLMil(ExportedBackend):
             for q in questions
         ]
         target = path.with_suffix(".mlpackage")
-        with quietly(), torch.no_grad():
+        with quiet(stdout=False), torch.no_grad():
             inputs = tuple(torch.from_numpy(np.array(feed)) for feed in feeds)
             traced = torch.jit.trace(model, inputs, check_trace=False)
             self._coremltools.convert(

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import io
-import logging
 import math
 import tempfile
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -23,6 +19,7 @@ from quant_conformance.gate.quantizers import quantizer_modules
 from quant_conformance.gate.recording import Recording, record
 from quant_conformance.gate.repro import Reproductions
 from quant_conformance.gate.subject import Subject
+from quant_conformance.quiet import quiet
 from quant_reference.admissible import Arithmetic
 
 SUFFIXES = {"coreai": ".aimodel", "coreml": ".mlpackage"}
@@ -197,18 +194,40 @@ def prepare_subject(subject: Subject, config: Any) -> tuple[Any, Any]:
     return quantizer, prepared
 
 
-def _export(subject: Subject, quantizer: Any, question: Question, folder: Path) -> Path:
-    from quant_torch.export import save_coreai, save_coreml, to_coreai, to_coreml
+def export_prepared(
+    quantizer: Any, example: tuple[Any, ...], backend: str, half: bool, folder: Path
+) -> Path:
+    """Exports a prepared model by ``quant_torch``'s own calls.
 
+    Args:
+        quantizer: its quantizer.
+        example: inputs of one forward pass.
+        backend: "coreai" or "coreml".
+        half: whether the program computes in 16 bits.
+        folder: where; the file is called ``model``.
+    """
+    from quant_torch.export import to_coreai, to_coreml
+
+    path = folder / f"model{SUFFIXES[backend]}"
+    if backend == "coreai":
+        return to_coreai(quantizer, example, path, cast_16bit=half)
+    return to_coreml(quantizer, example, path, compute_precision=_precision(half))
+
+
+def _export(subject: Subject, quantizer: Any, question: Question, folder: Path) -> Path:
+    from quant_torch.export import save_coreai, save_coreml
+
+    example, half = subject.example, question.half
+    if subject.finalized is None:
+        return export_prepared(quantizer, example, question.backend, half, folder)
     path = folder / f"model{SUFFIXES[question.backend]}"
     if question.backend == "coreai":
-        if subject.finalized is not None:
-            return save_coreai(subject.finalized, subject.example, path, cast_16bit=question.half)
-        return to_coreai(quantizer, subject.example, path, cast_16bit=question.half)
-    precision = "float16" if question.half else "float32"
-    if subject.finalized is not None:
-        return save_coreml(subject.finalized, subject.example, path, compute_precision=precision)
-    return to_coreml(quantizer, subject.example, path, compute_precision=precision)
+        return save_coreai(subject.finalized, example, path, cast_16bit=half)
+    return save_coreml(subject.finalized, example, path, compute_precision=_precision(half))
+
+
+def _precision(half: bool) -> str:
+    return "float16" if half else "float32"
 
 
 def _failed(document: GateDocument, verdict: str, error: Exception) -> GateDocument:
@@ -229,20 +248,3 @@ def _versions(backend: str) -> dict[str, str]:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
     return found
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keeps converters' progress bars and notes about versions away."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stderr(io.StringIO()),
-            contextlib.redirect_stdout(io.StringIO()),
-        ):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)

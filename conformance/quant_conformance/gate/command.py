@@ -51,6 +51,9 @@ _NEEDS = {
 }
 """Module -> the extra that installs it."""
 
+RECORDING = ("torch", "torchao", "scipy")
+"""What it takes to prepare a model and to record it."""
+
 
 def check_export(
     model: Annotated[
@@ -90,7 +93,8 @@ def check_export(
             raise UsageError(f"cannot write {path}: there is no folder {path.parent}")
     if artifact is not None:
         backend = _kind_of(artifact)
-    _require(backend)
+    exporters = ["coreai", "coreai_torch"] if backend is Target.COREAI else ["coremltools"]
+    require("check-export", [*RECORDING, *exporters])
     check = import_module("quant_conformance.gate.check")
     subject = import_module("quant_conformance.gate.subject")
     loaded = subject.load_subject(model, data)
@@ -144,13 +148,20 @@ def _kind_of(artifact: Path) -> Target:
     raise UsageError(f"{artifact} is neither an .aimodel nor an .mlpackage")
 
 
-def _require(backend: Target) -> None:
-    modules = ["torch", "torchao", "scipy"]
-    modules += ["coreai", "coreai_torch"] if backend is Target.COREAI else ["coremltools"]
+def require(command: str, modules: Sequence[str]) -> None:
+    """Refuses a command whose modules are not installed.
+
+    Args:
+        command: its name.
+        modules: names in the table of modules and extras.
+
+    Raises:
+        UsageError: some are missing; the text has the line that installs them.
+    """
     missing = [name for name in modules if util.find_spec(name) is None]
     if missing:
         extras = ",".join(dict.fromkeys(["conformance", *(_NEEDS[name] for name in missing)]))
         raise UsageError(
-            f"check-export needs {', '.join(missing)}; mend with: "
+            f"{command} needs {', '.join(missing)}; mend with: "
             f"pip install 'quant-conformance[{extras}]'"
         )

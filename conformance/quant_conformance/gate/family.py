@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quant_conformance.executors import ExecutorError, UnsupportedOperationError
-from quant_conformance.gate.check import open_program, other_interface, quiet
+from quant_conformance.gate.check import open_program, other_interface
 from quant_conformance.gate.compare import Findings, compare
 from quant_conformance.gate.document import FAILING
 from quant_conformance.gate.errors import GateError
 from quant_conformance.gate.recording import Recording, record
+from quant_conformance.quiet import quiet
 from quant_conformance.verdicts import Verdict
 from quant_conformance.zoo.prepare import prepare
 from quant_reference.admissible import Arithmetic

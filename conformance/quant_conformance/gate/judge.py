@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -42,14 +43,14 @@ class Judged:
     Attributes:
         layer: the verdict.
         region: what was judged.
-        operands: name -> what the region was computed from.
+        operands: gives what the region was computed from, by name; only a reproduction asks.
         low: least admissible code or value of each element; None where no bound is known.
         high: greatest.
     """
 
     layer: Layer
     region: Region
-    operands: Mapping[str, Array]
+    operands: Callable[[], Mapping[str, Array]]
     low: Array | None = None
     high: Array | None = None
 
@@ -131,7 +132,7 @@ class Judge:
         self._compare(layer, given, prepared, spec, qparams)
         bounds = self._known_bounds(region, None if scaling is None else scaling.scales, layer)
         if bounds is None:
-            return Judged(layer, region, self._operands(region))
+            return Judged(layer, region, partial(self._operands, region))
         if scaling is not None:
             qparams = replace(qparams, scale=np.full_like(qparams.scale, scaling.scale))
         admissible = admissible_codes(bounds, spec, qparams, self._arithmetic)
@@ -144,7 +145,9 @@ class Judge:
         if layer.verdict in _WORDS and layer.verdict != "undecided":
             at = _worst(words, layer.verdict, ordinals(given, spec), admissible, spec)
             layer.worst = _worst_code(at, bounds, given, admissible, prepared)
-        return Judged(layer, region, self._operands(region), admissible.low, admissible.high)
+        return Judged(
+            layer, region, partial(self._operands, region), admissible.low, admissible.high
+        )
 
     def values(self, region: Region, given: Array) -> Judged:
         """The verdict on a float result.
@@ -162,7 +165,7 @@ class Judge:
         layer.ulp_errors = _ulps(given, prepared.astype(np.float32))
         bounds = self._known_bounds(region, None, layer)
         if bounds is None:
-            return Judged(layer, region, self._operands(region))
+            return Judged(layer, region, partial(self._operands, region))
         words = np.array(VERDICTS)[judge_values(given, bounds, self._arithmetic)]
         self._count(layer, words)
         if layer.verdict == "admissible" and layer.flipped == 0:
@@ -170,7 +173,7 @@ class Judge:
         if layer.verdict in ("wrong", "unlikely"):
             layer.worst = _worst_value(words == layer.verdict, bounds, given, prepared)
         low, high = bounds.ends("rigorous")
-        return Judged(layer, region, self._operands(region), low, high)
+        return Judged(layer, region, partial(self._operands, region), low, high)
 
     def _operands(self, region: Region) -> dict[str, Array]:
         return {name: self._expected.operand(name) for name in region.operands}

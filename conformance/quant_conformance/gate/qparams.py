@@ -10,6 +10,7 @@ from scipy.optimize import linear_sum_assignment
 from quant_conformance.executors.stored import StoredTensor
 from quant_conformance.gate.document import Weight
 from quant_conformance.gate.expected import Expected
+from quant_conformance.gate.matching import difference
 from quant_conformance.gate.programs import ProgramQuantizer, Readout
 from quant_conformance.gate.recording import Quantization
 from quant_conformance.protocol import Array
@@ -115,10 +116,8 @@ def judge_weights(
     costs = np.full((len(wanted), max(len(names), 1)), 10.0)
     for i, right in enumerate(wanted):
         for j, name in enumerate(names):
-            if values[name].shape == right.shape or values[name].size == right.size:
-                total = float(np.linalg.norm(right) + np.linalg.norm(values[name]))
-                gap = float(np.linalg.norm(right.reshape(-1) - values[name].reshape(-1)))
-                costs[i, j] = gap / total if total else 0.0
+            if values[name].size == right.size:
+                costs[i, j] = difference(right.reshape(-1), values[name].reshape(-1))
     rows, columns = linear_sum_assignment(costs)
     pairs = dict(zip(rows.tolist(), columns.tolist(), strict=True))
     verdicts = []
@@ -147,12 +146,6 @@ def judge_weights(
             )
         )
     return verdicts
-
-
-def _clauses(spec: QuantizationSpec) -> list[str]:
-    if not spec.format.is_integer:
-        return ["Q-1", "Q-5", "DQ-3"]
-    return ["Q-1", "Q-3", "DQ-1"] if spec.qformulation == "zp" else ["Q-1", "Q-4", "DQ-2"]
 
 
 def _differing_weight(quantization: Quantization, expected: Expected, stored: StoredTensor) -> str:

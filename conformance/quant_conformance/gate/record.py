@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from quant_conformance.errors import UsageError, unknown
-from quant_conformance.gate.check import prepare_subject, quiet
+from quant_conformance.gate.check import prepare_subject
 from quant_conformance.gate.recorded_cases import LeftOutError, Question, question_of
 from quant_conformance.gate.recorded_outputs import output_questions
 from quant_conformance.gate.recording import Recording, record
 from quant_conformance.gate.regions import Region, Regions
 from quant_conformance.gate.subject import Subject
+from quant_conformance.quiet import quiet
 from quant_vectors import SetWriter
 
 VERSION = "recorded"

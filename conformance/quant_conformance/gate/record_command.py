@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module, util
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,14 +12,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from quant_conformance.errors import UsageError
-from quant_conformance.gate.command import Mode
+from quant_conformance.gate.command import RECORDING, Mode, require
 
 if TYPE_CHECKING:
     from quant_conformance.gate.record import Summary
-
-_NEEDS = {"torch": "torch", "torchao": "torch", "scipy": "conformance"}
-"""Module -> the extra that installs it."""
 
 
 def record(
@@ -41,7 +37,7 @@ def record(
     ] = False,
 ) -> None:
     """Freeze a quantized model as vectors: each layer, and the whole, with what is admissible."""
-    _require()
+    require("record", RECORDING)
     recorder = import_module("quant_conformance.gate.record")
     subjects = import_module("quant_conformance.gate.subject")
     recorder.check_out(out, overwrite)  # before the model, which may take minutes
@@ -86,13 +82,3 @@ def print_summary(summary: Summary, out: Path, console: Console) -> None:
 def _percent(share: float) -> str:
     # Never round up to "all".
     return "100 %" if share == 1 else f"{min(share * 100, 99.9):.1f} %"
-
-
-def _require() -> None:
-    missing = [name for name in _NEEDS if util.find_spec(name) is None]
-    if missing:
-        extras = ",".join(dict.fromkeys(["conformance", *(_NEEDS[name] for name in missing)]))
-        raise UsageError(
-            f"record needs {', '.join(missing)}; mend with: "
-            f"pip install 'quant-conformance[{extras}]'"
-        )

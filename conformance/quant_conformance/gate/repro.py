@@ -86,12 +86,13 @@ class Reproductions:
         folder = self._folder / name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
+        operands = judged.operands()
         described = {
             "layer": asdict(layer),
             "steps": [step.to_dict() for step in region.steps],
-            "operands": {n: f"operand_{i}" for i, n in enumerate(judged.operands)},
+            "operands": {n: f"operand_{i}" for i, n in enumerate(operands)},
         }
-        data = {f"operand_{i}": array for i, array in enumerate(judged.operands.values())}
+        data = {f"operand_{i}": array for i, array in enumerate(operands.values())}
         data["got"] = given[target]
         if judged.low is not None and judged.high is not None:
             shape = data["got"].shape

@@ -7,10 +7,11 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from quant_conformance.gate.check import open_program, quiet
+from quant_conformance.gate.check import export_prepared, open_program
 from quant_conformance.gate.compare import compare
 from quant_conformance.gate.document import FAILING
 from quant_conformance.gate.recording import record
+from quant_conformance.quiet import quiet
 from quant_conformance.zoo import CONFIGS
 from quant_conformance.zoo.prepare import Prepared, build, prepare
 from quant_conformance.zoo.weights import Expected, expected_weights, missing_weights
@@ -71,7 +72,8 @@ def run_cell(model: str, config: str, mode: str, backend: str, cast_16bit: bool 
 def _run(made: Prepared, config: str, backend: str, cast_16bit: bool, folder: Path) -> Cell:
     known = expected_weights(made.model, made.example, recomputed=not CONFIGS[config].train)
     recording = record(made.model, made.example)
-    program = open_program(_exported(made, backend, cast_16bit, folder))
+    path = export_prepared(made.quantizer, made.example, backend, cast_16bit, folder)
+    program = open_program(path)
     # What the gate is told of Core AI's float16 sums stands in docs/findings.md.
     sums = "float16" if cast_16bit and backend == "coreai" else "float32"
     arithmetic = Arithmetic("float16" if cast_16bit else "float32", sums)
@@ -85,17 +87,6 @@ def _run(made: Prepared, config: str, backend: str, cast_16bit: bool, folder: Pa
     failed = tuple(f"{x.name}: {x.detail}" for x in failing if x.verdict != "undecided")
     sqnr = math.inf if found.end_to_end.sqnr is None else found.end_to_end.sqnr
     return Cell(len(known), tuple(wrong), sqnr, failed, undecided)
-
-
-def _exported(made: Prepared, backend: str, cast_16bit: bool, folder: Path) -> Path:
-    from quant_torch.export import to_coreai, to_coreml
-
-    if backend == "coreai":
-        target = folder / "model.aimodel"
-        return to_coreai(made.quantizer, made.example, target, cast_16bit=cast_16bit)
-    precision = "float16" if cast_16bit else "float32"
-    target = folder / "model.mlpackage"
-    return to_coreml(made.quantizer, made.example, target, compute_precision=precision)
 
 
 __all__ = ["Cell", "Expected", "build", "run_cell"]

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from quant_conformance.executors import StoredTensor
+from quant_conformance.gate.expected import to_half
 from quant_reference import (
     QParams,
     QuantizationSpec,
@@ -120,12 +121,7 @@ def _same(expected: Expected, stored: StoredTensor, half: bool) -> bool:
 
 
 def _cast(array: Array | None, half: bool) -> Any:
-    """float16 as the cast makes it: what is not zero stays so."""
-    if array is None or not half:
-        return array
-    rounded = array.astype(np.float16)
-    least = np.copysign(np.float16(2.0**-24), array.astype(np.float16))
-    return np.where((rounded == 0) & (array != 0), least, rounded).astype(np.float32)
+    return to_half(array) if half and array is not None else array
 
 
 def _equal(stored: Array | None, wanted: Array | None) -> bool:

@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from quant_conformance.gate.check import open_program, quiet
+from quant_conformance.gate.check import open_program
 from quant_conformance.gate.compare import compare
 from quant_conformance.gate.document import FAILING
 from quant_conformance.gate.recording import record
+from quant_conformance.quiet import quiet
 from quant_conformance.zoo import config_of
 from quant_conformance.zoo.prepare import build
 from quant_reference.admissible import Arithmetic

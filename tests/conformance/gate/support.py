@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from quant_conformance.gate.check import Question, check_export, quiet
+from quant_conformance.gate.check import Question, check_export
 from quant_conformance.gate.document import GateDocument
 from quant_conformance.gate.subject import Subject
+from quant_conformance.quiet import quiet
 from quant_conformance.zoo import config_of
 from quant_conformance.zoo.run import build
 from quant_torch.quantization import Quantizer, QuantizerConfig
