@@ -253,3 +253,31 @@ def test_float16_layers() -> None:
     bounds = OPERATIONS["linear"](x, w, b, arithmetic=half)
     counts = count_verdicts(judge_values(result, bounds, half))
     assert counts["admissible"] == result.size
+
+
+@pytest.mark.parametrize(
+    ("step", "operands", "exact"),
+    [
+        (
+            Step("conv_transpose1d", ("x", "w"), "y"),
+            {"x": [[[-2048, 1, 2048]]], "w": [[[1, 1, 1]]]},
+            [[[-2048, -2047, 1, 2049, 2048]]],
+        ),
+        (
+            Step("einsum", ("x", "w"), "y", {"equation": "ij,j->"}),
+            {"x": [[2048, 2048], [1, 0]], "w": [1, -1]},
+            1,
+        ),
+    ],
+    ids=["conv_transpose1d", "einsum"],
+)
+def test_float16_partial_sums(step: Step, operands: dict[str, Any], exact: Any) -> None:
+    """torch rounds to float16 inside of these two sums: not admitted (docs/findings.md)."""
+    half = Arithmetic("float16", "float32")
+    layer = FloatLayer((step,), {n: np.array(a, F32) for n, a in operands.items()}, half)
+    with torch.backends.mkldnn.flags(enabled=False):
+        given = computed(layer, {n: np.array(a, np.float16) for n, a in operands.items()})
+    right = np.array(exact, np.float16)
+    assert not judge_values(right, layer.bounds(), half).any()
+    assert count_verdicts(judge_values(given, layer.bounds(), half))["wrong"] == 1
+    assert (given != right).sum() == (given[right == 1] == 0).sum() == 1
