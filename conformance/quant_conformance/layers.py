@@ -57,11 +57,16 @@ CLAUSES: Mapping[str, str] = {op: clause for clause, ops in _BY_CLAUSE.items() f
 def layer_clauses(layer: Layer) -> tuple[str, ...]:
     """Clauses that the sets of a layer follow from."""
     spec = layer.output_spec
-    quantized = ("Q-1", "Q-2", "Q-4" if spec.qformulation == "minval" else "Q-3")
-    if not spec.format.is_integer:
-        quantized = ("Q-1", "Q-5", "Q-7")
+    quantized = (*quantize_clauses(spec), *(() if spec.format.is_integer else ("Q-7",)))
     steps = dict.fromkeys(CLAUSES[step.op] for step in layer.steps)
     return ("ADM-1", *steps, "ADM-11", "ADM-12", "ADM-13", *quantized)
+
+
+def quantize_clauses(spec: QuantizationSpec) -> tuple[str, ...]:
+    """Clauses that the codes of a spec follow from, whatever its qparams are."""
+    if not spec.format.is_integer:
+        return ("Q-1", "Q-5")
+    return ("Q-1", "Q-2", "Q-4" if spec.qformulation == "minval" else "Q-3")
 
 
 def layer_arguments(layer: Layer | FloatLayer) -> dict[str, Any]:

@@ -10,10 +10,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from quant_conformance.executors import ExecutorError, UnsupportedOperationError
+from quant_conformance.executors import ExecutorError
 from quant_conformance.gate.compare import compare
 from quant_conformance.gate.document import GateDocument
-from quant_conformance.gate.errors import GateError
+from quant_conformance.gate.errors import GateError, verdict_of
 from quant_conformance.gate.programs import Program
 from quant_conformance.gate.quantizers import quantizer_modules
 from quant_conformance.gate.recording import Recording, record
@@ -65,6 +65,8 @@ def check_export(subject: Subject, config: Any, question: Question) -> GateDocum
     """
     if subject.prepared is not None and subject.finalized is None and question.artifact is None:
         raise GateError("a prepared model needs its finalized form, or a file made from it")
+    if question.artifact is not None and not question.artifact.is_dir():
+        raise GateError(f"there is no folder {question.artifact}")
     mode = "prepared" if config is None else str(config.execution_mode.value)
     document = GateDocument(
         subject.name, "", mode, question.backend, question.half, _versions(question.backend)
@@ -74,12 +76,8 @@ def check_export(subject: Subject, config: Any, question: Question) -> GateDocum
         try:
             path = question.artifact or _export(subject, quantizer, question, Path(folder))
             program = open_program(path, question.timeout)
-        except TimeoutError as error:
-            return _failed(document, "timed_out", error)
-        except UnsupportedOperationError as error:
-            return _failed(document, "unsupported", error)
         except Exception as error:  # the exporter's or the runtime's, which are judged here
-            return _failed(document, "crashed", error)
+            return _failed(document, error)
         try:
             return _judged(document, recording, program, question)
         finally:
@@ -90,8 +88,11 @@ def open_program(path: Path, timeout: float = 120.0) -> Program:
     """Opens an exported file.
 
     Raises:
+        UnreadableProgramError: it cannot be read.
+        UnsupportedOperationError: it has an operation that the evaluator lacks.
+        ExecutorError: the runtime died.
+        TimeoutError: the runtime hangs.
         GateError: neither an .aimodel nor an .mlpackage.
-        ExecutorError: it cannot be read.
     """
     if path.suffix == SUFFIXES["coreai"]:
         from quant_conformance.gate.coreai_program import CoreAIProgram
@@ -117,12 +118,8 @@ def _judged(
         keep = Reproductions(question.repro, program).keep
     try:
         found = compare(recording, program, arithmetic, keep)
-    except TimeoutError as error:
-        return _failed(document, "timed_out", error)
-    except UnsupportedOperationError as error:
-        return _failed(document, "unsupported", error)
-    except (ExecutorError, GateError) as error:
-        return _failed(document, "crashed", error)
+    except (TimeoutError, ExecutorError, GateError) as error:
+        return _failed(document, error)
     document.layers, document.weights = found.layers, found.weights
     document.end_to_end = found.end_to_end
     return document
@@ -230,9 +227,8 @@ def _precision(half: bool) -> str:
     return "float16" if half else "float32"
 
 
-def _failed(document: GateDocument, verdict: str, error: Exception) -> GateDocument:
-    document.failure = verdict
-    document.detail = _told(error)
+def _failed(document: GateDocument, error: Exception) -> GateDocument:
+    document.failure, document.detail = verdict_of(error), _told(error)
     return document
 
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from quant_conformance.coreai.client import CoreAIError, Runtime
+from quant_conformance.coreai.client import CoreAICrashError, CoreAIError, Runtime
 from quant_conformance.coreai.types import Array, from_system, to_system
-from quant_conformance.executors import CoreAIExecutor
+from quant_conformance.executors import CoreAIExecutor, ExecutorError
 from quant_conformance.executors.stored import StoredTensor
 from quant_conformance.gate.coreai_text import CoreAIText, TextOperation, plain
-from quant_conformance.gate.errors import UnreadableProgramError
+from quant_conformance.gate.errors import UnloadableProgramError, UnreadableProgramError
 from quant_conformance.gate.programs import ProgramQuantizer, Readout, RescaledSum
 
 _FLOATS = {"f32": "float32", "f16": "float16"}
@@ -42,8 +43,10 @@ class CoreAIProgram:
         timeout: seconds for loading and for each run.
 
     Raises:
-        UnreadableProgramError: no such asset, Core AI cannot load it, or it has a form that is not
-            known.
+        UnloadableProgramError: no such asset, or Core AI cannot load it.
+        UnreadableProgramError: it has a form that is not known.
+        ExecutorError: Core AI died of it.
+        TimeoutError: Core AI hangs.
     """
 
     kind = "coreai"
@@ -56,8 +59,8 @@ class CoreAIProgram:
         self._runs = 0
         self._feeds: list[Array] = []  # of the last run
         if not self._path.is_dir():
-            raise UnreadableProgramError(f"there is no .aimodel folder at {path}")
-        self._text = CoreAIText(self._ask("text", str(self._path)))
+            raise UnloadableProgramError(f"there is no .aimodel folder at {path}")
+        self._text = CoreAIText(self._ask("text", str(self._path), refused=UnloadableProgramError))
         self._operations = self._text.operations
         self.inputs = tuple(label for _, label, _ in self._text.inputs)
         self.outputs = self._text.outputs
@@ -73,11 +76,12 @@ class CoreAIProgram:
     @property
     def weights(self) -> Mapping[str, StoredTensor]:
         """The quantized weights in the file."""
-        return {
-            op.result: self._text.constants.stored(self._text.line(op.result))
-            for op in self._operations.values()
-            if op.kind == "blockwise_shift_scale"
-        }
+        with _reading():
+            return {
+                op.result: self._text.constants.stored(self._text.line(op.result))
+                for op in self._operations.values()
+                if op.kind == "blockwise_shift_scale"
+            }
 
     def run(
         self, feeds: Sequence[Array], wanted: Sequence[str], replaced: Mapping[str, Array]
@@ -128,11 +132,18 @@ class CoreAIProgram:
             raise UnreadableProgramError(f"{label} is an input of type {element}")
         return np.ascontiguousarray(array, _INPUTS[element])
 
-    def _ask(self, verb: str, *arguments: str) -> str:
+    def _ask(
+        self,
+        verb: str,
+        *arguments: str,
+        refused: type[UnreadableProgramError] = UnreadableProgramError,
+    ) -> str:
         try:
             answer: str = self._runtime.ask(verb, *arguments)
+        except CoreAICrashError as error:
+            raise ExecutorError(f"{self._path.name}: {error}") from error
         except CoreAIError as error:
-            raise UnreadableProgramError(f"{self._path.name}: {error}") from error
+            raise refused(f"{self._path.name}: {error}") from error
         return answer
 
     def _quantizers(self) -> Iterator[ProgramQuantizer]:
@@ -152,12 +163,22 @@ class CoreAIProgram:
             )
 
     def _readout(self, op: TextOperation) -> Readout:
-        (_, scale), (kind, zero_point), (_, offset), (_, axis) = (
-            self._text.constants.read(name) for name in op.operands[1:5]
-        )
+        with _reading():
+            (_, scale), (kind, zero_point), (_, offset), (_, axis) = (
+                self._text.constants.read(name) for name in op.operands[1:5]
+            )
         return Readout(
             scale,
             zero_point if "int" in kind else None,
             offset if np.any(offset != 0) else None,
             int(axis.reshape(-1)[0]) if axis.size else 0,
         )
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """What is not the constant that it has to be makes the program unreadable."""
+    try:
+        yield
+    except ExecutorError as error:
+        raise UnreadableProgramError(str(error)) from error

@@ -9,11 +9,11 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quant_conformance.executors import ExecutorError, UnsupportedOperationError
+from quant_conformance.executors import ExecutorError
 from quant_conformance.gate.check import open_program, other_interface
 from quant_conformance.gate.compare import Findings, compare
 from quant_conformance.gate.document import FAILING
-from quant_conformance.gate.errors import GateError
+from quant_conformance.gate.errors import GateError, UnloadableProgramError, verdict_of
 from quant_conformance.gate.recording import Recording, record
 from quant_conformance.quiet import quiet
 from quant_conformance.verdicts import Verdict
@@ -64,12 +64,10 @@ def judge_file(
                 found = compare(recording, program, arithmetic)
             finally:
                 program.close()
-    except UnsupportedOperationError as error:
-        return Verdict.UNSUPPORTED, str(error)
-    except TimeoutError as error:
-        return Verdict.TIMED_OUT, str(error)
-    except (ExecutorError, GateError) as error:
+    except UnloadableProgramError as error:  # here the backend made it, and is to be blamed
         return Verdict.CRASHED, str(error)
+    except (TimeoutError, ExecutorError, GateError) as error:
+        return Verdict(verdict_of(error)), str(error)
     return _summary(found)
 
 

@@ -16,7 +16,7 @@ from quant_conformance.gate.folding import folded
 from quant_conformance.gate.recording import Recording
 from quant_conformance.gate.regions import SILENT, Region
 from quant_conformance.gate.sums import Rescaled
-from quant_conformance.layers import CLAUSES
+from quant_conformance.layers import CLAUSES, quantize_clauses
 from quant_conformance.protocol import Array
 from quant_reference import QParams, QuantError, QuantizationSpec, dequantize
 from quant_reference.admissible import (
@@ -241,11 +241,9 @@ def sqnr(given: Array, wanted: Array) -> float | None:
 def _clauses(region: Region) -> list[str]:
     named = [CLAUSES.get(step.op) for step in region.steps if step.op not in SILENT]
     operations = [clause for clause in named if clause is not None]
-    quantized: list[str] = []
     if region.quantization is not None:
-        integer = region.quantization.facts.spec.format.is_integer
-        quantized = ["Q-1", "Q-2", "Q-3"] if integer else ["Q-1", "Q-5"]
-    return list(dict.fromkeys([*operations, *quantized]))
+        operations += quantize_clauses(region.quantization.facts.spec)
+    return list(dict.fromkeys(operations))
 
 
 def _worst(

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from quant_conformance.executors import MilExecutor
+from quant_conformance.executors import MilExecutor, UnsupportedOperationError
 from quant_conformance.executors.stored import StoredTensor
+from quant_conformance.gate.errors import UnloadableProgramError
 from quant_conformance.gate.programs import ProgramQuantizer, Readout, RescaledSum
 from quant_conformance.protocol import Array
 
@@ -24,14 +25,19 @@ class MilProgram:
         path: the package (a folder).
 
     Raises:
-        ExecutorError: no such package.
+        UnloadableProgramError: no such package, or coremltools cannot load it.
         UnsupportedOperationError: operations that the evaluator lacks.
     """
 
     kind = "coreml"
 
     def __init__(self, path: Path | str) -> None:
-        self._executor = MilExecutor(path)
+        try:
+            self._executor = MilExecutor(path)
+        except UnsupportedOperationError:
+            raise
+        except Exception as error:  # whatever coremltools raises on files that are none of its own
+            raise UnloadableProgramError(f"{Path(path).name}: {error}") from error
         self._summands = set[str]()
         self.inputs = self._executor.inputs
         self.outputs = self._executor.outputs

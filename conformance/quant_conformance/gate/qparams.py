@@ -139,13 +139,20 @@ def judge_weights(
                 "wrong" if detail else "exact",
                 facts.spec.dtype,
                 str(facts.spec.granularity.to_dict()["type"]),
-                ["QP-1", "Q-1", "DQ-1"]
-                if facts.spec.format.is_integer
-                else ["QP-6", "Q-5", "DQ-3"],
+                _clauses(facts.spec),
                 detail,
             )
         )
     return verdicts
+
+
+def _clauses(spec: QuantizationSpec) -> list[str]:
+    """Where scale, codes and values of a weight are defined, and what its codes count from."""
+    if not spec.format.is_integer:
+        return ["QP-6" if spec.scale_dtype is None else "QP-7", "Q-5", "DQ-3"]
+    scale = ["QP-1", "QP-3" if spec.qscheme == "asymmetric" else "QP-2"]
+    by_minval = spec.qformulation == "minval"
+    return [*scale, *(("QP-5", "Q-4", "DQ-2") if by_minval else ("QP-4", "Q-3", "DQ-1"))]
 
 
 def _differing_weight(quantization: Quantization, expected: Expected, stored: StoredTensor) -> str:

@@ -11,9 +11,15 @@ import numpy as np
 from quant_conformance.gate.expected import Expected
 from quant_conformance.gate.recording import Recording
 from quant_conformance.gate.regions import Region
-from quant_conformance.layers import CLAUSES, layer_arguments, layer_clauses, layer_inputs
+from quant_conformance.layers import (
+    CLAUSES,
+    layer_arguments,
+    layer_clauses,
+    layer_inputs,
+    quantize_clauses,
+)
 from quant_conformance.protocol import Array
-from quant_reference import QParams, QuantError, QuantizationSpec, quantize
+from quant_reference import QParams, QuantError, quantize
 from quant_reference.admissible import (
     VERDICTS,
     AdmissibleCodes,
@@ -111,7 +117,7 @@ def _quantize_question(recording: Recording, region: Region, expected: Expected)
         raise LeftOutError("a NaN, or a scale that is not finite: its code is a policy (Q-6)")
     return Question(
         "quantize",
-        _quantize_clauses(spec),
+        quantize_clauses(spec),
         "exact",
         {"x": x, **_fields(qparams)},
         {"codes": quantize(x, spec, qparams)},
@@ -205,12 +211,6 @@ def _check(verdicts: Array) -> None:
 
 def _step_clauses(region: Region) -> tuple[str, ...]:
     return tuple(dict.fromkeys(CLAUSES[step.op] for step in region.steps))
-
-
-def _quantize_clauses(spec: QuantizationSpec) -> tuple[str, ...]:
-    if not spec.format.is_integer:
-        return ("Q-1", "Q-5")
-    return ("Q-1", "Q-2", "Q-4" if spec.qformulation == "minval" else "Q-3")
 
 
 def _fields(qparams: QParams) -> dict[str, Array]:

@@ -83,7 +83,7 @@ def found(
             path = Path(folder) / "m.mlpackage"
             precision = "float16" if half else "float32"
             save_coreml(finalized, example, path, compute_precision=precision)
-        program = open_program(path if edit is None else _edited(path, edit))
+        program = open_program(path if edit is None else edited(path, edit, Path(folder)))
         try:
             document = compare(recording, program, Arithmetic("float16" if half else "float32"))
         finally:
@@ -92,16 +92,17 @@ def found(
     return {x.name for x in failed if x.verdict in FAILING}
 
 
-def _edited(path: Path, edit: Edit) -> Path:
+def edited(path: Path, edit: Edit, folder: Path) -> Path:
+    """A copy of an .aimodel in a folder, its text changed."""
     program = open_program(path)
     try:
         text = "\n".join(program._text._lines)
         changed = edit(text)
         assert changed != text
-        program._save(changed, path.with_name("edited.aimodel"))
+        program._save(changed, folder / "edited.aimodel")
     finally:
         program.close()
-    return path.with_name("edited.aimodel")
+    return folder / "edited.aimodel"
 
 
 def node(graph: Any, name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from tests.conformance.gate import bad_worker
+from tests.conformance.gate.planting import edited
 from tests.conformance.gate.support import failing, quiet
 from torch import nn
 
@@ -116,15 +118,51 @@ def test_a_damaged_file(right: Any, tmp_path: Path, suffix: str, damage: str) ->
             changed = {"truncated": content[: len(content) // 2], "noise": noise, "empty": b""}
             path.write_bytes(changed[damage])
     document = judged(prepared, target)
-    assert document.verdict == "crashed"
-    assert document.detail
+    assert document.verdict == "unsupported"
+    assert document.detail.startswith(f"UnloadableProgramError: m{suffix}: ")
 
 
 @pytest.mark.parametrize("suffix", SAVE)
 def test_a_folder_with_nothing_in_it(right: Any, tmp_path: Path, suffix: str) -> None:
     (tmp_path / f"m{suffix}").mkdir()
-    assert judged(right[0], tmp_path / f"m{suffix}").verdict == "crashed"
-    assert judged(right[0], tmp_path / f"none{suffix}").verdict == "crashed"
+    # Core AI dies of it.
+    wanted = {".aimodel": "crashed", ".mlpackage": "unsupported"}[suffix]
+    assert judged(right[0], tmp_path / f"m{suffix}").verdict == wanted
+    with pytest.raises(GateError, match=rf"there is no folder .*none\{suffix}"):
+        judged(right[0], tmp_path / f"none{suffix}")
+
+
+def another_graph(text: str) -> str:
+    return text.replace("@main", "@other", 1)
+
+
+def computed_scale(text: str) -> str:
+    """The first quantizer's scale is the mean of the input."""
+    match = re.search(r"\n(\s+)(%\w+ = coreai\.quantize %\w+, )%\w+", text)
+    assert match is not None
+    lines = [
+        "%axes = coreai.constant dense<[0, 1]> : tensor<2xsi32>",
+        "%none = coreai.constant dense<> : tensor<0xui32>",
+        "%mean = coreai.reduce_mean %arg0, %axes : (tensor<4x6xf32>, tensor<2xsi32>)"
+        " -> tensor<1x1xf32>",
+        "%late = coreai.reshape %mean, %none : (tensor<1x1xf32>, tensor<0xui32>) -> tensor<f32>",
+        f"{match[2]}%late",
+    ]
+    added = "".join(f"\n{match[1]}{line}" for line in lines)
+    return text[: match.start()] + added + text[match.end() :]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [(another_graph, "there is no graph called main"), (computed_scale, r"%\d+ is not a constant")],
+)
+def test_a_program_of_a_form_that_is_not_known(
+    right: Any, tmp_path: Path, change: Callable[[str], str], said: str
+) -> None:
+    prepared, files = right
+    document = judged(prepared, edited(files[".aimodel"], change, tmp_path))
+    assert document.verdict == "unsupported"
+    assert re.fullmatch(f"UnreadableProgramError: {said}", document.detail)
 
 
 def test_a_file_of_another_kind(right: Any, tmp_path: Path) -> None:

@@ -241,3 +241,23 @@ def test_a_weight_that_is_not_there() -> None:
     missing = ("wrong", "no int8 weight of shape (3, 4) in the file")
     assert verdict() == missing
     assert verdict(stored(CODES[:2], OURS.scale[:2])) == missing
+
+
+@pytest.mark.parametrize(
+    ("given", "clauses"),
+    [
+        ({}, "QP-1 QP-2 QP-4 Q-3 DQ-1"),
+        ({"qscheme": "asymmetric"}, "QP-1 QP-3 QP-4 Q-3 DQ-1"),
+        ({"qformulation": "minval"}, "QP-1 QP-2 QP-5 Q-4 DQ-2"),
+        ({"dtype": "float8_e4m3fn"}, "QP-6 Q-5 DQ-3"),
+        ({"dtype": "float8_e4m3fn", "scale_dtype": "float8_e8m0fnu"}, "QP-7 Q-5 DQ-3"),
+    ],
+)
+def test_the_clauses_of_a_weight_are_those_of_its_spec(given: Any, clauses: str) -> None:
+    spec, one = QuantizationSpec(**given), np.ones((1, 1), np.float32)
+    integer, minval = spec.format.is_integer, spec.qformulation == "minval"
+    zeros = np.zeros((1, 1), np.int32) if integer and not minval else None
+    facts = QuantizerFacts("w", "weight", spec, QParams(one, zeros, -one if minval else None))
+    recording = Recording({"w": X, "q": X}, states={"w"})
+    (found,) = judge_weights([Quantization(facts, "w", "q")], Expected(recording, half=False), {})
+    assert found.clauses == clauses.split()
