@@ -103,6 +103,21 @@ def test_a_copy_of_the_model_can_be_finalized(backend, mode) -> None:
 
 @both
 @each
+def test_a_copy_outlives_the_finalizing_of_the_original(backend, mode) -> None:
+    """Its class, which torch makes for a parametrized module, is the original's too."""
+    x = torch.randn(3, 16)
+    quantizer = Quantizer(models.Mlp().eval(), default(mode))
+    prepared = quantizer.prepare((x,))
+    twin = copy.deepcopy(prepared)
+    with torch.no_grad():
+        before = prepared(x).numpy()
+    quantizer.finalize(backend=backend)
+    with torch.no_grad():
+        assert_same_bits(twin(x), before)
+
+
+@both
+@each
 def test_after_training(backend, mode) -> None:
     torch.manual_seed(1)
     model, x = models.Cnn(), torch.randn(4, 3, 8, 8)
