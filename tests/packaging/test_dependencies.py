@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
+SOURCES = [ROOT / folder for folder in ("torch_impl", "conformance", "vectors", "reference")]
 PINS = {
     canonicalize_name(pin.name): pin
     for pin in map(Requirement, (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines())
@@ -39,6 +41,24 @@ def test_each_dependency_is_pinned_within_its_range(line: str) -> None:
     pin = PINS[canonicalize_name(wanted.name)]
     (exact,) = pin.specifier
     assert wanted.specifier.contains(exact.version, prereleases=True)
+
+
+@pytest.mark.parametrize(
+    "line", sorted({line for extra in EXTRAS.keys() - {"all", "dev"} for line in EXTRAS[extra]})
+)
+def test_each_dependency_of_a_user_is_imported(line: str) -> None:
+    wanted = canonicalize_name(Requirement(line).name)
+    modules = {
+        module
+        for module, owners in packages_distributions().items()
+        if wanted in map(canonicalize_name, owners)
+    }
+    if not modules:
+        pytest.skip(f"{wanted} is not installed: nothing says what its modules are called")
+    names = "|".join(map(re.escape, modules))
+    statement = re.compile(rf"(?m)^\s*(?:import|from) (?:{names})\b")
+    texts = (p.read_text(encoding="utf-8") for root in SOURCES for p in root.rglob("*.py"))
+    assert any(map(statement.search, texts))
 
 
 def test_what_is_installed_without_dependencies_is_pinned_and_in_no_extra() -> None:
