@@ -60,10 +60,37 @@ def test_weights_are_read_from_the_text_of_a_program() -> None:
 
 def test_a_weight_of_something_else_is_refused() -> None:
     text = ONE_BLOCK.replace("%2 = coreai.constant dense<[[-1], [7]]>", "%2 = coreai.cast %8")
-    with pytest.raises(ExecutorError, match=r"\['%2'\] of .* is not a constant"):
+    with pytest.raises(ExecutorError, match=r"%2 of .* is not a constant"):
         stored_tensors(text)
     with pytest.raises(ExecutorError, match="a weight of tensors of"):
         stored_tensors(ONE_BLOCK.replace("tensor<2x4xsi4>", "tensor<2x4xsi32>"))
+    with pytest.raises(ExecutorError, match="scales of type si4"):
+        stored_tensors(ONE_BLOCK.replace("%0, %1, %2", "%0, %2, %2"))
+
+
+CAST = """
+    %s0 = coreai.constant dense<1.52587891E-5> : tensor<1xf32>
+    %s = coreai.cast %s0 : tensor<1xf32> to tensor<1xf8E8M0FNU>"""
+LOOKED_UP = """
+    %t = coreai.constant dense<[[[1.0], [2.5e-01], [1.52587891E-5]]]> : tensor<1x3x1xbf16>
+    %i = coreai.constant dense<2> : tensor<1xui8>
+    %a = coreai.constant dense<0> : tensor<si16>
+    %d = coreai.lut_to_dense %i, %t, %a : (tensor<1xui8>, tensor<1x3x1xbf16>) -> tensor<1xbf16>
+    %s = coreai.cast %d : tensor<1xbf16> to tensor<1xf8E8M0FNU>"""
+
+
+@pytest.mark.parametrize("made", [CAST, LOOKED_UP], ids=["cast", "looked up"])
+def test_scales_that_the_program_makes(made: str) -> None:
+    """e8m0 scales that coreai-torch cannot write as constants: here 2**-16 of 0x7E, 448."""
+    constant = "\n    %s = coreai.constant dense<2.500000e-01> : tensor<1xf8E8M0FNU>"
+    assert constant in ONE_BLOCK
+    _, weight, _ = stored_tensors(ONE_BLOCK.replace(constant, made))
+    assert weight.scale.dtype == ml_dtypes.float8_e8m0fnu
+    np.testing.assert_array_equal(weight.dequantized(), np.float32([448 / 2**16, np.nan, -0.0]))
+    if made is LOOKED_UP:
+        pairs = made.replace("1x3x1xbf16", "1x1x3xbf16")
+        with pytest.raises(ExecutorError, match="more than one table, or one of vectors"):
+            stored_tensors(ONE_BLOCK.replace(constant, pairs))
 
 
 @pytest.mark.peers

@@ -1,7 +1,8 @@
 """Reads the quantized weights of a Core AI program from its text.
 
 A weight is a ``coreai.blockwise_shift_scale`` of four constants: codes, scale, the code that is
-subtracted and the value that is added. The scale may be a float32 constant that is cast to e8m0.
+subtracted and the value that is added. The scale may be cast to e8m0 from a constant of another
+type, or from what a table holds at the places that a constant names.
 """
 
 from __future__ import annotations
@@ -46,8 +47,11 @@ _WEIGHT = re.compile(
 )
 _GRAPH = re.compile(r"^\s*coreai\.graph ", re.MULTILINE)
 _CAST = re.compile(
-    rf"^\s*({_VALUE}) = coreai\.cast ({_VALUE}) : tensor<[\dx]*f32> to tensor<[\dx]*f8E8M0FNU>",
+    rf"^\s*({_VALUE}) = coreai\.cast ({_VALUE}) : tensor<[\dx]*b?f\d+> to tensor<[\dx]*f8E8M0FNU>",
     re.MULTILINE,
+)
+_LOOKUP = re.compile(
+    rf"^\s*({_VALUE}) = coreai\.lut_to_dense ({_VALUE}), ({_VALUE}), {_VALUE} :", re.MULTILINE
 )
 _RESOURCE = re.compile(r'^\s+([\w.]+): "0x([0-9A-Fa-f]*)"', re.MULTILINE)
 _NUMBER = re.compile(r"[^\s,\[\]]+")
@@ -129,37 +133,60 @@ class _Names:
 
     Attributes:
         constants: name to constant.
-        encoded: name of a cast to e8m0 to the float32 constant that it casts.
+        casts: name of a cast to e8m0 to what it casts.
+        lookups: name of what a table gives to the names of the places and of the table.
     """
 
     constants: Mapping[str, re.Match[str]]
-    encoded: Mapping[str, str]
+    casts: Mapping[str, str]
+    lookups: Mapping[str, tuple[str, str]]
 
     @classmethod
     def of(cls, graph: str) -> _Names:
         constants = {match[1]: match for match in _CONSTANT.finditer(graph)}
         casts = {match[1]: match[2] for match in _CAST.finditer(graph)}
-        return cls(constants, {to: source for to, source in casts.items() if source in constants})
+        lookups = {match[1]: (match[2], match[3]) for match in _LOOKUP.finditer(graph)}
+        return cls(constants, casts, lookups)
 
 
 def _stored(weight: re.Match[str], names: _Names, resources: Mapping[str, str]) -> StoredTensor:
-    constants = {**names.constants, **{to: names.constants[c] for to, c in names.encoded.items()}}
-    if missing := [name for name in weight.groups() if name not in constants]:
-        raise ExecutorError(f"{missing} of {weight[0]!r} is not a constant")
-    found = [constants[name] for name in weight.groups()]
-    kinds = [match[5] for match in found]
-    if kinds[0] not in _FORMATS or kinds[1] not in _FLOATS or kinds[3] not in _FLOATS:
+    codes, scale, subtracted, added = weight.groups()
+    constants = [_constant(name, weight[0], names) for name in (codes, subtracted, added)]
+    kinds = [match[5] for match in constants]
+    if kinds[0] not in _FORMATS or kinds[2] not in _FLOATS:
         raise ExecutorError(f"a weight of tensors of {kinds}")
     dtype = _FORMATS[kinds[0]]
-    codes, subtracted = (_codes(match, dtype, resources) for match in (found[0], found[2]))
-    scale, added = (_floats(match, resources) for match in (found[1], found[3]))
+    stored = _codes(constants[0], dtype, resources)
+    scales = _scales(scale, weight[0], names, resources)
     if not get_format(dtype).is_integer:
-        if weight[2] in names.encoded:
-            scale = scale.astype(ml_dtypes.float8_e8m0fnu)
-        return StoredTensor(dtype, codes, scale, None)
-    if np.any(added.astype(np.float32) != 0):
-        return StoredTensor(dtype, codes, scale, None, added)
-    return StoredTensor(dtype, codes, scale, subtracted)
+        return StoredTensor(dtype, stored, scales, None)
+    offset = _floats(constants[2], resources)
+    if np.any(offset.astype(np.float32) != 0):
+        return StoredTensor(dtype, stored, scales, None, offset)
+    return StoredTensor(dtype, stored, scales, _codes(constants[1], dtype, resources))
+
+
+def _constant(name: str, operation: str, names: _Names) -> re.Match[str]:
+    if name not in names.constants:
+        raise ExecutorError(f"{name} of {operation!r} is not a constant")
+    return names.constants[name]
+
+
+def _scales(name: str, operation: str, names: _Names, resources: Mapping[str, str]) -> Array:
+    """The scales of a weight: a constant, or e8m0 by one of the detours around coreai-torch."""
+    source = names.casts.get(name, name)
+    places, table = names.lookups.get(source, (None, source))
+    constant = _constant(table, operation, names)
+    if constant[5] not in _FLOATS:
+        raise ExecutorError(f"scales of type {constant[5]}")
+    scales = _floats(constant, resources)
+    if places is not None:
+        if scales.size != scales.shape[-2]:
+            raise ExecutorError(f"{operation!r} has more than one table, or one of vectors")
+        scales = scales.ravel()[_codes(_constant(places, operation, names), "uint8", resources)]
+    if source == name:
+        return scales
+    return scales.astype(np.float32).astype(ml_dtypes.float8_e8m0fnu)
 
 
 def _codes(constant: re.Match[str], dtype: str, resources: Mapping[str, str]) -> Array:

@@ -27,22 +27,17 @@ def operators() -> None:
 
 
 @pytest.mark.parametrize(
-    ("exponent", "held"),
-    [
-        (-24, torch.float8_e8m0fnu),
-        (-25, torch.float32),
-        (15, torch.float8_e8m0fnu),
-        (16, torch.float32),
-    ],
+    ("exponent", "in_table"), [(-24, False), (-25, True), (15, False), (16, True)]
 )
-def test_how_scales_are_held(exponent: int, held: torch.dtype) -> None:
+def test_how_scales_are_held(exponent: int, in_table: bool) -> None:
     # The greatest power of two of the format is 2**8, so this is the scale of the first row.
     tensor = torch.tensor([[2.0 ** (exponent + 8), 0.0], [1.0, -0.5]])
     codes, qparams, values = expected(FP8, tensor)
     module = stored(FP8, tensor)
-    assert module.scale.dtype is held
-    assert module.scale.float()[0] == 2.0**exponent
-    assert_same_bits(module.scale.float(), qparams.scale)
+    assert (module.scale is None) is (module.scale_table is not None) is in_table
+    assert module.scales().dtype is torch.float8_e8m0fnu
+    assert module.scales().float()[0] == 2.0**exponent
+    assert_same_bits(module.scales().float(), qparams.scale)
     assert_same_bits(module.codes.view(torch.uint8), codes)
     assert_same_bits(module(), values)
 

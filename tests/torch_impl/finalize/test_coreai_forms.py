@@ -174,5 +174,5 @@ def test_e8m0_scales_of_any_exponent() -> None:
     spec = {"dtype": "float8_e4m3fn", "scale_dtype": E8M0, "granularity": per_channel(0)}
     _, qparams, values = expected(spec, tensor)
     module = stored(spec, tensor)
-    assert_same_bits(module.scale.float(), qparams.scale)
+    assert_same_bits(module.scales().float(), qparams.scale)
     assert_same_bits(module(), values)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from tests.torch_impl.finalize.specs import per_block, per_channel
+from tests.torch_impl.finalize.specs import E8M0, per_block, per_channel
 from torch import nn
 
 from quant_torch.export import to_coreai, to_coreml
@@ -18,6 +19,28 @@ CHANNELS = per_channel(0)
 
 def size_of(path: Path) -> int:
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+def linears(layers: int) -> nn.Sequential:
+    return nn.Sequential(*(nn.Linear(SIZE, SIZE) for _ in range(layers))).eval()
+
+
+def quantizer_of(model: nn.Module, spec: dict[str, Any]) -> Quantizer:
+    """Only the weights are quantized."""
+    only_weights = {"op_input_spec": None, "op_output_spec": None}
+    body = {
+        "execution_mode": "eager",
+        "global_config": {**only_weights, "op_state_spec": {"weight": spec}},
+    }
+    quantizer = Quantizer(model, QuantizerConfig.from_dict({"quantization_config": body}))
+    quantizer.prepare((torch.randn(1, SIZE),))
+    return quantizer
+
+
+def implied(layers: int, bits: float, qparam_bytes: int, block: int | None) -> float:
+    """Bytes of codes, qparams and float32 biases."""
+    blocks = SIZE * (SIZE // block if block else 1)
+    return layers * (SIZE * SIZE * bits / 8 + blocks * qparam_bytes + SIZE * 4)
 
 
 @pytest.mark.parametrize(
@@ -34,21 +57,30 @@ def size_of(path: Path) -> int:
 )
 def test_size(backend, dtype, bits, granularity, qparam_bytes, tmp_path) -> None:
     pytest.importorskip("coreai_torch" if backend == "coreai" else "coremltools")
-    model = nn.Sequential(*(nn.Linear(SIZE, SIZE) for _ in range(LAYERS))).eval()
-    only_weights = {"op_input_spec": None, "op_output_spec": None}
-    spec = {"dtype": dtype, "granularity": granularity}
-    body = {
-        "execution_mode": "eager",
-        "global_config": {**only_weights, "op_state_spec": {"weight": spec}},
-    }
-    config = QuantizerConfig.from_dict({"quantization_config": body})
+    quantizer = quantizer_of(linears(LAYERS), {"dtype": dtype, "granularity": granularity})
     x = torch.randn(1, SIZE)
-    quantizer = Quantizer(model, config)
-    quantizer.prepare((x,))
     if backend == "coreai":
         path = to_coreai(quantizer, (x,), tmp_path / "m.aimodel")
     else:
         path = to_coreml(quantizer, (x,), tmp_path / "m.mlpackage")
-    blocks = SIZE * (SIZE // 32 if granularity["type"] == "per_block" else 1)
-    per_layer = SIZE * SIZE * bits / 8 + blocks * qparam_bytes + SIZE * 4
-    assert 0.95 <= size_of(path) / (LAYERS * per_layer) <= 1.05
+    wanted = implied(LAYERS, bits, qparam_bytes, granularity.get("block_size"))
+    assert 0.95 <= size_of(path) / wanted <= 1.05
+
+
+@pytest.mark.parametrize(
+    ("spec", "bits"),
+    [
+        ({"dtype": "float4_e2m1fn", "granularity": per_block(32)}, 4),
+        ({"dtype": "float8_e4m3fn", "scale_dtype": E8M0, "granularity": per_block(32)}, 8),
+    ],
+    ids=["fp4", "fp8"],
+)
+def test_size_with_blocks_of_zeros(spec: dict[str, Any], bits: int, tmp_path: Path) -> None:
+    """Their scales, 2**-126, are none that coreai-torch can write as they are."""
+    pytest.importorskip("coreai_torch")
+    model = linears(2)
+    with torch.no_grad():
+        for layer in model:
+            layer.weight[7, 64:96] = 0
+    path = to_coreai(quantizer_of(model, spec), (torch.randn(1, SIZE),), tmp_path / "m.aimodel")
+    assert 0.95 <= size_of(path) / implied(2, bits, 1, 32) <= 1.05

@@ -39,8 +39,7 @@ class CoreAIWeight(nn.Module):
     Buffers: ``codes`` (int8 or uint8 for integers, whatever their width; FP8 in its own dtype;
     FP4 two per byte), ``scale`` (float32, or float8_e8m0fnu), and ``zero_point`` in the dtype of
     the codes or ``minval`` in float32, all in the rank of the weight. Where one of the e8m0 scales
-    has no place in float16, as in a block of zeros, all are held in float32 and cast in forward:
-    coreai-torch makes NaN of such constants (``docs/findings.md``).
+    has no place in float16, as in a block of zeros, ``scale`` is None and ``scale_table`` has them.
 
     Args:
         facts: The fake-quantize module.
@@ -61,24 +60,27 @@ class CoreAIWeight(nn.Module):
             # The operator counts levels from the least code of the format; with clipping the
             # least code in use is one above (SPEC-6). So the codes move, and the values do not.
             codes = codes + int(fmt.quant_min - facts.quantizer.quant_min)
-        self.encodes_scale = False
+        self.scale_table: ScaleTable | None = None
         if facts.quantizer.qparams_calculator.scale_dtype is not None:
             self.formats = (None, torch.float32)
-            self.encodes_scale = bool(((scale < _LEAST_E8M0) | (scale > _GREATEST_E8M0)).any())
-            if not self.encodes_scale:
-                scale = scale.to(torch.float8_e8m0fnu)
+            plain = bool(((scale >= _LEAST_E8M0) & (scale <= _GREATEST_E8M0) | scale.isnan()).all())
+            scale = scale.to(torch.float8_e8m0fnu)
+            self.scale_table = None if plain else ScaleTable(scale)
         self.register_buffer("codes", _stored(codes, facts, storage))
-        self.register_buffer("scale", scale.clone())
+        self.register_buffer("scale", scale.clone() if self.scale_table is None else None)
         self.register_buffer("zero_point", _cast(zero_point, codes.dtype))
         self.register_buffer("minval", _cast(minval, torch.float32))
 
     def forward(self, _: object = None) -> torch.Tensor:
         """The values, in the dtype the weight had; DQ-1 to DQ-3 and FQ-3."""
-        scale = self.scale.to(torch.float8_e8m0fnu) if self.encodes_scale else self.scale
         values = torch.ops.coreai.constexpr_blockwise_shift_scale(
-            self.codes, scale, self.zero_point, self.minval, *self.formats
+            self.codes, self.scales(), self.zero_point, self.minval, *self.formats
         )
         return values if values.dtype is self.dtype else values.to(self.dtype)
+
+    def scales(self) -> torch.Tensor:
+        """The scales, whichever way they are kept: float32, or float8_e8m0fnu."""
+        return self.scale if self.scale_table is None else self.scale_table()
 
     def right_inverse(self, tensor: torch.Tensor) -> torch.Tensor:
         """Refuse an assignment.
@@ -87,6 +89,33 @@ class CoreAIWeight(nn.Module):
             RuntimeError: Always; codes are not computed anew.
         """
         raise RuntimeError("the weights of a finalized model are codes and cannot be assigned")
+
+
+class ScaleTable(nn.Module):
+    """e8m0 scales as places in a table of all values of the format.
+
+    coreai-torch makes NaN of e8m0 constants that float16 lacks (``docs/findings.md``). It leaves
+    bfloat16 alone, which has them all, and what is looked up is no constant until it runs. So a
+    scale costs its one byte, and a weight the 512 bytes of the table.
+
+    Buffers, by the names under which coreai-torch looks for them: ``indices`` (uint8, the codes of
+    the scales) and ``lut`` (bfloat16, the value of each code).
+
+    Args:
+        scale: float8_e8m0fnu, in the rank of the weight.
+    """
+
+    def __init__(self, scale: torch.Tensor) -> None:
+        super().__init__()
+        codes = torch.arange(256, dtype=torch.uint8, device=scale.device)
+        values = codes.view(torch.float8_e8m0fnu).to(torch.bfloat16)
+        self.register_buffer("indices", scale.view(torch.uint8))
+        self.register_buffer("lut", values.reshape(*(1 for _ in scale.shape), -1, 1))
+
+    def forward(self) -> torch.Tensor:
+        """The scales, in float8_e8m0fnu."""
+        values = torch.ops.coreai.lut_to_dense(self.indices, self.lut, 0)
+        return values.to(torch.float8_e8m0fnu)
 
 
 class CoreAIActivation(nn.Module):
