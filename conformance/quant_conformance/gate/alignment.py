@@ -26,8 +26,8 @@ from quant_conformance.gate.matching import (
     match_floats,
     match_order,
 )
-from quant_conformance.gate.pairing import Pairing
-from quant_conformance.gate.programs import Program, ProgramQuantizer, as_prepared
+from quant_conformance.gate.pairing import Pairing, alike
+from quant_conformance.gate.programs import Program, ProgramQuantizer
 from quant_conformance.gate.recording import Quantization, Recording
 from quant_conformance.gate.regions import Regions
 from quant_conformance.protocol import Array
@@ -44,9 +44,6 @@ _CLEAN = 0.05
 
 _NOISE = 0.02
 """What roundings may add to the mistakes of the outputs, which count by how far off they are."""
-
-_LIKE = 2.0**-10
-"""Scales whose ratio is this close to 1 are alike: rounded to float16 they may be that far off."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +90,7 @@ class Aligner:
         self._wanted += [*(program.floats if self._cuts else ()), *program.outputs]
         sums = {found.codes for found in program.sums}
         self._alike = np.array(
-            [[t.codes in sums or _alike(q, t) for t in self._quantizers] for q in self._ours], bool
+            [[t.codes in sums or alike(q, t) for t in self._quantizers] for q in self._ours], bool
         )
         repeats = Pairing(recording, regions, program, {}).repeats(regions.build([]))
         self._spare = [q.result in repeats for q in self._ours]
@@ -208,23 +205,6 @@ class Aligner:
 
 def _names(found: tuple[Mapping[str, ProgramQuantizer], Mapping[str, str]]) -> object:
     return {name: q.codes for name, q in found[0].items()}, found[1]
-
-
-def _alike(ours: Quantization, theirs: ProgramQuantizer) -> bool:
-    """Whether two quantizers have like scales and equal zero points."""
-    spec, qparams = ours.facts.spec, ours.facts.qparams
-    twin = as_prepared(theirs, spec.dtype)
-    scale, given = (
-        np.asarray(a, np.float64).reshape(-1) for a in (qparams.scale, twin.quantize.scale)
-    )
-    if twin.dtype != spec.dtype or scale.size != given.size:
-        return False
-    if not np.all(np.abs(given - scale) <= _LIKE * np.abs(scale)):
-        return False
-    wanted, zero_point = qparams.zero_point, twin.quantize.zero_point
-    if wanted is None or zero_point is None:
-        return True
-    return bool(np.all(np.asarray(zero_point).reshape(-1) == wanted.reshape(-1)))
 
 
 def _approximately(quantizer: ProgramQuantizer, codes: Array) -> Array:

@@ -17,6 +17,7 @@ from quant_conformance.gate.recording import Quantization, Recording
 from quant_conformance.gate.regions import Region, Regions
 from quant_conformance.gate.sums import Rescaled
 from quant_conformance.protocol import Array
+from quant_reference import dequantize
 from quant_reference.admissible import Arithmetic
 
 Keep = Callable[[Judged, str, Mapping[str, Array]], str | None]
@@ -68,15 +69,28 @@ class _Comparison:
         found = aligner.best()
         self.pairing, self.floats = found.pairing, found.floats
         self.replaced, self.computed = found.replaced, found.computed
+        self.misshapen = self.pairing.misshapen
 
     def run(self) -> Findings:
         weights = judge_weights(self.regions.weights, self.expected, self.program.weights)
         self.pairing.tell(self.expected)
-        absent = self.pairing.missing
+        self._tell_of_shapes()
+        absent = [name for name in self.pairing.missing if name not in self.misshapen]
         layers = [self._layer(r) for r in self.regions.build(list(self.floats), absent)]
-        layers += [_surplus(quantizer) for quantizer in self.pairing.surplus]
+        known = {quantizer.codes for quantizer in self.misshapen.values()}
+        layers += [_surplus(q) for q in self.pairing.surplus if q.codes not in known]
         layers += self._handed_on(absent)
         return Findings(layers, weights, self._end_to_end())
+
+    def _tell_of_shapes(self) -> None:
+        """Lets what is computed from a tensor of another shape be judged by what the file has."""
+        for quantization in self.regions.activations:
+            found = self.misshapen.get(quantization.result)
+            if found is not None:
+                spec, qparams = quantization.facts.spec, self.expected.qparams(quantization)
+                codes = converted(self.computed[found.codes], found.dtype, spec.dtype)
+                if codes.ndim == qparams.scale.ndim and qparams.scale.size == 1:
+                    self.expected.misread(quantization, dequantize(codes, spec, qparams))
 
     def _handed_on(self, absent: Collection[str]) -> list[Layer]:
         """Outputs that are not what the model hands on, such as a quantized tensor or an input.
@@ -95,19 +109,26 @@ class _Comparison:
 
     def _layer(self, region: Region) -> Layer:
         quantization = region.quantization
-        if quantization is None:
-            name = self.floats.get(region.target) or self._output(region.target)
-            judged = self.judge.values(region, self.computed[name])
-        elif quantization.result not in self.pairing.partners:
+        if quantization is not None and quantization.result not in self.pairing.partners:
             return self._without_partner(region, quantization)
-        else:
-            partner = self.pairing.partners[quantization.result]
-            name = partner.codes
-            judged = self._codes(region, quantization, partner)
+        name, judged = self._judged(region)
+        whole = self.expected.whole & {*region.operands}
+        if whole and judged.layer.verdict in FAILING:
+            with self.expected.quantized_as_floats(whole):
+                _, other = self._judged(region)
+            judged = judged if other.layer.verdict in FAILING else other
         if self.keep is not None and judged.layer.verdict in ("wrong", "unlikely"):
             given = {**self.replaced, name: self.computed[name]}
             judged.layer.repro = self.keep(judged, name, given)
         return judged.layer
+
+    def _judged(self, region: Region) -> tuple[str, Judged]:
+        """The name of a region's result in the file, and the verdict on it."""
+        if region.quantization is None:
+            name = self.floats.get(region.target) or self._output(region.target)
+            return name, self.judge.values(region, self.computed[name])
+        partner = self.pairing.partners[region.quantization.result]
+        return partner.codes, self._codes(region, region.quantization, partner)
 
     def _codes(
         self, region: Region, quantization: Quantization, partner: ProgramQuantizer
@@ -140,6 +161,12 @@ class _Comparison:
         if quantization.result in self.pairing.left_out:
             layer.verdict = "exact"
             layer.detail = "left out of the file: another quantizer gives the same"
+        elif quantization.result in self.misshapen:
+            shapes = (
+                self.misshapen[quantization.result].shape,
+                self.recording.values[quantization.source].shape,
+            )
+            layer.detail = f"shape {shapes[0]} in the file, {shapes[1]} in the prepared model"
         else:
             layer.detail = f"the file has no {spec.dtype} quantizer for this tensor"
         return layer

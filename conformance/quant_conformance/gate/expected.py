@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 
@@ -32,6 +33,9 @@ class Expected:
         self._codes: dict[str, Array] = {}
         self._wide: set[str] = set()
         self._misread: dict[str, Array] = {}
+        self._counted_from: dict[str, int] = {}
+        self.whole: set[str] = set()
+        """Results of quantizers of weights that the file does not hold quantized."""
 
     def keep_wide(self, names: Iterable[str]) -> None:
         """Tells which quantizers have a float32 scale in the file although it was cast.
@@ -54,6 +58,31 @@ class Expected:
             values: what the file's readers get for the prepared model's codes.
         """
         self._misread[quantization.result] = values
+
+    def count_from(self, quantization: Quantization, zero_point: int) -> None:
+        """Tells that a sum with scales of its own reads codes by another zero point.
+
+        Args:
+            quantization: the quantizer of one of its operands.
+            zero_point: in the codes of the prepared model.
+        """
+        self._counted_from[quantization.result] = zero_point
+
+    @contextmanager
+    def quantized_as_floats(self, names: Collection[str]) -> Iterator[None]:
+        """Takes weights that are whole in the file for the quantized ones, held as floats.
+
+        Without this they are taken for the ones that were never quantized; which of the two a file
+        holds shows in what it computes.
+
+        Args:
+            names: results of their quantizers.
+        """
+        kept = {name: self._misread.pop(name) for name in names if name in self._misread}
+        try:
+            yield
+        finally:
+            self._misread |= kept
 
     def codes(self, quantization: Quantization) -> Array:
         """The codes of the prepared model (Q-1 to Q-5)."""
@@ -87,9 +116,15 @@ class Expected:
         qparams = self.qparams(quantization)
         if scale is not None:
             qparams = replace(qparams, scale=np.full_like(qparams.scale, scale))
+            zero_point = self._counted_from.get(quantization.result)
+            if zero_point is not None:
+                return self._rounded(_counted_from(self.codes(quantization), zero_point, scale))
         values = self._misread.get(quantization.result)
         if values is None or scale is not None:
             values = dequantize(self.codes(quantization), facts.spec, qparams)
+        return self._rounded(values)
+
+    def _rounded(self, values: Array) -> Array:
         return values.astype(np.float16).astype(np.float32) if self._half else values
 
     def operand(self, name: str, scale: float | None = None, *, cast: bool = True) -> Array:
@@ -135,6 +170,12 @@ class Expected:
     @cached_property
     def _by_result(self) -> Mapping[str, Quantization]:
         return {q.result: q for q in self._recording.quantizations}
+
+
+def _counted_from(codes: Array, zero_point: int, scale: float) -> Array:
+    """DQ-1 by a zero point that the format need not have: what a file was found to read by."""
+    levels = codes.astype(np.int32) - zero_point
+    return levels.astype(np.float32) * np.float32(scale)
 
 
 def _spread(qparam: Array, like: Array) -> Array:

@@ -87,13 +87,17 @@ class MilProgram:
             operands = [makers.get(total.inputs[side].name) for side in ("x", "y")]
             if any(o is None or o.op_type != "dequantize" for o in operands):
                 continue
+            if any(np.size(o.inputs["scale"].val) != 1 for o in operands if o is not None):
+                continue
             scales = [float(np.asarray(o.inputs["scale"].val)) for o in operands if o is not None]
             if 1.0 in scales:
                 codes = [o.inputs["input"].name for o in operands if o is not None]
+                zero_points = [int(_zero_point(o)) for o in operands if o is not None]
                 self._summands.update(o.outputs[0].name for o in operands if o is not None)
                 yield RescaledSum(
                     (codes[0], codes[1]),
                     (scales[0], scales[1]),
+                    (zero_points[0], zero_points[1]),
                     op.outputs[0].name,
                     float(np.asarray(op.inputs["scale"].val)),
                 )
@@ -132,15 +136,21 @@ class MilProgram:
 
 
 def _readout(op: Any) -> Readout:
-    scale = np.asarray(op.inputs["scale"].val)
-    zero_point = op.inputs.get("zero_point")
     axis = op.inputs.get("axis")
     return Readout(
-        scale,
-        np.zeros(scale.shape, np.int32) if zero_point is None else np.asarray(zero_point.val),
+        np.asarray(op.inputs["scale"].val),
+        _zero_point(op),
         None,
         0 if axis is None or axis.val is None else int(axis.val),
     )
+
+
+def _zero_point(op: Any) -> Array:
+    """What a quantize or dequantize adds or subtracts; zeros where nothing is said."""
+    found = op.inputs.get("zero_point")
+    if found is None:
+        return np.zeros(np.shape(op.inputs["scale"].val), np.int32)
+    return np.asarray(found.val)
 
 
 def _shape(var: Any) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
@@ -29,6 +30,10 @@ MOVES = frozenset(
 
 MEANS = frozenset({"mean", "avg_pool2d", "adaptive_avg_pool2d"})
 """Steps that give elements of their inputs where they average over one."""
+
+
+_LIKE = 2.0**-10
+"""Scales whose ratio is this close to 1 are alike: rounded to float16 they may be that far off."""
 
 
 class Pairing:
@@ -71,6 +76,22 @@ class Pairing:
         """Quantizers of the file that the prepared model lacks."""
         matched = {q.codes for q in self.partners.values()}
         return [q for q in self._program.quantizers if q.codes not in matched]
+
+    @property
+    def misshapen(self) -> dict[str, ProgramQuantizer]:
+        """Quantizers that are missing -> those of the file that are like them, on another shape."""
+        found, left = dict[str, ProgramQuantizer](), self.surplus
+        missing = {*self.missing}
+        for quantization in self._activations:
+            if quantization.result not in missing:
+                continue
+            size = self._values[quantization.result].size
+            for other in left:
+                if math.prod(other.shape) != size and alike(quantization, other):
+                    found[quantization.result] = other
+                    left.remove(other)
+                    break
+        return found
 
     def repeats(self, regions: Iterable[Region]) -> set[str]:
         """Results of quantizers that change nothing, or do again what an earlier one does.
@@ -124,6 +145,27 @@ class Pairing:
                 values = read_values(twin, expected.codes(quantization), spec)
                 if values is not None:
                     expected.misread(quantization, values)
+        self._tell_of_sums(expected)
+
+    def _tell_of_sums(self, expected: Expected) -> None:
+        """Tells of sums that read by a zero point that is wrong, but the quantizer's own.
+
+        That is told where the quantizer is judged; the sum is held to what it reads.
+        """
+        known = [q for q in self._activations if q.result in self.partners]
+        by_codes = {self.partners[q.result].codes: q for q in known}
+        for found in self._program.sums:
+            for codes, zero_point in zip(found.operands, found.zero_points, strict=True):
+                quantization = by_codes.get(codes)
+                if quantization is None:
+                    continue
+                partner, right = self.partners[quantization.result], quantization.facts
+                twin = as_prepared(partner, right.spec.dtype).quantize.zero_point
+                own, wanted = partner.quantize.zero_point, right.qparams.zero_point
+                if own is None or twin is None or wanted is None or int(own) != zero_point:
+                    continue
+                if int(twin) != int(wanted.reshape(-1)[0]):
+                    expected.count_from(quantization, int(twin))
 
     def scaling(
         self, quantization: Quantization, operands: Iterable[str], half: bool
@@ -200,6 +242,23 @@ class Pairing:
             if same and _same(other.facts, quantization.facts):
                 return other.result
         return None
+
+
+def alike(ours: Quantization, theirs: ProgramQuantizer) -> bool:
+    """Whether two quantizers have like scales and equal zero points."""
+    spec, qparams = ours.facts.spec, ours.facts.qparams
+    twin = as_prepared(theirs, spec.dtype)
+    scale, given = (
+        np.asarray(a, np.float64).reshape(-1) for a in (qparams.scale, twin.quantize.scale)
+    )
+    if twin.dtype != spec.dtype or scale.size != given.size:
+        return False
+    if not np.all(np.abs(given - scale) <= _LIKE * np.abs(scale)):
+        return False
+    wanted, zero_point = qparams.zero_point, twin.quantize.zero_point
+    if wanted is None or zero_point is None:
+        return True
+    return bool(np.all(np.asarray(zero_point).reshape(-1) == wanted.reshape(-1)))
 
 
 def _same(one: QuantizerFacts, other: QuantizerFacts) -> bool:

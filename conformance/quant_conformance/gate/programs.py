@@ -102,12 +102,14 @@ class RescaledSum:
     Attributes:
         operands: names of the codes that it reads.
         scales: what they are dequantized by for this sum alone.
+        zero_points: what is subtracted before, in the codes of the file.
         codes: name of the codes of its result.
         scale: what the result is quantized by.
     """
 
     operands: tuple[str, str]
     scales: tuple[float, float]
+    zero_points: tuple[int, int]
     codes: str
     scale: float
 

@@ -126,6 +126,7 @@ def judge_weights(
         if i not in pairs or costs[i, pairs[i]] > 1.0:
             detail = f"no {facts.spec.dtype} weight of shape {wanted[i].shape} in the file"
             expected.misread(quantization, expected.operand(quantization.source))
+            expected.whole.add(quantization.result)
         else:
             found = stored[names[pairs[i]]]
             if found.scale.dtype == np.float32:

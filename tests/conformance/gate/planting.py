@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,12 +12,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from quant_conformance.gate.check import open_program
+from quant_conformance.gate.check import SUFFIXES, open_program
 from quant_conformance.gate.compare import compare
 from quant_conformance.gate.document import FAILING
 from quant_conformance.gate.recording import record
 from quant_conformance.quiet import quiet
 from quant_conformance.zoo import config_of
+from quant_conformance.zoo.dense import seeded
 from quant_conformance.zoo.prepare import build
 from quant_reference.admissible import Arithmetic
 from quant_torch.export import save_coreai, save_coreml
@@ -28,11 +28,44 @@ Change = Callable[[Any], None]
 Edit = Callable[[str], str]
 
 
+class Mixed(nn.Module):
+    """A strided convolution, a difference, and a mean over one of two axes of one extent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, 2, 1)
+        self.left, self.right = nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 1)
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Four numbers for each channel."""
+        x = torch.relu(self.conv(x))
+        return self.head((self.left(x) - self.right(x)).mean(3))
+
+    def batches(self, count: int) -> list[tuple[torch.Tensor, ...]]:
+        """Inputs."""
+        return seeded(count, 2, 3, 16, 16)
+
+
+def _built(name: str) -> Any:
+    if name != "mixed":
+        return build(name)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return Mixed().eval()
+
+
 @functools.cache
 def made(name: str, config: str, mode: str) -> tuple[Any, Any, Any]:
-    """A calibrated model of the zoo, whose norms have weights that tell them apart."""
+    """A calibrated model, whose norms have weights that tell them apart.
+
+    Args:
+        name: of the zoo, or "mixed" for :class:`Mixed`.
+        config: of the zoo.
+        mode: "graph" or "eager".
+    """
     with quiet():
-        model = build(name)
+        model = _built(name)
         generator = torch.Generator().manual_seed(3)
         with torch.no_grad():
             for module in model.modules():
@@ -55,41 +88,85 @@ def found(
     config: str,
     plant: Change | None = None,
     *,
-    edit: Edit | None = None,
     mode: str = "graph",
     half: bool = False,
 ) -> set[str]:
-    """Names of what does not pass, once a finalized model or its file was changed.
+    """Names of what does not pass, once a finalized model was changed.
 
     Args:
         backend: "coreai" or "coreml".
         name: of the model in the zoo.
         config: of the zoo.
         plant: changes the finalized model.
-        edit: changes the text of the .aimodel.
         mode: "graph" or "eager".
         half: whether the program computes in 16 bits.
     """
-    quantizer, recording, example = made(name, config, mode)
-    with quiet(), tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:
+        path = exported(backend, name, config, mode, half, Path(folder), plant)
+        return judged_file(path, made(name, config, mode)[1], half)
+
+
+def found_in_file(
+    backend: str, name: str, config: str, edit: Callable[[Path, Path], Path], mode: str = "graph"
+) -> set[str]:
+    """Names of what does not pass, once the file itself was changed.
+
+    Args:
+        backend: "coreai" or "coreml".
+        name: of the model, as for :func:`made`.
+        config: of the zoo.
+        edit: makes a changed copy of the file in a folder.
+        mode: "graph" or "eager".
+    """
+    original = Path(_right_file(backend, name, config, mode).name) / f"m{SUFFIXES[backend]}"
+    with tempfile.TemporaryDirectory() as folder:
+        changed = edit(original, Path(folder))
+        return judged_file(changed, made(name, config, mode)[1])
+
+
+@functools.cache
+def _right_file(backend: str, name: str, config: str, mode: str) -> Any:
+    """A folder with the file of a model that nothing was done to."""
+    folder = tempfile.TemporaryDirectory()
+    exported(backend, name, config, mode, False, Path(folder.name))
+    return folder
+
+
+def exported(
+    backend: str,
+    name: str,
+    config: str,
+    mode: str,
+    half: bool,
+    folder: Path,
+    plant: Change | None = None,
+) -> Path:
+    """Exports a model whose finalized form ``plant`` changes; the file is called ``m``."""
+    quantizer, _, example = made(name, config, mode)
+    path = folder / f"m{SUFFIXES[backend]}"
+    with quiet():
         finalized = copy.deepcopy(quantizer).finalize(backend=backend)
         if plant is not None:
             with torch.no_grad():
                 plant(finalized)
             finalized.recompile()
         if backend == "coreai":
-            path = save_coreai(finalized, example, Path(folder) / "m.aimodel", cast_16bit=half)
-        else:
-            path = Path(folder) / "m.mlpackage"
-            precision = "float16" if half else "float32"
-            save_coreml(finalized, example, path, compute_precision=precision)
-        program = open_program(path if edit is None else edited(path, edit, Path(folder)))
+            return save_coreai(finalized, example, path, cast_16bit=half)
+        precision = "float16" if half else "float32"
+        return save_coreml(finalized, example, path, compute_precision=precision)
+
+
+def judged_file(path: Path, recording: Any, half: bool = False) -> set[str]:
+    """Names of what does not pass in a file."""
+    with quiet():
+        program = open_program(path)
         try:
             document = compare(recording, program, Arithmetic("float16" if half else "float32"))
         finally:
             program.close()
-    failed = [*document.layers, *document.weights]
-    return {x.name for x in failed if x.verdict in FAILING}
+    failed = [x for x in [*document.layers, *document.weights] if x.verdict in FAILING]
+    assert {x.verdict for x in failed} <= {"wrong"}  # nothing less
+    return {x.name for x in failed}
 
 
 def edited(path: Path, edit: Edit, folder: Path) -> Path:
@@ -178,15 +255,3 @@ def surplus(after: str, like: str) -> Change:
         added.args = (source,)
 
     return plant
-
-
-def resource(index: int, byte: int, change: Callable[[int], int]) -> Edit:
-    """One byte of one of the large constants of a program."""
-
-    def edit(text: str) -> str:
-        match = list(re.finditer(r'\w+: "0x[0-9A-F]{8}([0-9A-F]*)"', text))[index]
-        raw = bytearray.fromhex(match[1])
-        raw[byte] = change(raw[byte])
-        return text[: match.start(1)] + raw.hex().upper() + text[match.end(1) :]
-
-    return edit

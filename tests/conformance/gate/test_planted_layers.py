@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import pytest
@@ -14,7 +13,6 @@ from tests.conformance.gate.planting import (
     entry,
     found,
     node,
-    resource,
     surplus,
     swapped,
 )
@@ -112,42 +110,6 @@ def test_between_float_results(model: str, config: str, plant: Any, wanted: set[
 def test_a_quantizer_too_many_and_the_layer_that_it_is_in() -> None:
     names = found("coreml", "transformer", "w8a8", surplus("linear_2", "fake_quantize_linear_3"))
     assert names == {"gelu", "quantize_16"}
-
-
-@pytest.mark.parametrize(
-    ("model", "config", "edit", "wanted"),
-    [
-        # What a file holds in the place of two codes of four bits, first and second swapped.
-        ("mlp", "mxfp4", resource(0, 10, lambda b: b >> 4 | (b & 15) << 4), {"layers.0.weight"}),
-        ("mlp", "mxfp4", resource(1, 20, lambda b: b ^ 8), {"layers.2.weight"}),
-        ("mlp", "fp8", resource(1, 33, lambda b: b ^ 128), {"layers.2.weight"}),
-        ("cnn", "w2", resource(0, 5, lambda b: b ^ 1), {"head.weight"}),
-    ],
-)
-def test_one_code_of_a_weight_in_a_file(
-    model: str, config: str, edit: Any, wanted: set[str]
-) -> None:
-    assert found("coreai", model, config, edit=edit) == wanted
-
-
-def test_dequantized_by_the_scale_of_another_tensor() -> None:
-    def edit(text: str) -> str:
-        first, second, third = list(re.finditer(r"coreai\.dequantize %\w+, (%\w+)", text))[1:4]
-        other = second[1] if second[1] != first[1] else third[1]
-        return text[: first.start(1)] + other + text[first.end(1) :]
-
-    assert found("coreai", "cnn", "w8a8", edit=edit) == {"relu"}
-
-
-def test_an_operation_behind_the_last_quantizer() -> None:
-    def edit(text: str) -> str:
-        (match,) = re.finditer(r"\n(\s+)coreai\.output (%\w+) : (tensor<\S+>)", text)
-        space, name, kind = match.groups()
-        lines = f"{space}%extra = coreai.relu {name} : ({kind}) -> {kind}\n"
-        lines += f"{space}coreai.output %extra : {kind}"
-        return f"{text[: match.start()]}\n{lines}{text[match.end() :]}"
-
-    assert found("coreai", "cnn", "w8a8", edit=edit) == {"output 0"}
 
 
 def test_weights_of_two_layers_swapped() -> None:

@@ -129,7 +129,7 @@ def test_what_readers_get_by_hand() -> None:
 
 
 def summed(*scales: float, result: float) -> RescaledSum:
-    return RescaledSum(("a", "b"), (scales[0], scales[1]), "c", result)
+    return RescaledSum(("a", "b"), (scales[0], scales[1]), (3, 3), "c", result)
 
 
 def activation(name: str) -> Quantization:
