@@ -22,7 +22,13 @@ def size_of(path: Path) -> int:
 
 
 def linears(layers: int) -> nn.Sequential:
-    return nn.Sequential(*(nn.Linear(SIZE, SIZE) for _ in range(layers))).eval()
+    """With normal weights: uniform ones share one power of two as scale, which a file holds once."""
+    model = nn.Sequential(*(nn.Linear(SIZE, SIZE) for _ in range(layers))).eval()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for layer in model:
+            layer.weight.normal_(std=0.02, generator=generator)
+    return model
 
 
 def quantizer_of(model: nn.Module, spec: dict[str, Any]) -> Quantizer:
@@ -37,27 +43,31 @@ def quantizer_of(model: nn.Module, spec: dict[str, Any]) -> Quantizer:
     return quantizer
 
 
-def implied(layers: int, bits: float, qparam_bytes: int, block: int | None) -> float:
+def implied(layers: int, bits: int, qparam_bytes: float, block: int | None) -> float:
     """Bytes of codes, qparams and float32 biases."""
     blocks = SIZE * (SIZE // block if block else 1)
     return layers * (SIZE * SIZE * bits / 8 + blocks * qparam_bytes + SIZE * 4)
 
 
 @pytest.mark.parametrize(
-    ("backend", "dtype", "bits", "granularity", "qparam_bytes"),
+    ("backend", "dtype", "qscheme", "bits", "granularity", "qparam_bytes"),
     [
-        ("coreai", "int2", 2, CHANNELS, 5),
-        ("coreai", "int4", 4, per_block(32), 5),
-        ("coreai", "int8", 8, CHANNELS, 5),
-        ("coreai", "float8_e4m3fn", 8, CHANNELS, 4),
-        ("coreai", "float4_e2m1fn", 4, per_block(32), 1),
-        ("coreml", "int4", 4, per_block(32), 4),
-        ("coreml", "uint8", 8, CHANNELS, 5),
+        # A symmetric zero point is one number; uint4 ones take half a byte.
+        ("coreai", "int2", "symmetric", 2, CHANNELS, 4),
+        ("coreai", "int4", "symmetric", 4, per_block(32), 4),
+        ("coreai", "uint4", "asymmetric", 4, per_block(32), 4.5),
+        ("coreai", "int8", "symmetric", 8, CHANNELS, 4),
+        ("coreai", "float8_e4m3fn", "symmetric", 8, CHANNELS, 4),
+        ("coreai", "float4_e2m1fn", "symmetric", 4, per_block(32), 1),
+        ("coreml", "int4", "symmetric", 4, per_block(32), 4),
+        ("coreml", "uint4", "asymmetric", 4, per_block(32), 4.5),
+        ("coreml", "uint8", "symmetric", 8, CHANNELS, 4),
     ],
 )
-def test_size(backend, dtype, bits, granularity, qparam_bytes, tmp_path) -> None:
+def test_size(backend, dtype, qscheme, bits, granularity, qparam_bytes, tmp_path) -> None:
     pytest.importorskip("coreai_torch" if backend == "coreai" else "coremltools")
-    quantizer = quantizer_of(linears(LAYERS), {"dtype": dtype, "granularity": granularity})
+    spec = {"dtype": dtype, "qscheme": qscheme, "granularity": granularity}
+    quantizer = quantizer_of(linears(LAYERS), spec)
     x = torch.randn(1, SIZE)
     if backend == "coreai":
         path = to_coreai(quantizer, (x,), tmp_path / "m.aimodel")
