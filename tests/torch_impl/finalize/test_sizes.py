@@ -22,7 +22,7 @@ def size_of(path: Path) -> int:
 
 
 def linears(layers: int) -> nn.Sequential:
-    """With normal weights: uniform ones share one power of two as scale, which a file holds once."""
+    """With normal weights: uniform ones share one e8m0 scale, which a file holds only once."""
     model = nn.Sequential(*(nn.Linear(SIZE, SIZE) for _ in range(layers))).eval()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
