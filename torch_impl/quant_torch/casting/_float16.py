@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 from torch import fx
-from torch._ops import OpOverload
 
+from quant_torch._torch_internals import OpOverload
 from quant_torch.casting._program import (
     SHAPE_ONLY,
     Program,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import fx
-from torch.utils import _pytree as pytree
 
+from quant_torch._torch_internals import pytree
 from quant_torch.casting._program import SHAPE_ONLY, Program, dtype_of, packet, update_value
 
 aten = torch.ops.aten

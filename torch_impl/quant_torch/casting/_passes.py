@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from torch import fx
-from torch._ops import OpOverload, OpOverloadPacket
 from torch.export import ExportedProgram
 
+from quant_torch._torch_internals import OpOverload, OpOverloadPacket
 from quant_torch.casting._float16 import Float16Pass
 from quant_torch.casting._int16 import Int16Pass
 from quant_torch.casting._program import Program

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 from torch import fx, nn
-from torch._subclasses import FakeTensor
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, TensorArgument
 from torch.fx.experimental.symbolic_shapes import statically_known_true
-from torch.utils import _pytree as pytree
+
+from quant_torch._torch_internals import FakeTensor, pytree
 
 aten = torch.ops.aten
 

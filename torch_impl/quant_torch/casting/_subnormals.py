@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 import torch
 from torch import fx
-from torch._ops import OpOverload
 
+from quant_torch._torch_internals import OpOverload
 from quant_torch.casting._program import SHAPE_ONLY, Program, packet
 
 LEAST_NORMAL = 2.0**-14

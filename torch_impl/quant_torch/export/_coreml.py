@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils import _pytree as pytree
 
 from quant_torch._backends import ExportBackend
 from quant_torch._suggest import closest
+from quant_torch._torch_internals import pytree
 from quant_torch.export._files import check_target, write_whole
 from quant_torch.export._targets import of_finalized, of_prepared, refuse_old_target
 from quant_torch.quantization.quantizer import Quantizer

@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils import _pytree as pytree
+
+from quant_torch._torch_internals import pytree
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ def load_operators() -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it warns about every local build of torch
+            # A private module, and the only one that registers the operators; see the error below.
             import coreai_torch._compression.custom_layers  # noqa: F401
     except ImportError as error:
         raise ImportError(

@@ -146,6 +146,8 @@ def _place(
 
 def _parametrize(steps: ParametrizationList, module: nn.Module) -> None:
     """Let a module stand for the original tensor and all steps."""
+    # By nn.Module's own dicts: torch's remove_parametrizations, the public way, also takes the
+    # property off the class, which copies of the model share.
     for name in [n for n in (*steps._parameters, *steps._buffers) if n.startswith("original")]:
         delattr(steps, name)
     steps._modules.clear()

@@ -1,0 +1,26 @@
+"""What torch has no public name for, and quant_torch cannot do without.
+
+A torch that has moved one of these fails here, while quant_torch is imported and by an error that
+names it, and not in the middle of somebody's model.
+"""
+
+from __future__ import annotations
+
+import torch
+
+try:
+    # The types of torch.ops.aten.add.Tensor and torch.ops.aten.add, which captured graphs call.
+    from torch._ops import OpOverload, OpOverloadPacket
+
+    # What an exported graph notes as the value of a node: a shape and a dtype without data.
+    from torch._subclasses import FakeTensor
+
+    # Nested arguments, taken apart and put together exactly as torch.export does it.
+    from torch.utils import _pytree as pytree
+except ImportError as error:
+    raise ImportError(
+        f"quant_torch was written for torch 2.13; torch {torch.__version__} lacks an internal name "
+        f"that it uses ({error})"
+    ) from error
+
+__all__ = ["FakeTensor", "OpOverload", "OpOverloadPacket", "pytree"]
