@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from typing import Any
 
@@ -29,7 +30,7 @@ from torch import Tensor, nn
 import quant_reference as reference
 from quant_torch.quantization import Quantizer, QuantizerConfig
 from quant_torch.quantization.spec import QuantizationComponentFactory, QuantizationSpec
-from quant_torch.quantization.spec.fake_quantize import FakeQuantizeImplBase
+from quant_torch.quantization.spec.fake_quantize import DefaultFakeQuantize, FakeQuantizeImplBase
 
 SHAPE = (6, 16)
 GRANULARITIES = (PER_TENSOR, per_channel(), per_block(4))
@@ -332,6 +333,76 @@ class TestGradients:
         x = weight(*SHAPE).requires_grad_()
         module(x).sum().backward()
         assert x.grad is not None
+
+    def test_threads_do_not_meet(self) -> None:
+        """Temporaries are reused; each thread has its own."""
+        xs = [weight(64, 96, seed=seed) for seed in range(8)]
+        modules = [quantizer({"dtype": "int8", "granularity": per_channel(0)}, x / 2) for x in xs]
+
+        def train(i: int) -> Tensor:
+            leaf = xs[i].clone().requires_grad_()
+            for _ in range(20):
+                y = modules[i](leaf)
+                leaf.grad = None
+                (y * y).sum().backward()
+            return torch.cat([y.detach(), leaf.grad])
+
+        alone = [train(i) for i in range(len(xs))]
+        with ThreadPoolExecutor(4) as pool:
+            together = list(pool.map(train, range(len(xs))))
+        assert all(map(torch.equal, together, alone))
+
+    @pytest.mark.parametrize("order", [(0, 2, 1, 3), (3, 1, 2, 0), (0, 3, 2, 1)])
+    def test_permuted_and_partial_views(self, order: tuple[int, ...]) -> None:
+        x = weight(4, 6, 8, 10).permute(order)[:, ::2]
+        spec = {"dtype": "int4"}
+        module = quantizer(spec, x / 2, "activation")
+        qparams = expected(spec, x / 2, "activation")[1]
+        grad = weight(*x.shape, seed=9)
+        leaf = x.detach().requires_grad_()
+        y = module(leaf)
+        y.backward(grad)
+        rules = reference.QuantizationSpec.from_dict(spec)
+        given = as_numpy(x.contiguous())
+        assert_same_bits(y, reference.fake_quantize(given, rules, qparams))
+        wanted = reference.fake_quantize_gradient(given, as_numpy(grad), rules, qparams)
+        assert_same_bits(leaf.grad, wanted)
+
+
+def test_qparams_are_written_where_they_are() -> None:
+    """What was derived from the buffers of a weight stays valid from step to step."""
+    module = made({"granularity": per_channel(0)})
+    module(weight(8, 6))
+    before = module.calculate_qparams()
+    module(weight(8, 6, seed=5))
+    assert all(now is then for now, then in zip(module.calculate_qparams(), before, strict=True))
+    assert_same_bits(
+        before.scale, expected({"granularity": per_channel(0)}, weight(8, 6, seed=5))[1].scale
+    )
+
+
+def test_formulas_of_users_may_save_qparams_for_backward() -> None:
+    class Learned(DefaultFakeQuantize):
+        def fake_quantize(self, tensor: Tensor, scale: Tensor, *rest: Any) -> Tensor:
+            self.calls = getattr(self, "calls", 0) + 1
+            return tensor / scale * scale.square()
+
+    spec = QuantizationSpec(granularity={"type": "per_channel", "axis": 0})
+    plain = QuantizationComponentFactory.create_fake_quantizer(spec, "weight", "w")
+    module = Learned(
+        dtype=plain.dtype, qformulation=plain.qformulation, granularity=plain.granularity,
+        target_dtype=plain.target_dtype, quant_min=plain.quant_min, quant_max=plain.quant_max,
+        qparams_calculator=plain.qparams_calculator, n_bits=plain.n_bits,
+    )  # fmt: skip
+    x = weight(8, 6).requires_grad_()
+    scales = []
+    total = torch.zeros(())
+    for factor in (1.0, 3.0):
+        total = total + module(x * factor).sum()
+        scales.append(factor * module.calculate_qparams().scale.clone())
+    total.backward()
+    assert module.calls == 2
+    torch.testing.assert_close(x.grad, sum(scales).expand(8, 6))
 
 
 def test_blocks_that_do_not_fit_leave_one_weight_of_a_model_alone() -> None:

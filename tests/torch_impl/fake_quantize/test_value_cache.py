@@ -17,7 +17,8 @@ from quant_reference import QParams as ReferenceQParams
 from quant_torch.quantization import Quantizer, QuantizerConfig
 from quant_torch.quantization.spec import QuantizationComponentFactory, _kernels
 from quant_torch.quantization.spec import QuantizationSpec as TorchSpec
-from quant_torch.quantization.spec._value_cache import ValueCache, same_bits
+from quant_torch.quantization.spec._memory import holds_zero_byte, same_bits
+from quant_torch.quantization.spec._value_cache import ValueCache
 from quant_torch.quantization.spec.fake_quantize import FakeQuantizeImplBase
 
 SHAPES = {"linear": (24, 17), "conv": (6, 5, 3, 3)}
@@ -175,6 +176,47 @@ def test_training_and_gradients_bypass_it() -> None:
     assert made._cache._values is None
 
 
+BN_WRITES: dict[str, Callable[[nn.Module], object]] = {
+    "weight": lambda m: m.get_parameter("0.weight").data[2, 1].fill_(3.0),
+    "bias": lambda m: m.get_parameter("0.bias").data[2].fill_(3.0),
+    "gamma": lambda m: m.get_parameter("1.weight").data[1].fill_(2.0),
+    "beta": lambda m: m.get_parameter("1.bias").data[3].fill_(2.0),
+    "mean": lambda m: m.get_buffer("1.running_mean").data[0].fill_(0.75),
+    "variance": lambda m: m.get_buffer("1.running_var").data[4].fill_(0.25),
+}
+
+
+@pytest.mark.parametrize("write", BN_WRITES)
+def test_a_layer_with_batch_norm_is_folded_anew(write: str) -> None:
+    """A copy of the model keeps nothing, so it computes everything anew."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU()).eval()
+    x = torch.randn(2, 3, 8, 8)
+    prepared = Quantizer(model).prepare((x,))
+    with torch.no_grad():
+        before = prepared(x)
+        BN_WRITES[write](prepared)
+        after = prepared(x)
+        assert not torch.equal(before, after)
+        assert torch.equal(after, copy.deepcopy(prepared)(x))
+
+
+def test_a_folded_weight_is_not_copied_twice() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6)).eval()
+    x = torch.randn(2, 3, 8, 8)
+    prepared = Quantizer(model).prepare((x,))
+    with torch.no_grad():
+        prepared(x)
+    (weight,) = [
+        m
+        for m in prepared.modules()
+        if isinstance(m, FakeQuantizeImplBase) and m.quantization_target == "weight"
+    ]
+    folded, *qparams = weight._cache._copies
+    assert folded is None
+    assert all(kept is not None for kept in qparams)
+
+
 def test_inference_tensors_are_not_kept() -> None:
     with torch.inference_mode():
         weight = torch.randn(24, 17)
@@ -203,3 +245,13 @@ def test_memory_with_gaps_is_never_read_as_if_it_had_none() -> None:
     assert not same_bits(torch.zeros(4), torch.zeros(4, dtype=torch.int32))
     assert same_bits(torch.full((3,), torch.nan), torch.full((3,), torch.nan))
     assert not same_bits(torch.tensor(0.0), torch.tensor(-0.0))
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 4096, 100_003])
+def test_one_false_among_many(size: int) -> None:
+    flags = torch.ones(size, dtype=torch.bool)
+    assert not holds_zero_byte(flags)
+    for index in {0, size // 2, size - 1} & set(range(size)):
+        flags[index] = False
+        assert holds_zero_byte(flags)
+        flags[index] = True

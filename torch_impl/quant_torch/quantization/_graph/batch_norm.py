@@ -58,6 +58,11 @@ class BatchNormPart(nn.Module):
         return f"eps={self.eps}" + ", frozen" * self.frozen
 
 
+def recorded(sources: tuple[Tensor, ...]) -> bool:
+    """Whether a gradient is recorded for what is computed from these tensors."""
+    return torch.is_grad_enabled() and any(s.requires_grad for s in sources)
+
+
 class FoldedWeight(BatchNormPart):
     """W·γ/√(σ²+ε), which is what gets quantized (BN-1).
 
@@ -81,14 +86,13 @@ class FoldedWeight(BatchNormPart):
         that the quantized weight can be kept as well.
         """
         sources = (weight, variance) if gamma is None else (weight, gamma, variance)
-        recorded = torch.is_grad_enabled() and any(s.requires_grad for s in sources)
-        if recorded or self.training:
+        if recorded(sources) or self.training:
             self._cache.clear()
             return self._fold(weight, gamma, variance)
         folded = self._cache.get(sources)
         if folded is None:
             folded = self._fold(weight, gamma, variance)
-            self._cache.put(sources, folded)
+            self._cache.put(sources, folded, private=True)
         return folded
 
     def _fold(self, weight: Tensor, gamma: Tensor | None, variance: Tensor) -> Tensor:
@@ -113,6 +117,7 @@ class FoldedBias(BatchNormPart):
     def __init__(self, eps: float, dtype: torch.dtype) -> None:
         super().__init__(eps)
         self.dtype = dtype
+        self._cache = ValueCache()
 
     def forward(
         self,
@@ -122,9 +127,27 @@ class FoldedBias(BatchNormPart):
         mean: Tensor,
         variance: Tensor,
     ) -> Tensor | None:
-        """The folded bias, or None in training mode."""
+        """The folded bias, or None in training mode; kept while nothing changes, as the weight."""
         if self.uses_batch:
             return None
+        sources = tuple(s for s in (bias, gamma, beta, mean, variance) if s is not None)
+        if recorded(sources) or self.training:
+            self._cache.clear()
+            return self._fold(bias, gamma, beta, mean, variance)
+        folded = self._cache.get(sources)
+        if folded is None:
+            folded = self._fold(bias, gamma, beta, mean, variance)
+            self._cache.put(sources, folded)
+        return folded
+
+    def _fold(
+        self,
+        bias: Tensor | None,
+        gamma: Tensor | None,
+        beta: Tensor | None,
+        mean: Tensor,
+        variance: Tensor,
+    ) -> Tensor:
         zeros = torch.zeros_like(mean)
         centred = (zeros if bias is None else bias) - mean
         scaled = centred * self.factor(gamma, variance)

@@ -13,15 +13,15 @@ from quant_torch.quantization.spec._kernels import CodeMap
 class StraightThrough(torch.autograd.Function):
     """Fake-quantize; the gradient passes inside the range and is +0 outside.
 
-    Saves one byte per element, where the unclamped code was outside, or nothing if none was.
+    Saves one byte per element, where the unclamped code was inside, or nothing if all were.
     """
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, to: CodeMap, overwrite: bool) -> torch.Tensor:
         """Values in the shape and dtype of x; x itself, written in place, if it may be."""
-        values, outside = _kernels.fake_quantize_with_outside(x, to, x if overwrite else None)
-        if outside is not None:
-            ctx.save_for_backward(outside)
+        values, inside = _kernels.fake_quantize_with_inside(x, to, x if overwrite else None)
+        if inside is not None:
+            ctx.save_for_backward(inside)
         if overwrite:
             ctx.mark_dirty(x)
         return values
@@ -32,8 +32,8 @@ class StraightThrough(torch.autograd.Function):
         saved = ctx.saved_tensors  # read once: checkpointing allows no more
         if not saved:
             return grad, None, None
-        (outside,) = saved
-        return _kernels.gradient(grad, outside), None, None
+        (inside,) = saved
+        return _kernels.gradient(grad, inside), None, None
 
 
 class PassThrough(torch.autograd.Function):

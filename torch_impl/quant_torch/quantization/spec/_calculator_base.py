@@ -14,6 +14,7 @@ from quant_torch._registry import KeyedClasses
 from quant_torch.quantization.spec import _qparams
 from quant_torch.quantization.spec._dtypes import format_of
 from quant_torch.quantization.spec._legal import check_values
+from quant_torch.quantization.spec._memory import same_bits
 from quant_torch.quantization.spec._qparams import QParams, QuantRange
 from quant_torch.quantization.spec.granularity import QuantizationGranularity, Target
 from quant_torch.quantization.spec.qscheme import QuantizationScheme
@@ -182,7 +183,7 @@ class StatefulQParamsCalculatorBase(QParamsCalculatorBase):
             return self.get_qparams()
         qparams = QParams(*self.compute_qparams(tensor, *self.value_range(tensor)))
         self._keep(**qparams._asdict())
-        return qparams
+        return self.get_qparams()
 
     def get_qparams(self) -> QParams:
         """The qparams as they stand.
@@ -203,7 +204,14 @@ class StatefulQParamsCalculatorBase(QParamsCalculatorBase):
         return False
 
     def _keep(self, **tensors: torch.Tensor | None) -> None:
-        self._buffers.update(tensors)
+        for name, new in tensors.items():
+            old = self._buffers[name]
+            # Written in place, a buffer keeps what others have derived from it; so does a zero
+            # point that stays as it was and is not written.
+            if new is None or old is None or new is old or not _alike(old, new):
+                self._buffers[name] = new
+            elif new.dtype.is_floating_point or not same_bits(old, new):
+                old.copy_(new)
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> nn.Module:
         before = {name: self._buffers[name] for name in self._QPARAMS}
@@ -228,6 +236,12 @@ class StatefulQParamsCalculatorBase(QParamsCalculatorBase):
         if self.scale is None:
             return "no qparams yet"
         return f"scale={_short(self.scale)}, zero_point={_short(self.zero_point)}"
+
+
+def _alike(old: torch.Tensor, new: torch.Tensor) -> bool:
+    """Whether a buffer can take new content and stay what it is."""
+    same = old.shape == new.shape and old.dtype == new.dtype and old.device == new.device
+    return same and not old.is_inference() and type(old) is type(new)
 
 
 def _short(tensor: torch.Tensor | None) -> str:

@@ -85,6 +85,9 @@ class FakeQuantizeImplBase(KeyedClasses, nn.Module, ABC):
         self.tensor_name = ""
         self.spec: Any = None
         self.qat_schedule: Any = None
+        # Formulas of users may save qparams for a backward of their own, and observing another
+        # tensor overwrites those.
+        self._hands_out_copies = True
         # Asked on every forward pass, and an isinstance of an abstract class is slow.
         self.is_stateless = isinstance(qparams_calculator, StatelessQParamsCalculatorBase)
 
@@ -174,6 +177,8 @@ class FakeQuantizeImplBase(KeyedClasses, nn.Module, ABC):
                     qparams = self._modules["qparams_calculator"].get_qparams()
                 if not self.fake_quant_enabled:
                     return tensor
+                if self._hands_out_copies and torch.is_grad_enabled():
+                    qparams = tuple(q if q is None else q.clone() for q in qparams)
                 if overwrite:
                     return self.fake_quantize_(tensor, *qparams)
                 return self.fake_quantize(tensor, *qparams)

@@ -8,12 +8,14 @@ clamping to ``[quant_min - zero, quant_max - zero]`` is the same as adding, clam
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
 
 from quant_torch.quantization.spec import _float_codes
+from quant_torch.quantization.spec._memory import holds_zero_byte
 from quant_torch.quantization.spec._qparams import QuantRange
 
 Bound = float | torch.Tensor
@@ -79,36 +81,36 @@ def fake_quantize(x: torch.Tensor, to: CodeMap, out: torch.Tensor | None = None)
     return result
 
 
-def fake_quantize_with_outside(
+def fake_quantize_with_inside(
     x: torch.Tensor, to: CodeMap, out: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """As :func:`fake_quantize`, and where the unclamped code was outside the range (GRAD-1).
+    """As :func:`fake_quantize`, and where the unclamped code was inside the range (GRAD-1).
 
     Returns:
-        The values, and a bool tensor that is True where no gradient passes (NaN is outside), or
-        None if every gradient passes.
+        The values, and a bool tensor that is True where the gradient passes (NaN is outside), or
+        None if it passes everywhere.
     """
     result = torch.empty_like(x) if out is None else out
-    outside = torch.empty_like(x, dtype=torch.bool)
-    for source, target, outside_part, part in _parts(to, x, result, outside):
+    inside = torch.empty_like(x, dtype=torch.bool)
+    for source, target, inside_part, part in _parts(to, x, result, inside):
         real = _real_codes(source, part, target)
-        clamped = real.clamp(part.lower, part.upper)
-        # The difference is zero exactly where nothing was clamped; a NaN is not zero (GRAD-4).
-        outside_part.copy_(real.sub_(clamped))
+        clamped = torch.clamp(real, part.lower, part.upper, out=_scratch_like(real))
+        # Equal exactly where nothing was clamped; a NaN equals nothing (GRAD-4). As 1 and 0 in
+        # the floats: written to bools at once, the comparison is not vectorised.
+        inside_part.copy_(real.eq_(clamped))
         _write_values(clamped, part, target)
-    # As bytes: a bool tensor is searched twenty times slower.
-    return result, outside if bool(outside.view(torch.uint8).any()) else None
+    return result, inside if holds_zero_byte(inside) else None
 
 
-def gradient(grad: torch.Tensor, outside: torch.Tensor) -> torch.Tensor:
-    """The gradient where ``outside`` is False, else +0 (GRAD-1, GRAD-2).
+def gradient(grad: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
+    """The gradient where ``inside`` is True, else +0 (GRAD-1, GRAD-2).
 
     Selects as ``torch.where`` does, bit for bit, in a third of its time: that one is not vectorised
     for a bool beside floats.
     """
     result = torch.empty_like(grad)
-    whole = (result, grad, outside)
-    if grad.numel() <= 2 * _PART or not (grad.is_contiguous() and outside.is_contiguous()):
+    whole = (result, grad, inside)
+    if grad.numel() <= 2 * _PART or not (grad.is_contiguous() and inside.is_contiguous()):
         _select(*whole)
         return result
     for part in zip(*(t.view(-1).split(_PART) for t in whole), strict=True):
@@ -116,10 +118,10 @@ def gradient(grad: torch.Tensor, outside: torch.Tensor) -> torch.Tensor:
     return result
 
 
-def _select(target: torch.Tensor, grad: torch.Tensor, outside: torch.Tensor) -> None:
-    target.copy_(outside.view(torch.int8).neg())  # -1 outside
-    # Up to -0.5 gives +0.
-    torch.ops.aten.threshold_backward.grad_input(grad, target, -0.5, grad_input=target)
+def _select(target: torch.Tensor, grad: torch.Tensor, inside: torch.Tensor) -> None:
+    target.copy_(inside.view(torch.int8))  # 0 outside; bools are converted eight times slower
+    # Up to 0.5 gives +0.
+    torch.ops.aten.threshold_backward.grad_input(grad, target, 0.5, grad_input=target)
 
 
 def quantize(x: torch.Tensor, to: CodeMap) -> torch.Tensor:
@@ -163,6 +165,33 @@ def _parts(to: CodeMap, *tensors: torch.Tensor) -> Iterator[tuple[Any, ...]]:
     for start in range(0, count, step):
         rows = slice(start, start + step)
         yield (*(t[rows] for t in whole), to.rows(rows))
+
+
+class _Scratch(threading.local):
+    """Memory for one temporary of a thread."""
+
+    memory: torch.Tensor | None = None
+
+
+_SCRATCH = _Scratch()
+
+
+def _scratch_like(x: torch.Tensor) -> torch.Tensor | None:
+    """Memory for a temporary in the shape and strides of x, until the next call; None for new.
+
+    New memory costs more than the arithmetic on it: the system hands it out page by page, on the
+    first write to each.
+
+    Args:
+        x: float32, no two elements in one place.
+    """
+    extent = 1 + sum((n - 1) * step for n, step in zip(x.shape, x.stride(), strict=True))
+    if not 0 < extent <= 2 * _PART or x.device.type != "cpu" or type(x) is not torch.Tensor:
+        return None
+    if _SCRATCH.memory is None:
+        with torch.inference_mode(False):
+            _SCRATCH.memory = torch.empty(2 * _PART)
+    return _SCRATCH.memory.as_strided(x.shape, x.stride())
 
 
 def _real_codes(x: torch.Tensor, to: CodeMap, target: torch.Tensor | None = None) -> torch.Tensor:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
-import sys
 import weakref
 from typing import Any
 
 import torch
 
-# libc's comparison is several times as fast as torch.equal, and this runs in every forward pass.
-_memcmp = ctypes.CDLL("msvcrt" if sys.platform == "win32" else None).memcmp
-_memcmp.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
+from quant_torch.quantization.spec._memory import same_bits
+
+_PRIVATE = "_private_to_a_value_cache"
+"""Marks results that no user's code holds."""
 
 
 def version_of(tensor: torch.Tensor) -> int | None:
@@ -24,7 +23,8 @@ class ValueCache:
 
     In-place writes are noticed by the version counter, replaced storage by its address. Writes
     through ``.data`` (averaged weights, hand-written optimizers) escape both, so the tensors are
-    compared bit by bit with copies: reading is cheap, quantizing anew is not. ``clear`` forgets.
+    compared bit by bit with copies: reading is cheap, quantizing anew is not. Only the private
+    result of another cache is not compared, since nobody can write to it. ``clear`` forgets.
 
     A copy or a pickle of the cache is empty, so that it costs no memory elsewhere.
     """
@@ -37,7 +37,7 @@ class ValueCache:
         self._sources: tuple[weakref.ref[torch.Tensor], ...] = ()
         self._made_by: object = None
         self._key: tuple[Any, ...] = ()
-        self._copies: tuple[torch.Tensor, ...] = ()
+        self._copies: tuple[torch.Tensor | None, ...] = ()
         self._values: torch.Tensor | None = None
 
     def get(self, sources: tuple[torch.Tensor, ...], made_by: object = None) -> torch.Tensor | None:
@@ -48,13 +48,27 @@ class ValueCache:
         known = all(ref() is source for ref, source in zip(self._sources, sources, strict=True))
         if not known or self._key != _key(sources, values):
             return None
-        same = all(map(same_bits, map(_dense, sources), self._copies))
+        same = all(
+            copy is None or same_bits(_dense(source), copy)
+            for source, copy in zip(sources, self._copies, strict=True)
+        )
         return values if same else None
 
     def put(
-        self, sources: tuple[torch.Tensor, ...], values: torch.Tensor, made_by: object = None
+        self,
+        sources: tuple[torch.Tensor, ...],
+        values: torch.Tensor,
+        made_by: object = None,
+        private: bool = False,
     ) -> None:
-        """Keep a result, unless changes of the sources could not be noticed."""
+        """Keep a result, unless changes of the sources could not be noticed.
+
+        Args:
+            sources: What it was computed from.
+            values: The result.
+            made_by: Whatever else it depends on; the same object must be given to ``get``.
+            private: Whether the result stays out of the hands of users.
+        """
         self.clear()
         dense = tuple(map(_dense, sources))
         if any(tensor.is_inference() for tensor in (*sources, values)) or not all(
@@ -63,7 +77,9 @@ class ValueCache:
             return
         self._sources = tuple(map(weakref.ref, sources))
         self._made_by = made_by
-        self._copies = tuple(tensor.clone() for tensor in dense)
+        self._copies = tuple(None if hasattr(s, _PRIVATE) else _dense(s).clone() for s in sources)
+        if private:
+            setattr(values, _PRIVATE, True)
         self._values = values
         self._key = _key(sources, values)
 
@@ -84,12 +100,3 @@ def _dense(source: torch.Tensor) -> torch.Tensor:
     if tensor.dim() == 4 and not tensor.is_contiguous():
         return tensor.permute(0, 2, 3, 1)  # channels_last
     return tensor
-
-
-def same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
-    """Whether two tensors without gaps in memory agree bit by bit; False where there are gaps."""
-    if a.shape != b.shape or a.dtype != b.dtype or not (a.is_contiguous() and b.is_contiguous()):
-        return False
-    if a.device.type == "cpu":
-        return _memcmp(a.data_ptr(), b.data_ptr(), a.numel() * a.element_size()) == 0
-    return torch.equal(a.view(-1).view(torch.uint8), b.view(-1).view(torch.uint8))

@@ -19,10 +19,14 @@ from quant_torch.quantization.spec._legal import (
     check_values,
     check_zero_point,
 )
-from quant_torch.quantization.spec._value_cache import ValueCache, same_bits, version_of
+from quant_torch.quantization.spec._memory import same_bits
+from quant_torch.quantization.spec._value_cache import ValueCache, version_of
 from quant_torch.quantization.spec.qformulation import QuantizationFormulation
 
 __all__ = ["DefaultFakeQuantize", "FakeQuantizeImplBase"]
+
+_MAPS_KEPT = 16
+"""Several tensors may share one module, such as those before and after a pooling."""
 
 
 class _KnownMap(NamedTuple):
@@ -31,8 +35,8 @@ class _KnownMap(NamedTuple):
     Attributes:
         scale: The scale that the map reads, also after it is written in place.
         offset: The zero point or minval.
-        layout: How the tensor splits into blocks.
-        version: How often the offset had been written: the map holds a zero point by value.
+        version: How often the zero point had been written, which the map holds by value; None
+            where the map reads all it needs.
         zero: A copy of that zero point, because writes through ``.data`` are not counted; None
             where it is not held by value, or where reading it would wait for a device.
         code_map: The map.
@@ -40,7 +44,6 @@ class _KnownMap(NamedTuple):
 
     scale: torch.Tensor
     offset: torch.Tensor | None
-    layout: BlockLayout
     version: int | None
     zero: torch.Tensor | None
     code_map: CodeMap
@@ -57,7 +60,9 @@ class DefaultFakeQuantize(FakeQuantizeImplBase):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._is_weight = self.quantization_target == "weight"
-        self._known: _KnownMap | None = None
+        own = type(self).fake_quantize is DefaultFakeQuantize.fake_quantize
+        self._hands_out_copies = not own
+        self._known: dict[BlockLayout, _KnownMap] = {}
         self._cache = ValueCache()
 
     def fake_quantize(
@@ -153,14 +158,14 @@ class DefaultFakeQuantize(FakeQuantizeImplBase):
         zero_point: torch.Tensor | None,
         minval: torch.Tensor | None,
     ) -> CodeMap:
-        offset = minval if self.qformulation is QuantizationFormulation.MINVAL else zero_point
-        version = None if offset is None else version_of(offset)
-        known = self._known
+        by_minval = self.qformulation is QuantizationFormulation.MINVAL
+        offset = minval if by_minval else zero_point
+        version = None if by_minval or offset is None else version_of(offset)
+        known = self._known.get(layout)
         if (
             known is not None
             and known.scale is scale
             and known.offset is offset
-            and known.layout is layout
             and known.version == version
             and (known.zero is None or same_bits(known.zero, zero_point))
         ):
@@ -168,11 +173,14 @@ class DefaultFakeQuantize(FakeQuantizeImplBase):
         code_map = self._new_code_map(layout, scale, zero_point, minval)
         read = ((scale, code_map.scale), (minval, code_map.shift))
         copied = any(b is not None and a.data_ptr() != b.data_ptr() for a, b in read)
-        uncounted = offset is not None and version is None
-        keep = not (copied or uncounted)
-        by_value = offset is not None and offset is zero_point and offset.device.type == "cpu"
-        zero = offset.clone() if by_value else None
-        self._known = _KnownMap(scale, offset, layout, version, zero, code_map) if keep else None
+        by_value = offset is not None and not by_minval
+        if copied or (by_value and version is None):
+            self._known.pop(layout, None)
+            return code_map
+        if len(self._known) >= _MAPS_KEPT:
+            self._known.clear()
+        zero = zero_point.clone() if by_value and zero_point.device.type == "cpu" else None
+        self._known[layout] = _KnownMap(scale, offset, version, zero, code_map)
         return code_map
 
     def _new_code_map(
@@ -196,7 +204,7 @@ class DefaultFakeQuantize(FakeQuantizeImplBase):
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
-        return {**state, "_known": None}
+        return {**state, "_known": {}}
 
 
 def _spread(tensor: torch.Tensor | None, layout: BlockLayout, name: str) -> torch.Tensor:

@@ -14,6 +14,8 @@ from quant_torch._registry import KeyedClasses
 from quant_torch.quantization.spec._blocks import BlockLayout, block_extremes, block_layout
 from quant_torch.quantization.spec.granularity import QuantizationGranularity, Target
 
+_LAYOUTS_KEPT = 16
+
 
 class RangeCalculatorBase(KeyedClasses, nn.Module, ABC):
     """Base of the range calculators; register a subclass under a key to name it in a spec.
@@ -37,7 +39,7 @@ class RangeCalculatorBase(KeyedClasses, nn.Module, ABC):
         super().__init__()
         self.granularity = granularity
         self.quantization_target = quantization_target
-        self._layout: tuple[torch.Size, BlockLayout] | None = None
+        self._layouts: dict[torch.Size, BlockLayout] = {}
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Least and greatest value per block.
@@ -80,17 +82,18 @@ class RangeCalculatorBase(KeyedClasses, nn.Module, ABC):
         return values.reshape(blocks)
 
     def layout_of(self, shape: torch.Size) -> BlockLayout:
-        """How a tensor of this shape splits into blocks; the last answer is kept.
+        """How a tensor of this shape splits into blocks; the last answers are kept.
 
         Raises:
             GranularityError: The granularity does not fit the shape (GRAN-6).
         """
-        known = self._layout
-        if known is None or known[0] != shape:
+        known = self._layouts.get(shape)
+        if known is None:
             block = self.granularity.get_block_size(shape, self.quantization_target)
-            known = (shape, block_layout(shape, block))
-            self._layout = known
-        return known[1]
+            if len(self._layouts) >= _LAYOUTS_KEPT:
+                self._layouts.clear()
+            known = self._layouts[shape] = block_layout(shape, block)
+        return known
 
 
 @RangeCalculatorBase.register("minmax")
