@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import gc
+import importlib
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+
+_EXPORTER = "torch.export._trace"
 
 
 @contextmanager
@@ -23,3 +27,20 @@ def collector_paused() -> Iterator[None]:
     finally:
         if collecting:
             gc.enable()
+
+
+def import_exporter() -> None:
+    """Import what ``torch.export`` imports when it is first used.
+
+    The modules go to the collector's oldest generation at once: young objects are searched as soon
+    as the collector goes on, and these are half a million. What an export makes stays young, since
+    there the collector does find something.
+    """
+    if _EXPORTER in sys.modules:
+        return
+    with collector_paused():
+        with suppress(ImportError):  # torch's own affair; without it, the export imports its own
+            importlib.import_module(_EXPORTER)
+        if gc.get_freeze_count() == 0:
+            gc.freeze()
+            gc.unfreeze()

@@ -12,7 +12,7 @@ from quant_torch.quantization._engine import Engine, fake_quantizers
 from quant_torch.quantization._example_inputs import ExampleInputs
 from quant_torch.quantization._graph.batch_norm import freeze_statistics
 from quant_torch.quantization._graph.capture import capture
-from quant_torch.quantization._graph.collector import collector_paused
+from quant_torch.quantization._graph.collector import collector_paused, import_exporter
 from quant_torch.quantization._graph.configs import GraphConfig
 from quant_torch.quantization._graph.folding import BatchNormFolder
 from quant_torch.quantization._graph.insertion import (
@@ -24,10 +24,18 @@ from quant_torch.quantization._graph.matching import find_regions
 from quant_torch.quantization._graph.patterns import BATCH_NORM
 from quant_torch.quantization._graph.requests import boundary_outputs, collect_requests
 from quant_torch.quantization._graph.sharing import Placement
+from quant_torch.quantization.config import QuantizerConfig
 
 
 class GraphEngine(Engine):
-    """Captures the model and places fake-quantize modules in the graph (PLACE and BN clauses)."""
+    """Captures the model and places fake-quantize modules in the graph (PLACE and BN clauses).
+
+    The first one of a process imports what ``torch.export`` needs, which takes most of a second.
+    """
+
+    def __init__(self, model: nn.Module, config: QuantizerConfig) -> None:
+        super().__init__(model, config)
+        import_exporter()
 
     def prepare(
         self, inputs: ExampleInputs, dynamic_shapes: Any, export_with_no_grad: bool
