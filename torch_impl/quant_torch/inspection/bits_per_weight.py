@@ -90,9 +90,8 @@ def _owners(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 def _own_tensors(
     module: nn.Module,
 ) -> Iterator[tuple[torch.Tensor, FakeQuantizeImplBase | None]]:
-    for tensor in (*module._parameters.values(), *module._buffers.values()):
-        if tensor is not None:
-            yield tensor, None
+    for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
+        yield tensor, None
     if not parametrize.is_parametrized(module):
         return
     for steps in module.parametrizations.values():
@@ -100,9 +99,8 @@ def _own_tensors(
         if quantizers and len(quantizers) == len(steps):
             yield steps.original, quantizers[-1]
         else:  # the tensors that the user's own parametrizations start from are what is stored
-            for tensor in (*steps._parameters.values(), *steps._buffers.values()):
-                if tensor is not None:
-                    yield tensor, None
+            for tensor in (*steps.parameters(recurse=False), *steps.buffers(recurse=False)):
+                yield tensor, None
 
 
 def _bits(tensor: torch.Tensor, quantizer: FakeQuantizeImplBase | None) -> int:
