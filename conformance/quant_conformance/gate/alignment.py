@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from quant_conformance.gate.expected import Expected
+from quant_conformance.gate.links import linked_results
 from quant_conformance.gate.matching import (
     BY_BOTH,
     BY_ORDER,
@@ -39,6 +41,9 @@ _ROUNDS = 6
 _TRIALS = 8
 """Values of a file that are tried as the one that a mistake hides."""
 
+_NEARER = 0.99
+"""Share of what is off that may be left behind a mistake that is told beside others."""
+
 _CLEAN = 0.05
 """Difference of two quantized tensors that codes flipped by roundings stay below."""
 
@@ -56,6 +61,8 @@ class Alignment:
         replaced: what was fixed in the last run.
         computed: what the file computed in it.
         mistakes: tensors that are missing, or do not hold what they should; outputs count in parts.
+        rest: how far outputs, quantized tensors and results of layers that are known by their
+            weights are off, however many mistakes that makes.
     """
 
     pairing: Pairing
@@ -63,6 +70,7 @@ class Alignment:
     replaced: Mapping[str, Array]
     computed: Mapping[str, Array]
     mistakes: float
+    rest: Mapping[str, float]
 
 
 class Aligner:
@@ -103,12 +111,16 @@ class Aligner:
             if found.mistakes >= 1 and self._quantizers:
                 other = self._settled(self.whole, trust, {})
                 found = min(found, other, key=lambda a: a.mistakes)
+        if found.mistakes >= 1 + _NOISE:  # a single one hides nothing behind it
+            found = self._with_linked(found)
         for name in self._cuts:
-            if found.mistakes < 1 + _NOISE:  # a single one hides nothing behind it
-                break
-            if name not in found.floats:
+            if name not in found.floats and found.mistakes >= 1 + _NOISE:
                 found = self._with_hidden(found, name)
         return found
+
+    @cached_property
+    def _links(self) -> Mapping[str, str]:
+        return linked_results(self._regions, self._expected, self._program)
 
     @property
     def _ours(self) -> list[Quantization]:
@@ -129,7 +141,8 @@ class Aligner:
             replaced |= {file: self._expected.operand(ours) for ours, file in found[1].items()}
             values = self._program.run(self._feeds, list(dict.fromkeys(self._wanted)), replaced)
         mistakes = self._mistakes(pairing, found[1], values)
-        return Alignment(pairing, found[1], replaced, values, mistakes)
+        rest = self._rest(pairing, found[1], values) if mistakes >= 1 else {}
+        return Alignment(pairing, found[1], replaced, values, mistakes, rest)
 
     def _with_hidden(self, found: Alignment, name: str) -> Alignment:
         """Tries what in the file may be a float result that a mistake changed."""
@@ -142,9 +155,27 @@ class Aligner:
         }
         for other in sorted(gaps, key=lambda other: gaps[other])[:_TRIALS]:
             tried = self._settled(found.computed, BY_VALUES, {**found.floats, name: other})
-            if tried.mistakes < found.mistakes:
+            beside = name not in self._links and any(n in self._links for n in found.floats)
+            if tried.mistakes < found.mistakes or (beside and _tells_more(tried, found)):
                 found = tried
         return found
+
+    def _with_linked(self, found: Alignment) -> Alignment:
+        """Tries the results of layers where the file computes them from those layers' weights.
+
+        Two wrong layers in a row are told as two by it: of the values of the first nothing is left
+        in the file that one would know it by, but its weight is there, to the bit.
+        """
+        taken = set(found.floats.values())
+        linked = {
+            name: where
+            for name, where in self._links.items()
+            if name not in found.floats and where not in taken
+        }
+        if not linked:
+            return found
+        tried = self._settled(found.computed, BY_VALUES, {**found.floats, **linked})
+        return tried if _tells_more(tried, found) else found
 
     def _matched(self, values: Mapping[str, Array], trust: float) -> dict[str, ProgramQuantizer]:
         if trust == BY_ORDER:
@@ -193,6 +224,16 @@ class Aligner:
                 count += min(1.0, self._gap(values[output], name) / FAR_FLOAT)
         return count
 
+    def _rest(
+        self, pairing: Pairing, floats: Mapping[str, str], values: Mapping[str, Array]
+    ) -> dict[str, float]:
+        where = {q: _approximately(p, values[p.codes]) for q, p in pairing.partners.items()}
+        for output, name in zip(self._program.outputs, self._recording.outputs, strict=False):
+            where.setdefault(name, values[output])
+        known = {name for name in floats if self._links.get(name) == floats[name]}
+        where |= {name: values[floats[name]] for name in known}
+        return {name: self._gap(given, name) for name, given in where.items()}
+
     def _is_off(self, given: Array, name: str, far: float) -> bool:
         return self._gap(given, name) > far
 
@@ -201,6 +242,16 @@ class Aligner:
             np.asarray(a, np.float64).reshape(-1) for a in (given, self._recording.values[name])
         )
         return difference(x, y) if x.size == y.size else 1.0
+
+
+def _tells_more(one: Alignment, other: Alignment) -> bool:
+    """Whether an account that needs no more mistakes leaves less that is off behind them.
+
+    Where nothing is off behind them they are none: a converter need not keep every result.
+    """
+    before = sum(other.rest.values())
+    after = sum(one.rest.get(name, gap) for name, gap in other.rest.items())
+    return before > FAR_FLOAT and one.mistakes <= other.mistakes and after < _NEARER * before
 
 
 def _names(found: tuple[Mapping[str, ProgramQuantizer], Mapping[str, str]]) -> object:

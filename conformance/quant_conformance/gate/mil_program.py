@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,16 @@ class MilProgram:
             for op in self._executor.steps
             if _is_float(op.outputs[0])
         }
+
+    @property
+    def operations(self) -> dict[str, tuple[str, tuple[str, ...]]]:
+        """The operations by what they make."""
+        found: dict[str, tuple[str, tuple[str, ...]]] = dict.fromkeys(self.inputs, ("input", ()))
+        for op in self._executor.steps:
+            values = [v if isinstance(v, list | tuple) else (v,) for v in op.inputs.values()]
+            names = tuple(str(var.name) for var in chain(*values) if var is not None)
+            found |= {var.name: (str(op.op_type), names) for var in op.outputs}
+        return found
 
     @property
     def weights(self) -> Mapping[str, StoredTensor]:

@@ -130,6 +130,8 @@ class Program(Protocol):
             quantizer.
         floats: name and shape of each float result that may be cut, in the order of the program.
         weights: name of the values to the quantized weight in the file.
+        operations: result -> kind and operands, in the order of the program; the inputs stand
+            first, of the kind "input".
     """
 
     @property
@@ -158,6 +160,10 @@ class Program(Protocol):
 
     @property
     def floats(self) -> Mapping[str, tuple[int, ...]]:  # noqa: D102
+        ...
+
+    @property
+    def operations(self) -> Mapping[str, tuple[str, tuple[str, ...]]]:  # noqa: D102
         ...
 
     @property

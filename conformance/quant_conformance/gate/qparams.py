@@ -98,6 +98,37 @@ def _first_difference(given: Array, wanted: Array) -> str:
     return f"{where} is {values}{more}".strip()
 
 
+def pair_weights(
+    quantizations: Sequence[Quantization],
+    expected: Expected,
+    stored: Mapping[str, StoredTensor],
+) -> dict[str, str]:
+    """Finds the weights of a prepared model in a file, by their values.
+
+    Args:
+        quantizations: those of weights.
+        expected: what they have to be.
+        stored: what is in the file.
+
+    Returns:
+        Result of the quantizer -> name in the file; without those that have nothing of their size.
+    """
+    values = {name: stored[name].dequantized().astype(np.float64) for name in stored}
+    costs = np.full((len(quantizations), max(len(stored), 1)), 10.0)
+    for i, quantization in enumerate(quantizations):
+        right = expected.values(quantization).astype(np.float64).reshape(-1)
+        for j, array in enumerate(values.values()):
+            if array.size == right.size:
+                costs[i, j] = difference(right, array.reshape(-1))
+    names = list(stored)
+    rows, columns = linear_sum_assignment(costs)
+    return {
+        quantizations[i].result: names[j]
+        for i, j in zip(rows.tolist(), columns.tolist(), strict=True)
+        if costs[i, j] <= 1.0
+    }
+
+
 def judge_weights(
     quantizations: Sequence[Quantization],
     expected: Expected,
@@ -110,30 +141,21 @@ def judge_weights(
         expected: what they have to be.
         stored: what is in the file.
     """
-    names = list(stored)
-    values = {name: stored[name].dequantized().astype(np.float64) for name in names}
-    wanted = [expected.values(q).astype(np.float64) for q in quantizations]
-    costs = np.full((len(wanted), max(len(names), 1)), 10.0)
-    for i, right in enumerate(wanted):
-        for j, name in enumerate(names):
-            if values[name].size == right.size:
-                costs[i, j] = difference(right.reshape(-1), values[name].reshape(-1))
-    rows, columns = linear_sum_assignment(costs)
-    pairs = dict(zip(rows.tolist(), columns.tolist(), strict=True))
+    pairs = pair_weights(quantizations, expected, stored)
     verdicts = []
-    for i, quantization in enumerate(quantizations):
-        facts = quantization.facts
-        if i not in pairs or costs[i, pairs[i]] > 1.0:
-            detail = f"no {facts.spec.dtype} weight of shape {wanted[i].shape} in the file"
+    for quantization in quantizations:
+        facts, shape = quantization.facts, expected.codes(quantization).shape
+        if quantization.result not in pairs:
+            detail = f"no {facts.spec.dtype} weight of shape {shape} in the file"
             expected.misread(quantization, expected.operand(quantization.source))
             expected.whole.add(quantization.result)
         else:
-            found = stored[names[pairs[i]]]
+            found = stored[pairs[quantization.result]]
             if found.scale.dtype == np.float32:
                 expected.keep_wide([quantization.result])
-            detail = _differing_weight(quantization, expected, found)
+            detail = differing_weight(quantization, expected, found)
             if detail:
-                expected.misread(quantization, found.dequantized().reshape(wanted[i].shape))
+                expected.misread(quantization, found.dequantized().reshape(shape))
         verdicts.append(
             Weight(
                 facts.name,
@@ -156,7 +178,7 @@ def _clauses(spec: QuantizationSpec) -> list[str]:
     return [*scale, *(("QP-5", "Q-4", "DQ-2") if by_minval else ("QP-4", "Q-3", "DQ-1"))]
 
 
-def _differing_weight(quantization: Quantization, expected: Expected, stored: StoredTensor) -> str:
+def differing_weight(quantization: Quantization, expected: Expected, stored: StoredTensor) -> str:
     """Says how a stored weight differs; a converter may choose another type for equal values."""
     facts, codes = quantization.facts, expected.codes(quantization)
     spec, qparams = facts.spec, expected.qparams(quantization)

@@ -71,6 +71,11 @@ class Regions:
                     self._makers[name] = operation
 
     @property
+    def outputs(self) -> list[str]:
+        """Names of the model's outputs."""
+        return self._recording.outputs
+
+    @property
     def activations(self) -> list[Quantization]:
         """The quantizations of what is computed at run time, in order."""
         return [q for q in self._recording.quantizations if q.source not in self.constants]

@@ -45,7 +45,11 @@ def other_bias(tensor: Any) -> None:
     tensor.floats.values[3] += 0.1
 
 
-def subtraction(line: str) -> str:
+def far_bias(tensor: Any) -> None:
+    tensor.floats.values[3] += 0.3
+
+
+def addition(line: str) -> str:
     return line.replace("broadcasting_sub", "broadcasting_add")
 
 
@@ -61,7 +65,7 @@ BOTH_FILES: dict[str, tuple[text.Edit, mil.Edit, str, str]] = {
         "view_1",
     ),
     "a sum for a difference": (
-        text.on_line(SUB, 0, subtraction),
+        text.on_line(SUB, 0, addition),
         mil.another("sub", 0, "add"),
         "sub",
         "view_1",
@@ -127,6 +131,20 @@ MIL_ONLY: dict[str, tuple[mil.Edit, set[str]]] = {
 def test_in_the_program_of_a_package(name: str) -> None:
     edit, wanted = MIL_ONLY[name]
     assert found_in_file("coreml", "mixed", "w8a8", in_package(edit)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("layers", "wanted"),
+    [
+        # The difference of the last two is what it was: as a converter may move a constant.
+        ((1, 2), set()),
+        ((0, 1), {"convolution", "convolution_1"}),
+        ((0, 1, 2), {"convolution", "convolution_1", "convolution_2"}),
+    ],
+)
+def test_biases_of_layers_in_a_row(layers: tuple[int, ...], wanted: set[str]) -> None:
+    edit = mil.both(*(mil.constant("conv", layer, "bias", far_bias) for layer in layers))
+    assert found_in_file("coreml", "mixed", "w8", in_package(edit)) == wanted
 
 
 @pytest.mark.parametrize("config", ["w8a8", "w8"])

@@ -107,6 +107,46 @@ def test_between_float_results(model: str, config: str, plant: Any, wanted: set[
     assert found("coreml", model, config, plant) == wanted
 
 
+def without_bias(*names: str) -> Any:
+    return both(*(argument(name, 2, None) for name in names))
+
+
+@pytest.mark.parametrize(
+    ("backend", "model", "plant", "wanted"),
+    [
+        ("coreml", "mlp", without_bias("linear", "linear_1"), {"addmm", "addmm_1"}),
+        ("coreai", "mlp", without_bias("linear", "linear_1"), {"addmm", "addmm_1"}),
+        ("coreml", "mlp", without_bias("linear_1", "linear_2"), {"addmm_1", "addmm_2"}),
+        (
+            "coreml",
+            "mlp",
+            without_bias("linear", "linear_1", "linear_2"),
+            {"addmm", "addmm_1", "addmm_2"},
+        ),
+        (
+            "coreml",
+            "cnn",
+            without_bias("conv2d", "conv2d_1"),
+            {"convolution", "convolution_1"},
+        ),
+        ("coreml", "transformer", without_bias("linear_2", "linear_3"), {"addmm_2", "add_1"}),
+        # What has no weight of its own is known by the next layer that has one.
+        (
+            "coreml",
+            "transformer",
+            both(
+                swapped("layer_norm", 2, 3),
+                argument("linear", 2, None),
+                argument("softmax", 1, -2),
+            ),
+            {"native_layer_norm", "addmm", "softmax"},
+        ),
+    ],
+)
+def test_float_results_in_a_row(backend: str, model: str, plant: Any, wanted: set[str]) -> None:
+    assert found(backend, model, "w8", plant) == wanted
+
+
 def test_a_quantizer_too_many_and_the_layer_that_it_is_in() -> None:
     names = found("coreml", "transformer", "w8a8", surplus("linear_2", "fake_quantize_linear_3"))
     assert names == {"gelu", "quantize_16"}
