@@ -34,7 +34,11 @@ class SourceFrame(NamedTuple):
 # alive here so that no other code object gets the same id.
 _KEPT: dict[int, CodeType] = {}
 
-_PLUMBING = frozenset({nn.Module._call_impl.__code__, nn.Module._wrapped_call_impl.__code__})
+# Torch's own frames are kept out of listings; a torch that names them otherwise lists two more.
+_PLUMBING = frozenset(
+    getattr(getattr(nn.Module, name, None), "__code__", None)
+    for name in ("_call_impl", "_wrapped_call_impl")
+)
 
 
 def site_key(op_name: str, depth: int, end: CodeType) -> SiteKey:

@@ -11,6 +11,8 @@ from quant_torch.quantization.spec.fake_quantize import FakeQuantizeImplBase
 
 Path = tuple[str | int, ...]
 
+_TRACER = ("_get_tracing_state", "_set_tracing_state", "_get_value_trace", "_set_value_trace")
+
 
 class Site:
     """One call site of a module: what happens to the operation's inputs and outputs.
@@ -128,8 +130,17 @@ def _replaced(tree: Any, path: Path, module: FakeQuantizeImplBase) -> Any:
 def _copy_unseen(target: torch.Tensor, result: torch.Tensor) -> None:
     """Copy while torch.jit.trace looks on, and let it take the one tensor for the other.
 
-    A copy of a whole tensor would stand in the trace, and coremltools converts none.
+    A copy of a whole tensor would stand in the trace, and coremltools converts none. Torch has no
+    public way to look away.
+
+    Raises:
+        RuntimeError: This torch has no such way at all.
     """
+    if not all(hasattr(torch._C, name) for name in _TRACER):
+        raise RuntimeError(
+            f"torch {torch.__version__} cannot hide a copy from torch.jit.trace; to convert this "
+            "model for Core ML, write its in-place operations out of place, or use graph mode"
+        )
     tracing = torch._C._get_tracing_state()
     torch._C._set_tracing_state(None)
     try:

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.utils import parametrize
-from torch.utils import _pytree as pytree
 
+from quant_torch._torch_internals import pytree
 from quant_torch.quantization._eager._call_sites import SiteKey, SourceFrame, source_frames
 from quant_torch.quantization._eager._scopes import ModuleScope, PreparedState
 from quant_torch.quantization._eager._sites import Path

@@ -78,6 +78,7 @@ class EagerEngine(Engine):
     def freeze_batch_norm(self, model: nn.Module) -> None:
         """Keep every batch norm in evaluation mode, whatever mode the model is put in."""
         for module in model.modules():
+            # The common base of batch and instance norms has no public name.
             if isinstance(module, nn.modules.batchnorm._NormBase):
                 module.eval()
                 if _stay_in_evaluation not in module._forward_pre_hooks.values():

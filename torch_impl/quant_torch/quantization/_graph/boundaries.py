@@ -15,7 +15,8 @@ from typing import Any
 
 import torch
 from torch import fx, nn
-from torch.utils import _pytree as pytree
+
+from quant_torch._torch_internals import pytree
 
 ENTERS = "quant_enters"
 """Key in ``node.meta``: the edges by which an operation reads a module's input."""

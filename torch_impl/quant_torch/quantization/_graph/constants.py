@@ -40,4 +40,4 @@ def same_constant(given: Any, captured: Any, name: str) -> None:
 
 
 # An fx pass that removes unused nodes must not take the check for one.
-fx.node._side_effectful_functions.add(same_constant)
+fx.node.has_side_effect(same_constant)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import fx
 
+from quant_torch._torch_internals import OpOverload
 from quant_torch.quantization._graph.boundaries import ENTERS, Crossing
 from quant_torch.quantization._graph.ops import op_type, op_types
 
@@ -80,7 +81,7 @@ def _functional(node: fx.Node) -> Any:
 
 
 def _writes_to_first(node: fx.Node) -> bool:
-    if not isinstance(node.target, torch._ops.OpOverload) or not node.args:
+    if not isinstance(node.target, OpOverload) or not node.args:
         return False
     arguments = node.target._schema.arguments
     info = arguments[0].alias_info if arguments else None
@@ -89,7 +90,7 @@ def _writes_to_first(node: fx.Node) -> bool:
 
 def _viewed(node: fx.Node) -> fx.Node | None:
     """The tensor whose memory a node's value may share."""
-    if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload):
+    if node.op != "call_function" or not isinstance(node.target, OpOverload):
         if node.op == "call_function" and node.args and isinstance(node.args[0], fx.Node):
             return node.args[0]  # an element of a tuple of views
         return None

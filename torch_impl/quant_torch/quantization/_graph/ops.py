@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import fx
 
+from quant_torch._torch_internals import OpOverload, OpOverloadPacket
+
 OP_TYPES = "quant_op_types"
 """Key in ``node.meta`` for the op types of a node whose target was changed after the capture."""
 
@@ -54,7 +56,7 @@ def op_type(node: fx.Node) -> str:
 def _types_of_target(node: fx.Node) -> tuple[str, ...]:
     if node.op != "call_function":
         return ()
-    if not isinstance(node.target, torch._ops.OpOverload):
+    if not isinstance(node.target, OpOverload):
         return (getattr(node.target, "__name__", ""),)
     written = node.target._schema.name.rpartition("::")[2]
     plain = written.rstrip("_") if not written.startswith("__") else written
@@ -74,9 +76,9 @@ def type_named_by(operation: str | Callable[..., Any]) -> str:
     """
     if callable(operation) and operation in _OPERATORS:
         return _OPERATORS[operation]
-    if isinstance(operation, torch._ops.OpOverload):
+    if isinstance(operation, OpOverload):
         name = operation._schema.name.rpartition("::")[2]
-    elif isinstance(operation, torch._ops.OpOverloadPacket):
+    elif isinstance(operation, OpOverloadPacket):
         name = operation.__name__
     else:
         name = operation if isinstance(operation, str) else getattr(operation, "__name__", "")
@@ -108,7 +110,7 @@ def is_state(node: fx.Node) -> bool:
 
 def argument_name(node: fx.Node, source: fx.Node) -> str | None:
     """What the operator's schema calls the argument in which ``source`` enters ``node``."""
-    if not isinstance(node.target, torch._ops.OpOverload):
+    if not isinstance(node.target, OpOverload):
         return None
     parameters = node.target._schema.arguments
     for parameter, value in zip(parameters, node.args, strict=False):

@@ -169,7 +169,7 @@ class FakeQuantizeImplBase(KeyedClasses, nn.Module, ABC):
             return tensor
         check_values(tensor, self.tensor_name or "a tensor to quantize", "FQ-1")
         # Inside a __torch_function__ mode the formulas must not be taken for the model's own ops.
-        with torch._C.DisableTorchFunction():
+        with torch.DisableTorchFunction():
             try:
                 if self.observer_enabled or self.is_stateless:
                     qparams = self._observe(tensor)

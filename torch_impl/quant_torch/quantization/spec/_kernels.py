@@ -185,7 +185,10 @@ def _scratch_like(x: torch.Tensor) -> torch.Tensor | None:
     Args:
         x: float32, no two elements in one place.
     """
-    extent = 1 + sum((n - 1) * step for n, step in zip(x.shape, x.stride(), strict=True))
+    if x.is_contiguous():
+        extent = x.numel()
+    else:
+        extent = 1 + sum((n - 1) * step for n, step in zip(x.shape, x.stride(), strict=True))
     if not 0 < extent <= 2 * _PART or x.device.type != "cpu" or type(x) is not torch.Tensor:
         return None
     if _SCRATCH.memory is None:

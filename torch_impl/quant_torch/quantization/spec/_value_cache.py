@@ -14,7 +14,10 @@ _PRIVATE = "_private_to_a_value_cache"
 
 
 def version_of(tensor: torch.Tensor) -> int | None:
-    """How often the tensor was written in place; None where torch does not count."""
+    """How often the tensor was written in place; None where torch does not count.
+
+    The count has no public name. Without it nothing may be kept, so a torch that lacks it fails.
+    """
     return None if tensor.is_inference() else tensor._version
 
 
