@@ -14,6 +14,7 @@ from quant_conformance.executors import ExecutorError
 from quant_conformance.gate.compare import compare
 from quant_conformance.gate.document import GateDocument
 from quant_conformance.gate.errors import GateError, verdict_of
+from quant_conformance.gate.inputs import Inputs
 from quant_conformance.gate.programs import Program
 from quant_conformance.gate.quantizers import quantizer_modules
 from quant_conformance.gate.recording import Recording, record
@@ -72,7 +73,7 @@ def check_export(subject: Subject, config: Any, question: Question) -> GateDocum
         subject.name, "", mode, question.backend, question.half, _versions(question.backend)
     )
     with tempfile.TemporaryDirectory(prefix="quant-conformance-gate-") as folder, quiet():
-        quantizer, recording = _recorded(subject, config)
+        quantizer, recording = record_subject(subject, config)
         try:
             path = question.artifact or _export(subject, quantizer, question, Path(folder))
             program = open_program(path, question.timeout)
@@ -149,10 +150,23 @@ def other_interface(recording: Recording, program: Program) -> str:
     return ""
 
 
-def _recorded(subject: Subject, config: Any) -> tuple[Any, Recording]:
+def record_subject(subject: Subject, config: Any) -> tuple[Any, Recording]:
+    """Prepares and calibrates a model, and records its last batch.
+
+    Args:
+        subject: the model and its data.
+        config: a QuantizerConfig.
+
+    Returns:
+        The quantizer, or None where there is none, and the recording.
+
+    Raises:
+        GateError: the model, its config and its data do not fit together, or it cannot be recorded.
+    """
     try:
         quantizer, prepared = prepare_subject(subject, config)
-        return quantizer, record(prepared, subject.example)
+        taker = prepared if subject.model is None else subject.model
+        return quantizer, record(prepared, subject.example.bound(taker))
     except GateError:
         raise
     except Exception as error:  # whatever the user's model or the quantizer raises
@@ -184,15 +198,17 @@ def prepare_subject(subject: Subject, config: Any) -> tuple[Any, Any]:
     from quant_torch.quantization import Quantizer
 
     quantizer = Quantizer(subject.model, config)
-    prepared = quantizer.prepare(subject.calibration[0])
+    calibration = [batch.bound(subject.model) for batch in subject.calibration]
+    first = calibration[0]
+    prepared = quantizer.prepare(first.args, example_kwargs=first.kwargs or None)
     with quantizer.calibration_mode():
-        for batch in subject.calibration:
-            prepared(*batch)
+        for batch in calibration:
+            batch.run(prepared)
     return quantizer, prepared
 
 
 def export_prepared(
-    quantizer: Any, example: tuple[Any, ...], backend: str, half: bool, folder: Path
+    quantizer: Any, example: Inputs | tuple[Any, ...], backend: str, half: bool, folder: Path
 ) -> Path:
     """Exports a prepared model by ``quant_torch``'s own calls.
 
@@ -205,22 +221,27 @@ def export_prepared(
     """
     from quant_torch.export import to_coreai, to_coreml
 
-    path = folder / f"model{SUFFIXES[backend]}"
+    path, given = folder / f"model{SUFFIXES[backend]}", Inputs.of(example)
+    args, kwargs = given.args, given.kwargs or None
     if backend == "coreai":
-        return to_coreai(quantizer, example, path, cast_16bit=half)
-    return to_coreml(quantizer, example, path, compute_precision=_precision(half))
+        return to_coreai(quantizer, args, path, example_kwargs=kwargs, cast_16bit=half)
+    precision = _precision(half)
+    return to_coreml(quantizer, args, path, example_kwargs=kwargs, compute_precision=precision)
 
 
 def _export(subject: Subject, quantizer: Any, question: Question, folder: Path) -> Path:
     from quant_torch.export import save_coreai, save_coreml
 
-    example, half = subject.example, question.half
-    if subject.finalized is None:
+    half, made = question.half, subject.finalized
+    if made is None:
+        example = subject.example.bound(subject.model)
         return export_prepared(quantizer, example, question.backend, half, folder)
-    path = folder / f"model{SUFFIXES[question.backend]}"
+    path, example = folder / f"model{SUFFIXES[question.backend]}", subject.example.bound(made)
+    args, kwargs = example.args, example.kwargs or None
     if question.backend == "coreai":
-        return save_coreai(subject.finalized, example, path, cast_16bit=half)
-    return save_coreml(subject.finalized, example, path, compute_precision=_precision(half))
+        return save_coreai(made, args, path, example_kwargs=kwargs, cast_16bit=half)
+    precision = _precision(half)
+    return save_coreml(made, args, path, example_kwargs=kwargs, compute_precision=precision)
 
 
 def _precision(half: bool) -> str:

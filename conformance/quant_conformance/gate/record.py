@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from quant_conformance.errors import UsageError, unknown
-from quant_conformance.gate.check import prepare_subject
+from quant_conformance.gate.check import record_subject
 from quant_conformance.gate.recorded_cases import LeftOutError, Question, question_of
 from quant_conformance.gate.recorded_outputs import output_questions
-from quant_conformance.gate.recording import Recording, record
+from quant_conformance.gate.recording import Recording
 from quant_conformance.gate.regions import Region, Regions
 from quant_conformance.gate.subject import Subject
 from quant_conformance.quiet import quiet
@@ -93,9 +93,7 @@ def record_set(
     check_out(out, overwrite)
     pattern = _compiled(layers)
     with quiet():
-        _, prepared = prepare_subject(subject, config)
-        recording = record(prepared, subject.example)
-    del prepared
+        _, recording = record_subject(subject, config)
     if not recording.quantizations:
         raise UsageError(
             f"{subject.name} has no quantizer that is on; a config that quantizes something is "

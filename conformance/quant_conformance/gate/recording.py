@@ -17,6 +17,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from quant_conformance.gate.errors import GateError
+from quant_conformance.gate.inputs import Inputs
 from quant_conformance.gate.quantizers import QuantizerFacts, facts_of, quantizer_modules
 from quant_conformance.protocol import Array
 
@@ -96,25 +97,24 @@ class Recording:
     quantizations: list[Quantization] = field(default_factory=list)
 
 
-def record(prepared: Any, example_inputs: tuple[Any, ...]) -> Recording:
+def record(prepared: Any, example_inputs: Inputs | tuple[Any, ...]) -> Recording:
     """Runs a prepared model in evaluation mode and records it.
 
     torch's fused kernels for attention modules, which no export contains, are off meanwhile.
 
     Args:
         prepared: a prepared model of quant_torch or coreai-opt; it is left as it was.
-        example_inputs: positional arguments of one forward pass.
+        example_inputs: arguments of one forward pass; a tuple has the positional ones.
 
     Raises:
         GateError: a dtype or an in-place operation that cannot be recorded.
     """
     recorder = _Recorder(prepared)
-    inputs = pytree.tree_map_only(torch.Tensor, lambda t: t.detach().clone(), example_inputs)
-    tensors = [t for t in pytree.tree_leaves(inputs) if isinstance(t, torch.Tensor)]
-    for index, tensor in enumerate(tensors):
+    inputs = Inputs.of(example_inputs).copied()
+    for index, tensor in enumerate(inputs.tensors):
         recorder.recording.inputs.append(recorder.bind(tensor, f"input_{index}"))
     with recorder.watching(prepared), _evaluating(prepared), torch.no_grad(), recorder:
-        result = prepared(*inputs)
+        result = inputs.run(prepared)
     leaves = [t for t in pytree.tree_leaves(result) if isinstance(t, torch.Tensor)]
     recorder.recording.outputs.extend(recorder.name_of(t) for t in leaves)
     return recorder.recording

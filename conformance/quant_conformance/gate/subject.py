@@ -13,10 +13,8 @@ import torch
 from torch import nn
 
 from quant_conformance.errors import UsageError
-from quant_conformance.gate.errors import GateError
+from quant_conformance.gate.inputs import FORMS, Inputs
 from quant_conformance.loading import load_object
-
-Inputs = tuple[Any, ...]
 
 _FORMS = (
     "an nn.Module that has example_inputs() or batches(count), a pair (module, example_inputs), or "
@@ -31,7 +29,8 @@ class Subject:
     Attributes:
         name: how reports call it.
         model: the float model, or None where a prepared one was given.
-        batches: inputs of forward passes; the last is judged, the others calibrate.
+        batches: inputs of forward passes, a tuple of positional ones as well; the last is judged,
+            the others calibrate.
         prepared: a model that was prepared elsewhere, or None.
         finalized: its finalized form, made elsewhere, or None.
     """
@@ -41,6 +40,10 @@ class Subject:
     batches: list[Inputs]
     prepared: nn.Module | None = None
     finalized: nn.Module | None = None
+
+    def __post_init__(self) -> None:
+        """Takes tuples for what they are."""
+        self.batches = [Inputs.of(batch) for batch in self.batches]
 
     @property
     def example(self) -> Inputs:
@@ -103,7 +106,7 @@ def load_batches(data: str) -> list[Inputs]:
             "number of passes, at least one"
         )
     ordered = [columns[f"input_{index}"] for index in range(len(columns))]
-    return [tuple(row) for row in zip(*ordered, strict=True)]
+    return [Inputs(tuple(row)) for row in zip(*ordered, strict=True)]
 
 
 def load_config(path: Path | None, mode: str | None) -> Any:
@@ -154,22 +157,11 @@ def _own_batches(name: str, model: Any) -> list[Inputs]:
 
 
 def _batches(given: Any, where: str) -> list[Inputs]:
-    if not isinstance(given, Iterable):
+    if not isinstance(given, Iterable) or isinstance(given, Mapping):
         raise UsageError(
-            f"{where} gave {type(given).__name__}; data are tuples of inputs in a list"
+            f"{where} gave {type(given).__name__}; data are a list, for each forward pass {FORMS}"
         )
-    batches = []
-    for item in given:
-        batch = tuple(item) if isinstance(item, tuple | list) else (item,)
-        batches.append(tuple(_tensor(part) for part in batch))
+    batches = [Inputs.read(item) for item in given]
     if not batches:
         raise UsageError(f"{where} gave no data")
     return batches
-
-
-def _tensor(part: Any) -> Any:
-    if isinstance(part, np.ndarray):
-        return torch.from_numpy(part)
-    if not isinstance(part, torch.Tensor):
-        raise GateError(f"inputs are tensors or arrays, given {type(part).__name__}")
-    return part

@@ -107,7 +107,7 @@ def planted(backend: str, path: Path) -> None:
             bias = finalized.get_submodule("3").bias
             bias[2] += 1.5 * float(finalized.get_submodule("fake_quantize_linear").scale)
         save = {"coreai": save_coreai, "coreml": save_coreml}[backend]
-        save(finalized, subject.example, path)
+        save(finalized, subject.example.args, path)
 
 
 @pytest.mark.parametrize("backend", SUFFIX)

@@ -14,6 +14,7 @@ from torch import nn
 from quant_conformance.errors import UsageError
 from quant_conformance.gate.check import Question, check_export, prepare_subject
 from quant_conformance.gate.errors import GateError
+from quant_conformance.gate.inputs import Inputs
 from quant_conformance.gate.subject import load_batches, load_config, load_subject
 from quant_torch.quantization import Quantizer
 
@@ -108,8 +109,8 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_every_form_of_a_model(file: str, name: str, first: float, passes: int) -> None:
     subject = load_subject(f"{file}:{name}")
     assert len(subject.batches) == passes
-    assert all(isinstance(batch, tuple) for batch in subject.batches)
-    assert float(subject.batches[0][0][0, 0]) == first
+    assert all(len(batch.args) == 1 and not batch.kwargs for batch in subject.batches)
+    assert float(subject.batches[0].args[0][0, 0]) == first
     assert len(subject.calibration) == max(1, passes - 1)
     assert subject.example is subject.batches[-1]
     model = subject.prepared if name == "prepared" else subject.model
@@ -137,7 +138,7 @@ def test_a_model_is_in_evaluation_mode_and_the_same_every_time(file: str) -> Non
         ("empty", "brings no data; give --data"),
         ("three", "is int; give"),
         ("nothing", "nothing"),
-        ("words", "inputs are tensors or arrays, given str"),
+        ("words", "tuples, lists and dicts of them, given str"),
     ],
 )
 def test_what_is_no_model(file: str, name: str, said: str) -> None:
@@ -147,13 +148,13 @@ def test_what_is_no_model(file: str, name: str, said: str) -> None:
 
 def test_data_by_name_and_by_file(file: str, tmp_path: Path) -> None:
     assert len(load_subject(f"{file}:alone", f"{file}:loader").batches) == 2
-    assert float(load_batches(f"{file}:data")[1][0][0, 0]) == 3
+    assert float(load_batches(f"{file}:data")[1].args[0][0, 0]) == 3
     rows = np.arange(12, dtype=np.float32).reshape(2, 2, 3)
     np.savez(tmp_path / "d.npz", input_0=rows, input_1=np.zeros((2, 4), np.int64))
     found = load_batches(str(tmp_path / "d.npz"))
-    assert [tuple(t.shape for t in batch) for batch in found] == [((2, 3), (4,))] * 2
-    assert torch.equal(found[1][0], torch.from_numpy(rows[1]))
-    assert found[0][1].dtype == torch.int64
+    assert [tuple(t.shape for t in batch.args) for batch in found] == [((2, 3), (4,))] * 2
+    assert torch.equal(found[1].args[0], torch.from_numpy(rows[1]))
+    assert found[0].args[1].dtype == torch.int64
     # Data that are given go before those that a model brings.
     assert len(load_subject(f"{file}:mapping", f"{file}:loader").batches) == 2
 
@@ -190,7 +191,9 @@ def test_a_file_that_is_none(tmp_path: Path) -> None:
 
 
 def test_data_that_are_none(file: str) -> None:
-    with pytest.raises(UsageError, match="gave int; data are tuples of inputs in a list"):
+    with pytest.raises(
+        UsageError, match="gave int; data are a list, for each forward pass a tensor, a tuple"
+    ):
         load_batches(f"{file}:three")
 
 
@@ -234,7 +237,7 @@ def test_a_prepared_model_is_taken_as_it_is(file: str) -> None:
 
 def test_data_that_the_model_cannot_take(file: str) -> None:
     subject = load_subject(f"{file}:pair", f"{file}:loader")
-    subject.batches = [(torch.ones(2, 5),)]
+    subject.batches = [Inputs((torch.ones(2, 5),))]
     with pytest.raises(GateError, match=r"models.py:pair cannot be prepared with this config and"):
         check_export(subject, load_config(None, "eager"), Question("coreai"))
 

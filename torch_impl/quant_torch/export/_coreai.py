@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ def to_coreai(
     example_inputs: tuple[Any, ...],
     path: str | os.PathLike[str],
     *,
+    example_kwargs: Mapping[str, Any] | None = None,
     cast_16bit: bool = False,
     dynamic_shapes: Any = None,
     overwrite: bool = False,
@@ -30,6 +32,7 @@ def to_coreai(
         quantizer: After ``prepare()``, and calibration or training as needed.
         example_inputs: Positional arguments of one forward pass.
         path: The .aimodel to write.
+        example_kwargs: Keyword arguments of that forward pass, by name.
         cast_16bit: Whether to cast what is left of float32 to float16 first.
         dynamic_shapes: Passed to ``torch.export``.
         overwrite: Whether a file that is there is replaced.
@@ -49,6 +52,7 @@ def to_coreai(
         finalized,
         example_inputs,
         path,
+        example_kwargs=example_kwargs,
         cast_16bit=cast_16bit,
         dynamic_shapes=dynamic_shapes,
         overwrite=overwrite,
@@ -60,6 +64,7 @@ def save_coreai(
     example_inputs: tuple[Any, ...],
     path: str | os.PathLike[str],
     *,
+    example_kwargs: Mapping[str, Any] | None = None,
     cast_16bit: bool = False,
     dynamic_shapes: Any = None,
     overwrite: bool = False,
@@ -70,6 +75,7 @@ def save_coreai(
         finalized: The finalized model.
         example_inputs: As for :func:`to_coreai`, and so are the others and the errors.
         path: The .aimodel to write.
+        example_kwargs: Keyword arguments of that forward pass, by name.
         cast_16bit: Whether to cast what is left of float32 to float16 first.
         dynamic_shapes: Passed to ``torch.export``.
         overwrite: Whether a file that is there is replaced.
@@ -81,7 +87,9 @@ def save_coreai(
     import coreai_torch
 
     with torch.no_grad():
-        program = torch.export.export(finalized, example_inputs, dynamic_shapes=dynamic_shapes)
+        program = torch.export.export(
+            finalized, example_inputs, dict(example_kwargs or {}), dynamic_shapes=dynamic_shapes
+        )
     program = program.run_decompositions(coreai_torch.get_decomp_table())
     if cast_16bit:
         cast_to_16_bit_precision(program)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,15 @@ from quant_torch.quantization.quantizer import Quantizer
 
 _PRECISIONS = ("float16", "float32")
 
+_METADATA_VERSION = "_COREML_/metadata_version"
+
 
 def to_coreml(
     quantizer: Quantizer,
     example_inputs: tuple[Any, ...],
     path: str | os.PathLike[str],
     *,
+    example_kwargs: Mapping[str, Any] | None = None,
     deployment_target: str = "iOS26",
     compute_precision: str = "float32",
     pass_pipeline: Any = None,
@@ -33,8 +37,10 @@ def to_coreml(
 
     Args:
         quantizer: After ``prepare()``, and calibration or training as needed.
-        example_inputs: Positional arguments of one forward pass: tensors.
+        example_inputs: Positional arguments of one forward pass: tensors, or tuples, lists and
+            dicts of them, which become inputs one by one.
         path: The .mlpackage to write.
+        example_kwargs: Keyword arguments of that forward pass, by name.
         deployment_target: A member of ``coremltools.target`` by name. 8-bit weights need iOS16,
             activations iOS17, 4-bit and per-block weights iOS18.
         compute_precision: ``"float32"`` or ``"float16"``.
@@ -54,7 +60,7 @@ def to_coreml(
         RuntimeError: The quantizer is not prepared, or was finalized.
     """
     _check(path, deployment_target, compute_precision, overwrite)
-    for leaf in pytree.tree_leaves(example_inputs):
+    for leaf in pytree.tree_leaves((example_inputs, dict(example_kwargs or {}))):
         _tensor_type(_coremltools(), leaf)
     if quantizer._prepared is not None:
         needs = of_prepared(quantizer._prepared)
@@ -64,6 +70,7 @@ def to_coreml(
         finalized,
         example_inputs,
         path,
+        example_kwargs=example_kwargs,
         deployment_target=deployment_target,
         compute_precision=compute_precision,
         pass_pipeline=pass_pipeline,
@@ -76,6 +83,7 @@ def save_coreml(
     example_inputs: tuple[Any, ...],
     path: str | os.PathLike[str],
     *,
+    example_kwargs: Mapping[str, Any] | None = None,
     deployment_target: str = "iOS26",
     compute_precision: str = "float32",
     pass_pipeline: Any = None,
@@ -87,6 +95,7 @@ def save_coreml(
         finalized: The finalized model.
         example_inputs: As for :func:`to_coreml`, and so are the others and the errors.
         path: The .mlpackage to write.
+        example_kwargs: Keyword arguments of that forward pass, by name.
         deployment_target: A member of ``coremltools.target`` by name.
         compute_precision: ``"float32"`` or ``"float16"``.
         pass_pipeline: As for :func:`to_coreml`.
@@ -99,10 +108,13 @@ def save_coreml(
     coremltools = _coremltools()
     refuse_old_target(of_finalized(finalized), deployment_target, coremltools.target)
     converted = coremltools.convert(
-        traced(finalized, example_inputs),
+        traced(finalized, example_inputs, example_kwargs),
         convert_to="mlprogram",
         minimum_deployment_target=coremltools.target[deployment_target],
-        inputs=[_tensor_type(coremltools, leaf) for leaf in pytree.tree_leaves(example_inputs)],
+        inputs=[
+            _tensor_type(coremltools, leaf)
+            for leaf in pytree.tree_leaves((example_inputs, dict(example_kwargs or {})))
+        ],
         compute_precision=getattr(coremltools.precision, compute_precision.upper()),
         pass_pipeline=_safe_passes(coremltools) if pass_pipeline is None else pass_pipeline,
     )
@@ -139,15 +151,46 @@ def _safe_passes(coremltools: Any) -> Any:
     return passes
 
 
-def traced(finalized: nn.Module, example_inputs: tuple[Any, ...]) -> torch.jit.ScriptModule:
+def traced(
+    finalized: nn.Module,
+    example_inputs: tuple[Any, ...],
+    example_kwargs: Mapping[str, Any] | None = None,
+) -> torch.jit.ScriptModule:
     """A trace of a model that was finalized for Core ML.
 
     Args:
         finalized: The model.
         example_inputs: Positional arguments of one forward pass.
+        example_kwargs: Its keyword arguments.
     """
+    given: Any = (tuple(example_inputs), dict(example_kwargs or {}))
+    leaves = tuple(pytree.tree_leaves(given))
     with torch.no_grad():
+        if given[1] or any(not isinstance(value, torch.Tensor) for value in given[0]):
+            return torch.jit.trace(_Flat(finalized, given), leaves, check_trace=False)
         return torch.jit.trace(finalized, example_inputs, check_trace=False)
+
+
+class _Flat(nn.Module):
+    """A model that takes the tensors of nested arguments one by one, and gives its own so.
+
+    Args:
+        model: The model.
+        example: Its positional and its keyword arguments.
+    """
+
+    def __init__(self, model: nn.Module, example: tuple[tuple[Any, ...], dict[str, Any]]) -> None:
+        super().__init__()
+        self.model = model
+        self._nest = pytree.tree_structure(example)
+        for name, buffer in model.named_buffers(recurse=False):
+            if name == _METADATA_VERSION:  # which coremltools reads from the root
+                self.register_buffer(name, buffer)
+
+    def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Call the model with the tensors where they belong."""
+        args, kwargs = pytree.tree_unflatten(list(tensors), self._nest)
+        return tuple(pytree.tree_leaves(self.model(*args, **kwargs)))
 
 
 def _coremltools() -> Any:
