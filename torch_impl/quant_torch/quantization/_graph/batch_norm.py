@@ -58,12 +58,36 @@ class BatchNormPart(nn.Module):
         return f"eps={self.eps}" + ", frozen" * self.frozen
 
 
-def recorded(sources: tuple[Tensor, ...]) -> bool:
-    """Whether a gradient is recorded for what is computed from these tensors."""
-    return torch.is_grad_enabled() and any(s.requires_grad for s in sources)
+class Folded(BatchNormPart):
+    """Base of what batch norm makes of a layer's weight and bias.
+
+    While nothing changes and no gradient is recorded, a result is one and the same tensor, so that
+    what is computed from it can be kept as well.
+    """
+
+    def __init__(self, eps: float) -> None:
+        super().__init__(eps)
+        self._cache = ValueCache()
+
+    def forward(self, *states: Tensor | None) -> Tensor | None:
+        """The folded state; arguments as for :meth:`fold`."""
+        sources = tuple(state for state in states if state is not None)
+        recorded = torch.is_grad_enabled() and any(s.requires_grad for s in sources)
+        if recorded or self.training:
+            self._cache.clear()
+            return self.fold(*states)
+        folded = self._cache.get(sources)
+        if folded is None:
+            folded = self.fold(*states)
+            self._cache.put(sources, folded, private=True)
+        return folded
+
+    def fold(self, *states: Tensor | None) -> Tensor | None:
+        """Compute the folded state anew."""
+        raise NotImplementedError
 
 
-class FoldedWeight(BatchNormPart):
+class FoldedWeight(Folded):
     """W·γ/√(σ²+ε), which is what gets quantized (BN-1).
 
     Args:
@@ -77,25 +101,9 @@ class FoldedWeight(BatchNormPart):
         super().__init__(eps)
         self.axis = axis
         self.groups = groups
-        self._cache = ValueCache()
 
-    def forward(self, weight: Tensor, gamma: Tensor | None, variance: Tensor) -> Tensor:
-        """The folded weight, in the shape of the weight.
-
-        While nothing changes and no gradient is recorded, this is one and the same tensor, so
-        that the quantized weight can be kept as well.
-        """
-        sources = (weight, variance) if gamma is None else (weight, gamma, variance)
-        if recorded(sources) or self.training:
-            self._cache.clear()
-            return self._fold(weight, gamma, variance)
-        folded = self._cache.get(sources)
-        if folded is None:
-            folded = self._fold(weight, gamma, variance)
-            self._cache.put(sources, folded, private=True)
-        return folded
-
-    def _fold(self, weight: Tensor, gamma: Tensor | None, variance: Tensor) -> Tensor:
+    def fold(self, weight: Tensor, gamma: Tensor | None, variance: Tensor) -> Tensor:
+        """The folded weight, in the shape of the weight."""
         factor = self.factor(gamma, variance)
         if self.groups == 1:
             shape = [1] * weight.dim()
@@ -106,7 +114,7 @@ class FoldedWeight(BatchNormPart):
         return (per_group * factors).reshape(weight.shape).to(weight.dtype)
 
 
-class FoldedBias(BatchNormPart):
+class FoldedBias(Folded):
     """(b − μ)·γ/√(σ²+ε) + β; nothing while batch statistics are in use (BN-2).
 
     Args:
@@ -117,9 +125,8 @@ class FoldedBias(BatchNormPart):
     def __init__(self, eps: float, dtype: torch.dtype) -> None:
         super().__init__(eps)
         self.dtype = dtype
-        self._cache = ValueCache()
 
-    def forward(
+    def fold(
         self,
         bias: Tensor | None,
         gamma: Tensor | None,
@@ -127,27 +134,9 @@ class FoldedBias(BatchNormPart):
         mean: Tensor,
         variance: Tensor,
     ) -> Tensor | None:
-        """The folded bias, or None in training mode; kept while nothing changes, as the weight."""
+        """The folded bias, or None in training mode."""
         if self.uses_batch:
             return None
-        sources = tuple(s for s in (bias, gamma, beta, mean, variance) if s is not None)
-        if recorded(sources) or self.training:
-            self._cache.clear()
-            return self._fold(bias, gamma, beta, mean, variance)
-        folded = self._cache.get(sources)
-        if folded is None:
-            folded = self._fold(bias, gamma, beta, mean, variance)
-            self._cache.put(sources, folded)
-        return folded
-
-    def _fold(
-        self,
-        bias: Tensor | None,
-        gamma: Tensor | None,
-        beta: Tensor | None,
-        mean: Tensor,
-        variance: Tensor,
-    ) -> Tensor:
         zeros = torch.zeros_like(mean)
         centred = (zeros if bias is None else bias) - mean
         scaled = centred * self.factor(gamma, variance)
