@@ -30,6 +30,15 @@ def _reshape(call: Call) -> Steps:
     return [call.step("reshape", call["self"], shape=list(call.output_shape))]
 
 
+def _copy(call: Call) -> Steps:
+    """What is written into ``self`` takes the place of what it held."""
+    if call.values[call["src"]].dtype != call.values[call["self"]].dtype:
+        raise NotImplementedError("a copy into another dtype")
+    if call.shape("src") == call.output_shape:
+        return [call.step("identity", call["src"])]
+    return [call.step("expand", call["src"], size=list(call.output_shape))]
+
+
 def _expand(call: Call) -> Steps:
     return [call.step("expand", call["self"], size=list(call.output_shape))]
 
@@ -206,6 +215,7 @@ ELEMENTS: Mapping[str, Callable[[Call], Steps]] = {
     "split": _split,
     "split_with_sizes": _split,
     "clone": _identity,
+    "copy": _copy,
     "detach": _identity,
     "alias": _identity,
     "lift_fresh": _identity,

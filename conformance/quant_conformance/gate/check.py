@@ -74,6 +74,12 @@ def check_export(subject: Subject, config: Any, question: Question) -> GateDocum
     )
     with tempfile.TemporaryDirectory(prefix="quant-conformance-gate-") as folder, quiet():
         quantizer, recording = record_subject(subject, config)
+        if recording.changed:
+            raise GateError(
+                f"{subject.name} changes its own buffers in a forward pass "
+                f"({', '.join(sorted(recording.changed))}); a file that keeps a state cannot be "
+                "judged: make them inputs and outputs"
+            )
         try:
             path = question.artifact or _export(subject, quantizer, question, Path(folder))
             program = open_program(path, question.timeout)

@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from quant_conformance.gate.errors import GateError
 from quant_conformance.gate.inputs import Inputs
 from quant_conformance.gate.quantizers import QuantizerFacts, facts_of, quantizer_modules
+from quant_conformance.gate.states import evaluating, restored, restoring_buffers
 from quant_conformance.protocol import Array
 
 
@@ -56,8 +57,9 @@ class Operation:
 
     @property
     def inputs(self) -> list[str]:
-        """Names of the values that it reads."""
-        leaves = pytree.tree_leaves((self.args, self.kwargs))
+        """Names of the values that it reads; what a copy writes over is none."""
+        read = self.args[1:] if self.name == "copy_" else self.args
+        leaves = pytree.tree_leaves((read, self.kwargs))
         return [leaf.name for leaf in leaves if isinstance(leaf, Ref)]
 
 
@@ -87,6 +89,8 @@ class Recording:
         states: names of parameters, buffers and other constants.
         operations: in the order of computation.
         quantizations: in the order of computation, those of weights too.
+        changed: names of the states that the run left with another content; ``values`` has what
+            they were before.
     """
 
     values: dict[str, Array] = field(default_factory=dict)
@@ -95,6 +99,7 @@ class Recording:
     states: set[str] = field(default_factory=set)
     operations: list[Operation] = field(default_factory=list)
     quantizations: list[Quantization] = field(default_factory=list)
+    changed: set[str] = field(default_factory=set)
 
 
 def record(prepared: Any, example_inputs: Inputs | tuple[Any, ...]) -> Recording:
@@ -103,7 +108,8 @@ def record(prepared: Any, example_inputs: Inputs | tuple[Any, ...]) -> Recording
     torch's fused kernels for attention modules, which no export contains, are off meanwhile.
 
     Args:
-        prepared: a prepared model of quant_torch or coreai-opt; it is left as it was.
+        prepared: a prepared model of quant_torch or coreai-opt; it is left as it was, buffers that
+            it writes into or replaces with it.
         example_inputs: arguments of one forward pass; a tuple has the positional ones.
 
     Raises:
@@ -113,7 +119,13 @@ def record(prepared: Any, example_inputs: Inputs | tuple[Any, ...]) -> Recording
     inputs = Inputs.of(example_inputs).copied()
     for index, tensor in enumerate(inputs.tensors):
         recorder.recording.inputs.append(recorder.bind(tensor, f"input_{index}"))
-    with recorder.watching(prepared), _evaluating(prepared), torch.no_grad(), recorder:
+    with (
+        recorder.keeping_states(prepared),
+        recorder.watching(prepared),
+        evaluating(prepared),
+        torch.no_grad(),
+        recorder,
+    ):
         result = inputs.run(prepared)
     leaves = [t for t in pytree.tree_leaves(result) if isinstance(t, torch.Tensor)]
     recorder.recording.outputs.extend(recorder.name_of(t) for t in leaves)
@@ -131,6 +143,7 @@ class _Recorder(TorchDispatchMode):
         self._counts: dict[str, int] = {}
         self._depth = 0  # inside a quantizer, whose own operations are not the model's
         self._given: str | None = None
+        self._overwritten: dict[str, torch.Tensor] = {}  # states that were written into
         self._states = {
             id(t): name for name, t in [*model.named_buffers(), *model.named_parameters()]
         }
@@ -143,11 +156,13 @@ class _Recorder(TorchDispatchMode):
         if self._depth:
             return func(*args, **kwargs)
         refs = pytree.tree_map_only(torch.Tensor, lambda t: Ref(self.name_of(t)), (args, kwargs))
+        written = _written(func, args, kwargs)
         result = func(*args, **kwargs)
         label = func.overloadpacket.__name__
-        written = _written(func, args, kwargs)
         for tensor in written:
             self._check_unaliased(tensor, label)
+            if id(tensor) in self._states:
+                self._overwritten[self._states[id(tensor)]] = tensor
         results = result if isinstance(result, tuple | list) else (result,)
         names = [
             self.bind(t, self._fresh(label.strip("_"))) if isinstance(t, torch.Tensor) else None
@@ -162,7 +177,11 @@ class _Recorder(TorchDispatchMode):
         self._tensors.append(tensor)
         if tensor.dtype == torch.bfloat16:
             raise GateError(f"{name} is bfloat16; float32 and float16 programs are judged")
-        self.recording.values[name] = tensor.detach().cpu().numpy().copy()
+        self._depth += 1  # what is done here is no operation of the model
+        try:
+            self.recording.values[name] = tensor.detach().cpu().numpy().copy()
+        finally:
+            self._depth -= 1
         return name
 
     def name_of(self, tensor: torch.Tensor) -> str:
@@ -172,6 +191,18 @@ class _Recorder(TorchDispatchMode):
         name = self.bind(tensor, self._states.get(id(tensor)) or self._fresh("constant"))
         self.recording.states.add(name)
         return name
+
+    @contextmanager
+    def keeping_states(self, model: nn.Module) -> Iterator[None]:
+        """Gives states back what they held; what they were is among the recorded values."""
+        with restoring_buffers(model, self.recording.changed):
+            try:
+                yield
+            finally:
+                for name, tensor in self._overwritten.items():
+                    held = torch.from_numpy(self.recording.values[name])
+                    if restored(tensor, held):
+                        self.recording.changed.add(name)
 
     @contextmanager
     def watching(self, model: nn.Module) -> Iterator[None]:
@@ -236,18 +267,3 @@ def _bound(method: Any, path: str) -> Any:
         method(path, module, args, result)
 
     return hook
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    modes = {module: module.training for module in model.modules()}
-    for module in modes:
-        module.training = False
-    fused = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fused)
-        for module, training in modes.items():
-            module.training = training

@@ -59,6 +59,8 @@ CASES: dict[str, Case] = {
     "chunk": ("split", lambda x: x.chunk(2, 1)[1], (X,)),
     "split_with_sizes": ("split_with_sizes", lambda x: x.split([1, 3, 2], 2), (X,)),
     "clone": ("clone", torch.clone, (X,)),
+    "copy": ("copy", lambda x, y: x.clone().copy_(y), (X, Y)),
+    "copy of a row": ("copy", lambda x, y: x.clone().copy_(y), (X, Y[0, :1])),
     "detach": ("detach", torch.detach, (X,)),
     "alias": ("alias", aten.alias, (X,)),
     "lift_fresh": ("lift_fresh", lambda x: x * torch.tensor([1.0] * 6), (X,)),
