@@ -352,6 +352,26 @@ class TestGradients:
             together = list(pool.map(train, range(len(xs))))
         assert all(map(torch.equal, together, alone))
 
+    @pytest.mark.parametrize("transposed", [False, True])
+    @pytest.mark.parametrize("granularity", [PER_TENSOR, per_channel(0), per_channel(1)], ids=str)
+    def test_more_than_is_worked_on_at_a_time(
+        self, granularity: dict[str, Any], transposed: bool
+    ) -> None:
+        x = weight(1030, 600)
+        x = x.t().contiguous().t() if transposed else x
+        spec = {"dtype": "int8", "granularity": granularity}
+        module = quantizer(spec, x / 2)
+        qparams = expected(spec, x.contiguous() / 2)[1]
+        grad = weight(*x.shape, seed=9)
+        leaf = x.detach().requires_grad_()
+        y = module(leaf)
+        y.backward(grad)
+        rules = reference.QuantizationSpec.from_dict(spec)
+        given = as_numpy(x.contiguous())
+        assert_same_bits(y, reference.fake_quantize(given, rules, qparams))
+        wanted = reference.fake_quantize_gradient(given, as_numpy(grad), rules, qparams)
+        assert_same_bits(leaf.grad, wanted)
+
     @pytest.mark.parametrize("order", [(0, 2, 1, 3), (3, 1, 2, 0), (0, 3, 2, 1)])
     def test_permuted_and_partial_views(self, order: tuple[int, ...]) -> None:
         x = weight(4, 6, 8, 10).permute(order)[:, ::2]
