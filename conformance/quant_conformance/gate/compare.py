@@ -75,12 +75,36 @@ class _Comparison:
         weights = judge_weights(self.regions.weights, self.expected, self.program.weights)
         self.pairing.tell(self.expected)
         self._tell_of_shapes()
+        at_run_time = self._constants_at_run_time(weights)
         absent = [name for name in self.pairing.missing if name not in self.misshapen]
         layers = [self._layer(r) for r in self.regions.build(list(self.floats), absent)]
-        known = {quantizer.codes for quantizer in self.misshapen.values()}
+        known = {quantizer.codes for quantizer in self.misshapen.values()} | at_run_time
         layers += [_surplus(q) for q in self.pairing.surplus if q.codes not in known]
         layers += self._handed_on(absent)
         return Findings(layers, weights, self._end_to_end())
+
+    def _constants_at_run_time(self, weights: list[Weight]) -> set[str]:
+        """Codes of constants that the file quantizes when it runs, where it holds no codes of them.
+
+        Args:
+            weights: the verdicts on the quantized constants, which are changed.
+        """
+        found = set[str]()
+        for index, quantization in enumerate(self.regions.weights):
+            if quantization.result not in self.expected.whole:
+                continue
+            spec, codes = quantization.facts.spec, self.expected.codes(quantization)
+            qparams = self.expected.qparams(quantization)
+            for other in self.pairing.surplus:
+                given = converted(self.whole[other.codes], other.dtype, spec.dtype)
+                said = differing_qparams(as_prepared(other, spec.dtype), spec, qparams)
+                if not said and np.array_equal(given.reshape(-1), codes.reshape(-1)):
+                    told = "quantized when the program runs"
+                    weights[index] = replace(weights[index], verdict="exact", detail=told)
+                    self.expected.is_quantized(quantization)
+                    found.add(other.codes)
+                    break
+        return found
 
     def _tell_of_shapes(self) -> None:
         """Lets what is computed from a tensor of another shape be judged by what the file has."""

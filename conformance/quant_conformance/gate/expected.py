@@ -68,6 +68,11 @@ class Expected:
         """
         self._counted_from[quantization.result] = zero_point
 
+    def is_quantized(self, quantization: Quantization) -> None:
+        """Takes back that a file does not hold a weight quantized."""
+        self.whole.discard(quantization.result)
+        self._misread.pop(quantization.result, None)
+
     @contextmanager
     def quantized_as_floats(self, names: Collection[str]) -> Iterator[None]:
         """Takes weights that are whole in the file for the quantized ones, held as floats.

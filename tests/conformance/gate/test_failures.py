@@ -275,3 +275,23 @@ def test_what_the_exporter_refuses_is_its_own_crash() -> None:
     document = check_export(Subject("m", two_layers().eval(), [(X,)]), config, Question("coreml"))
     assert document.verdict == "crashed"
     assert document.detail.startswith("CoreMLExportError: ")
+
+
+def test_a_constant_that_the_file_quantizes_when_it_runs() -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(6, 6)
+            self.register_buffer("shift", X * 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.relu(self.shift * 0.5 - self.linear(x))
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        subject = Subject("m", Scaled().eval(), [(X,)])
+    document = check_export(subject, QuantizerConfig(), Question("coreai"))
+    assert failing(document) == []
+    assert [w.detail for w in document.weights if w.name == "mul"] == [
+        "quantized when the program runs"
+    ]
