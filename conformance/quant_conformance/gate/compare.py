@@ -12,7 +12,12 @@ from quant_conformance.gate.document import FAILING, EndToEnd, Layer, Weight
 from quant_conformance.gate.expected import Expected
 from quant_conformance.gate.judge import Judge, Judged, ordinals, sqnr
 from quant_conformance.gate.programs import Program, ProgramQuantizer, as_prepared, converted
-from quant_conformance.gate.qparams import differing_qparams, judge_weights
+from quant_conformance.gate.qparams import (
+    differing_qparams,
+    differing_weight,
+    judge_weights,
+    pair_weights,
+)
 from quant_conformance.gate.recording import Quantization, Recording
 from quant_conformance.gate.regions import Region, Regions
 from quant_conformance.gate.sums import Rescaled
@@ -73,6 +78,7 @@ class _Comparison:
 
     def run(self) -> Findings:
         weights = judge_weights(self.regions.weights, self.expected, self.program.weights)
+        self._constants_of_sums(weights)
         self.pairing.tell(self.expected)
         self._tell_of_shapes()
         at_run_time = self._constants_at_run_time(weights)
@@ -82,6 +88,27 @@ class _Comparison:
         layers += [_surplus(q) for q in self.pairing.surplus if q.codes not in known]
         layers += self._handed_on(absent)
         return Findings(layers, weights, self._end_to_end())
+
+    def _constants_of_sums(self, weights: list[Weight]) -> None:
+        """Leaves the scales of constants that sums with divided scales read to those sums.
+
+        Args:
+            weights: the verdicts on the quantized constants, which are changed.
+        """
+        pairs = pair_weights(self.regions.weights, self.expected, self.program.weights)
+        read = {name for found in self.program.sums for name in found.operands}
+        for index, quantization in enumerate(self.regions.weights):
+            name, right = pairs.get(quantization.result), self.expected.qparams(quantization)
+            if name not in read or right.scale.size != 1:
+                continue
+            stored = self.program.weights[name]
+            other = replace(stored, scale=right.scale.reshape(stored.scale.shape))
+            self.pairing.summands[name] = quantization
+            divided = weights[index].verdict != "exact"
+            if divided and not differing_weight(quantization, self.expected, other):
+                told = "with its scale divided as that of the sum"
+                weights[index] = replace(weights[index], verdict="exact", detail=told)
+                self.expected.is_quantized(quantization)
 
     def _constants_at_run_time(self, weights: list[Weight]) -> set[str]:
         """Codes of constants that the file quantizes when it runs, where it holds no codes of them.

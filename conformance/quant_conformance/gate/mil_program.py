@@ -95,23 +95,32 @@ class MilProgram:
                 total = makers.get(total.inputs["x"].name)
             if total is None or total.op_type not in ("add", "sub"):
                 continue
-            operands = [makers.get(total.inputs[side].name) for side in ("x", "y")]
-            if any(o is None or o.op_type != "dequantize" for o in operands):
-                continue
-            if any(np.size(o.inputs["scale"].val) != 1 for o in operands if o is not None):
-                continue
-            scales = [float(np.asarray(o.inputs["scale"].val)) for o in operands if o is not None]
-            if 1.0 in scales:
-                codes = [o.inputs["input"].name for o in operands if o is not None]
-                zero_points = [int(_zero_point(o)) for o in operands if o is not None]
-                self._summands.update(o.outputs[0].name for o in operands if o is not None)
+            names = [str(total.inputs[side].name) for side in ("x", "y")]
+            one, other = (self._summand(name, makers.get(name)) for name in names)
+            if one is not None and other is not None and 1.0 in (one[1], other[1]):
+                self._summands.update(names)
                 yield RescaledSum(
-                    (codes[0], codes[1]),
-                    (scales[0], scales[1]),
-                    (zero_points[0], zero_points[1]),
+                    (one[0], other[0]),
+                    (one[1], other[1]),
+                    (one[2], other[2]),
                     op.outputs[0].name,
                     float(np.asarray(op.inputs["scale"].val)),
                 )
+
+    def _summand(self, name: str, maker: Any) -> tuple[str, float, int] | None:
+        """Codes, scale and zero point of what is dequantized by one scale, or is stored so."""
+        stored = self.weights.get(name)
+        if stored is not None and stored.scale.size == 1 and stored.minval is None:
+            zero_point = 0 if stored.zero_point is None else int(stored.zero_point.reshape(-1)[0])
+            return name, float(stored.scale.reshape(-1)[0]), zero_point
+        if (
+            maker is None
+            or maker.op_type != "dequantize"
+            or np.size(maker.inputs["scale"].val) != 1
+        ):
+            return None
+        scale = float(np.asarray(maker.inputs["scale"].val))
+        return str(maker.inputs["input"].name), scale, int(_zero_point(maker))
 
     def _quantizers(self) -> Iterator[ProgramQuantizer]:
         steps = self._executor.steps

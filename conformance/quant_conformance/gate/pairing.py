@@ -63,6 +63,8 @@ class Pairing:
         self._program = program
         self.partners = dict(partners)
         self.left_out: dict[str, str] = {}
+        self.summands: dict[str, Quantization] = {}
+        """Name of a stored constant that a sum with divided scales reads -> its quantizer."""
         self._settle(regions.build([]))
 
     @property
@@ -182,7 +184,7 @@ class Pairing:
         """
         codes = self.partners[quantization.result].codes
         known = [q for q in self._activations if q.result in self.partners]
-        by_codes = {self.partners[q.result].codes: q for q in known}
+        by_codes = self.summands | {self.partners[q.result].codes: q for q in known}
         for found in self._program.sums:
             first, second = (by_codes.get(name) for name in found.operands)
             if found.codes != codes or first is None or second is None:

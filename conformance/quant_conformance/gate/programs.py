@@ -100,7 +100,7 @@ class RescaledSum:
     coremltools does so: ``x·s + y·t``, quantized by u, becomes ``x·(s/t) + y·1`` quantized by u/t.
 
     Attributes:
-        operands: names of the codes that it reads.
+        operands: names of the codes that it reads, or of the values of a stored constant.
         scales: what they are dequantized by for this sum alone.
         zero_points: what is subtracted before, in the codes of the file.
         codes: name of the codes of its result.

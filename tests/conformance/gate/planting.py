@@ -47,12 +47,32 @@ class Mixed(nn.Module):
         return seeded(count, 2, 3, 16, 16)
 
 
+class Offset(nn.Module):
+    """A difference whose one operand is computed from a constant."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.head = nn.Linear(8, 8), nn.Linear(8, 4)
+        self.register_buffer("offset", torch.randn(8))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Four numbers for each row."""
+        return self.head(self.offset * 0.5 - self.linear(x))
+
+    def batches(self, count: int) -> list[tuple[torch.Tensor, ...]]:
+        """Inputs."""
+        return seeded(count, 4, 8)
+
+
+_OWN = {"mixed": Mixed, "offset": Offset}
+
+
 def _built(name: str) -> Any:
-    if name != "mixed":
+    if name not in _OWN:
         return build(name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return Mixed().eval()
+        return _OWN[name]().eval()
 
 
 @functools.cache
@@ -60,7 +80,7 @@ def made(name: str, config: str, mode: str) -> tuple[Any, Any, Any]:
     """A calibrated model, whose norms have weights that tell them apart.
 
     Args:
-        name: of the zoo, or "mixed" for :class:`Mixed`.
+        name: of the zoo, or "mixed" for :class:`Mixed`, "offset" for :class:`Offset`.
         config: of the zoo.
         mode: "graph" or "eager".
     """

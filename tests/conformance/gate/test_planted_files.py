@@ -133,6 +133,28 @@ def test_in_the_program_of_a_package(name: str) -> None:
     assert found_in_file("coreml", "mixed", "w8a8", in_package(edit)) == wanted
 
 
+def another_code(tensor: Any) -> None:
+    raw = bytearray(tensor.bytes.values)
+    raw[5] ^= 1
+    tensor.bytes.values = bytes(raw)
+
+
+@pytest.mark.parametrize("mode", ["graph", "eager"])
+def test_a_constant_whose_scale_was_divided_for_a_sum(mode: str) -> None:
+    assert found("coreml", "offset", "w8a8", mode=mode) == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "wanted"),
+    [("scale", one_ulp_more, {"sub"}), ("data", another_code, {"mul", "sub"})],
+)
+def test_what_is_wrong_with_such_a_constant(
+    name: str, change: Callable[[Any], None], wanted: set[str]
+) -> None:
+    edit = mil.constant("constexpr_blockwise_shift_scale", 2, name, change)
+    assert found_in_file("coreml", "offset", "w8a8", in_package(edit)) == wanted
+
+
 @pytest.mark.parametrize(
     ("layers", "wanted"),
     [
