@@ -14,12 +14,16 @@ from tests.conformance.gate.planting import (
     argument,
     both,
     edited,
+    exported,
     found,
     found_in_file,
     made,
 )
 
 from quant_conformance.gate.check import open_program
+from quant_conformance.gate.compare import compare
+from quant_conformance.gate.document import FAILING
+from quant_reference.admissible import Arithmetic
 
 pytest.importorskip("coreai_torch")
 pytest.importorskip("coremltools")
@@ -167,6 +171,23 @@ def test_what_is_wrong_with_such_a_constant(
 def test_biases_of_layers_in_a_row(layers: tuple[int, ...], wanted: set[str]) -> None:
     edit = mil.both(*(mil.constant("conv", layer, "bias", far_bias) for layer in layers))
     assert found_in_file("coreml", "mixed", "w8", in_package(edit)) == wanted
+
+
+def test_a_mistake_in_16_bits_is_not_put_down_to_float16_sums(tmp_path: Path) -> None:
+    def plant(graph: Any) -> None:
+        graph.get_parameter("left.bias")[3] += 0.3
+
+    path = exported("coreml", "mixed", "w8a8", "graph", True, tmp_path, plant)
+    program = open_program(path)
+    recording = made("mixed", "w8a8", "graph")[1]
+    (wrong,) = [
+        layer
+        for layer in compare(recording, program, Arithmetic("float16")).layers
+        if layer.verdict in FAILING
+    ]
+    program.close()
+    assert (wrong.name, wrong.verdict) == ("conv2d_1", "wrong")
+    assert "float16" not in wrong.detail
 
 
 @pytest.mark.parametrize("config", ["w8a8", "w8"])
