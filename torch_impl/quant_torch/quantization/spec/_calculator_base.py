@@ -97,7 +97,7 @@ class QParamsCalculatorBase(KeyedClasses, nn.Module, ABC):
         lo_bound, hi_bound = self.float_range
         if lo_bound is not None and hi_bound is not None:
             blocks = self.range_calculator.layout_of(tensor.shape).blocks
-            empty = torch.empty(blocks, device=tensor.device)
+            empty = torch.empty(blocks, dtype=torch.float32, device=tensor.device)
             return torch.full_like(empty, lo_bound) + 0.0, torch.full_like(empty, hi_bound) + 0.0
         lo, hi = _qparams.widen_to_zero(*self.range_calculator(tensor))
         # A bound is rounded to float32 first, like any Python number (RANGE-2).
@@ -206,10 +206,13 @@ class StatefulQParamsCalculatorBase(QParamsCalculatorBase):
     def _keep(self, **tensors: torch.Tensor | None) -> None:
         for name, new in tensors.items():
             old = self._buffers[name]
+            if new is None or new is old or new.requires_grad:
+                self._buffers[name] = new
+            elif old is None or not _alike(old, new):
+                # A copy: it will be written to, and a rule of a user's may keep what it returns.
+                self._buffers[name] = new.clone()
             # Written in place, a buffer keeps what others have derived from it; so does a zero
             # point that stays as it was and is not written.
-            if new is None or old is None or new is old or not _alike(old, new):
-                self._buffers[name] = new
             elif new.dtype.is_floating_point or not same_bits(old, new):
                 old.copy_(new)
 
@@ -241,7 +244,8 @@ class StatefulQParamsCalculatorBase(QParamsCalculatorBase):
 def _alike(old: torch.Tensor, new: torch.Tensor) -> bool:
     """Whether a buffer can take new content and stay what it is."""
     same = old.shape == new.shape and old.dtype == new.dtype and old.device == new.device
-    return same and not old.is_inference() and type(old) is type(new)
+    ours = not (old.is_inference() or old.requires_grad)
+    return same and ours and type(old) is type(new)
 
 
 def _short(tensor: torch.Tensor | None) -> str:

@@ -54,5 +54,6 @@ def _round_e2m1(clamped: torch.Tensor) -> torch.Tensor:
     # The values are 0.5 apart below 2, 1 apart below 4, and 2 apart from there on. Both operations
     # on the step are exact, so this rounds once; an even multiple of the step is an even code.
     size = clamped.abs()
-    step = torch.where(size < 2, 0.5, torch.where(size < 4, 1.0, 2.0))
+    wide = torch.where(size < 4, 1.0, 2.0).to(size.dtype)  # of two numbers: torch's default dtype
+    step = torch.where(size < 2, 0.5, wide)
     return (clamped / step).round() * step

@@ -20,7 +20,7 @@ from quant_torch.quantization.spec._qparams import QuantRange
 
 Bound = float | torch.Tensor
 
-_ZERO = torch.zeros(())
+_ZERO = torch.zeros((), dtype=torch.float32, device="cpu")
 
 _PART = 1 << 18
 """Elements of a part: what is computed from one fits in a few megabytes of cache, and is large
@@ -193,7 +193,7 @@ def _scratch_like(x: torch.Tensor) -> torch.Tensor | None:
         return None
     if _SCRATCH.memory is None:
         with torch.inference_mode(False):
-            _SCRATCH.memory = torch.empty(2 * _PART)
+            _SCRATCH.memory = torch.empty(2 * _PART, dtype=torch.float32, device="cpu")
     return _SCRATCH.memory.as_strided(x.shape, x.stride())
 
 

@@ -168,11 +168,12 @@ class DefaultFakeQuantize(FakeQuantizeImplBase):
             and known.offset is offset
             and known.version == version
             and (known.zero is None or same_bits(known.zero, zero_point))
+            and _reads(known.code_map.scale, scale)
+            and _reads(known.code_map.shift, minval)
         ):
             return known.code_map
         code_map = self._new_code_map(layout, scale, zero_point, minval)
-        read = ((scale, code_map.scale), (minval, code_map.shift))
-        copied = any(b is not None and a.data_ptr() != b.data_ptr() for a, b in read)
+        copied = not (_reads(code_map.scale, scale) and _reads(code_map.shift, minval))
         by_value = offset is not None and not by_minval
         if copied or (by_value and version is None):
             self._known.pop(layout, None)
@@ -205,6 +206,11 @@ class DefaultFakeQuantize(FakeQuantizeImplBase):
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
         return {**state, "_known": {}}
+
+
+def _reads(view: torch.Tensor | None, tensor: torch.Tensor | None) -> bool:
+    """Whether a part of a code map is in the memory of its tensor, which may have been swapped."""
+    return view is None or view is tensor or view.data_ptr() == tensor.data_ptr()
 
 
 def _spread(tensor: torch.Tensor | None, layout: BlockLayout, name: str) -> torch.Tensor:
