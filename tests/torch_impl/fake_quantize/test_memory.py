@@ -1,4 +1,4 @@
-"""Whose memory qparams and temporaries are in, and what they are when somebody swaps it."""
+"""Fake-quantize modules in unusual hands: swapped memory, other defaults, rules of users."""
 
 from __future__ import annotations
 
@@ -145,3 +145,31 @@ class TestCalculatorsOfUsers:
             with torch.no_grad():
                 module(weight(4, 8))
             assert module.calculate_qparams().scale is module.qparams_calculator.learned
+
+
+@pytest.mark.parametrize("qformulation", ["zp", "minval"])
+def test_a_loaded_scale_is_checked(qformulation: str) -> None:
+    spec = {"qscheme": "asymmetric", "qformulation": qformulation, "granularity": per_channel()}
+    x = weight(6, 16)
+    module = quantizer(spec, x)
+    module(x)
+    scale = module.calculate_qparams().scale
+    module.load_state_dict({**module.state_dict(), "qparams_calculator.scale": -scale})
+    with pytest.raises(reference.InputError, match=r"scale.*Q-8"):
+        module(x)
+
+
+def test_a_gradient_can_be_differentiated() -> None:
+    """As a penalty on gradients does: that of y² is 2·y where it passes, and so 2 in its turn."""
+    spec = {"granularity": per_channel()}
+    x = weight(6, 16)
+    module = quantizer(spec, x / 2)
+    module.disable_observer()
+    leaf = x.clone().requires_grad_()
+    (first,) = torch.autograd.grad(module(leaf).square().sum(), leaf, create_graph=True)
+    (second,) = torch.autograd.grad(first.sum(), leaf)
+    rules, qparams = reference.QuantizationSpec.from_dict(spec), expected(spec, x / 2)[1]
+    twos = torch.full_like(x, 2.0)
+    wanted = reference.fake_quantize_gradient(as_numpy(x), as_numpy(twos), rules, qparams)
+    assert 0 < (wanted == 0).sum() < wanted.size
+    assert_same_bits(second, wanted)

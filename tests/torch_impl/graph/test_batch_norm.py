@@ -267,6 +267,15 @@ def test_the_folded_weight_is_kept_while_nothing_changes() -> None:
     assert fold(*arguments).requires_grad
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_a_cast_after_prepare_is_one_before_it(dtype: torch.dtype) -> None:
+    model, x = model_of("conv2d")
+    cast = prepare(copy.deepcopy(model), x, config=NOTHING).to(dtype)
+    with torch.no_grad():
+        wanted = prepare(model.to(dtype), x.to(dtype), config=NOTHING)(x.to(dtype))
+        assert torch.equal(cast(x.to(dtype)), wanted)
+
+
 def test_folding_changes_nothing_about_the_models_state() -> None:
     model = nn.Sequential(conv(), nn.BatchNorm2d(4))
     config = QuantizerConfig(global_config=ModuleQuantizerConfig(op_state_spec=None))

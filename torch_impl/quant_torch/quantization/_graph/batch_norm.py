@@ -10,6 +10,9 @@ Parameters and statistics stay where the model has them; the modules here get th
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -119,12 +122,17 @@ class FoldedBias(Folded):
 
     Args:
         eps: ε of the batch norm.
-        dtype: dtype of the weight.
+        dtype: dtype of the weight; a cast of the module casts it, too.
     """
 
     def __init__(self, eps: float, dtype: torch.dtype) -> None:
         super().__init__(eps)
         self.dtype = dtype
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> nn.Module:
+        super()._apply(fn, recurse)
+        self.dtype = fn(torch.empty(0, dtype=self.dtype)).dtype
+        return self
 
     def fold(
         self,

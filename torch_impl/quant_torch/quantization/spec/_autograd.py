@@ -33,6 +33,8 @@ class StraightThrough(torch.autograd.Function):
         if not saved:
             return grad, None, None
         (inside,) = saved
+        if torch.is_grad_enabled():  # this will be differentiated in its turn
+            return torch.where(inside, grad, 0.0), None, None
         return _kernels.gradient(grad, inside), None, None
 
 

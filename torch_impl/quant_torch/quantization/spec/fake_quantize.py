@@ -203,6 +203,10 @@ class DefaultFakeQuantize(FakeQuantizeImplBase):
         check_zero_point(zero_point, codes)
         return CodeMap(codes, layout.view, spread, None, _zero(zero_point))
 
+    def _load_from_state_dict(self, *args: Any) -> None:
+        self._known.clear()  # what is loaded is written in place, and not known to be legal
+        super()._load_from_state_dict(*args)
+
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
         return {**state, "_known": {}}
