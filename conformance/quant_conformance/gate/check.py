@@ -7,6 +7,7 @@ import math
 import tempfile
 from dataclasses import dataclass
 from importlib import metadata
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -260,8 +261,10 @@ def _failed(document: GateDocument, error: Exception) -> GateDocument:
 
 
 def _told(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0][:500]}"
+    heading, *rest = str(error).strip().splitlines() or [""]
+    # What is indented below a line belongs to it, such as each tensor that a backend refuses.
+    details = [line.strip() for line in takewhile(lambda line: line.startswith("  "), rest)]
+    return f"{type(error).__name__}: {'; '.join([heading, *details])[:500]}"
 
 
 def _versions(backend: str) -> dict[str, str]:

@@ -88,7 +88,7 @@ class MilProgram:
         steps = self._executor.steps
         makers = {op.outputs[0].name: op for op in steps}
         for op in steps:
-            if op.op_type != "quantize":
+            if op.op_type != "quantize" or np.size(op.inputs["scale"].val) != 1:
                 continue
             total = makers.get(op.inputs["input"].name)
             if total is not None and total.op_type == "relu":  # a factor passes through it

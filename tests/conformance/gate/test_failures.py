@@ -275,6 +275,7 @@ def test_what_the_exporter_refuses_is_its_own_crash() -> None:
     document = check_export(Subject("m", two_layers().eval(), [(X,)]), config, Question("coreml"))
     assert document.verdict == "crashed"
     assert document.detail.startswith("CoreMLExportError: ")
+    assert document.detail.count("float8_e4m3fn") == 2, "a layer that is refused is not named"
 
 
 def test_a_constant_that_the_file_quantizes_when_it_runs() -> None:
