@@ -76,3 +76,30 @@ def test_what_is_no_tensor_is_refused_before_the_model_is_finalized(tmp_path: Pa
         quantizer, ([first, second],), tmp_path / "m.mlpackage", example_kwargs={"scale": scale}
     )
     assert path.is_dir()
+
+
+class Several(nn.Module):
+    """One tensor in, a nest out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> dict[str, Any]:
+        y = self.linear(x)
+        return {"y": y, "rest": (torch.relu(y), [y * 2, None])}
+
+
+@pytest.mark.parametrize("mode", ["graph", "eager"])
+def test_results_in_a_nest_reach_core_ml(mode: str, tmp_path: Path) -> None:
+    x, *_ = tensors()
+    torch.manual_seed(0)
+    config = QuantizerConfig.presets.w8(execution_mode=mode)
+    quantizer = Quantizer(Several().eval(), config)
+    prepared = quantizer.prepare((x,))
+    with torch.no_grad():
+        wanted = prepared(x)["y"].numpy()
+    executor = MilExecutor(to_coreml(quantizer, (x,), tmp_path / "m.mlpackage"))
+    found = list(executor.run({executor.inputs[0]: x.numpy()}).values())
+    for given, right in zip(found, (wanted, np.maximum(wanted, 0), wanted * 2), strict=True):
+        np.testing.assert_allclose(given, right, rtol=0, atol=2e-5)

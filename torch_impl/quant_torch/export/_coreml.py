@@ -168,7 +168,11 @@ def traced(
     with torch.no_grad():
         if given[1] or any(not isinstance(value, torch.Tensor) for value in given[0]):
             return torch.jit.trace(_Flat(finalized, given), leaves, check_trace=False)
-        return torch.jit.trace(finalized, example_inputs, check_trace=False)
+        hook = finalized.register_forward_hook(lambda _model, _args, result: _flat(result))
+        try:
+            return torch.jit.trace(finalized, example_inputs, check_trace=False)
+        finally:
+            hook.remove()
 
 
 class _Flat(nn.Module):
@@ -190,7 +194,14 @@ class _Flat(nn.Module):
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Call the model with the tensors where they belong."""
         args, kwargs = pytree.tree_unflatten(list(tensors), self._nest)
-        return tuple(pytree.tree_leaves(self.model(*args, **kwargs)))
+        return _flat((self.model(*args, **kwargs),))
+
+
+def _flat(result: Any) -> Any:
+    """What a model gives, as far as it is tensors, one by one; a single tensor as it is."""
+    if isinstance(result, torch.Tensor):
+        return result
+    return tuple(leaf for leaf in pytree.tree_leaves(result) if isinstance(leaf, torch.Tensor))
 
 
 def _coremltools() -> Any:
