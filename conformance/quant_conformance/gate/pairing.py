@@ -58,6 +58,7 @@ class Pairing:
         partners: Mapping[str, ProgramQuantizer],
     ) -> None:
         self._values = recording.values
+        self._first = regions.first_alike
         self._activations = regions.activations
         self._quantized = regions.quantized
         self._program = program
@@ -103,8 +104,7 @@ class Pairing:
         """
         found, seen = set[str](), list[Quantization]()
         for quantization in self._activations:
-            source, facts = quantization.source, quantization.facts
-            if any(q.source == source and _same(q.facts, facts) for q in seen):
+            if any(self._do_the_same(q, quantization) for q in seen):
                 found.add(quantization.result)
             seen.append(quantization)
         for region in regions:
@@ -240,10 +240,13 @@ class Pairing:
     def _twin(self, quantization: Quantization) -> str | None:
         """Another quantizer that does the same to the same tensor, and that the file has."""
         for other in self._activations:
-            same = other.source == quantization.source and other.result in self.partners
-            if same and _same(other.facts, quantization.facts):
+            if other.result in self.partners and self._do_the_same(other, quantization):
                 return other.result
         return None
+
+    def _do_the_same(self, one: Quantization, other: Quantization) -> bool:
+        sources = [self._first.get(q.source, q.source) for q in (one, other)]
+        return sources[0] == sources[1] and _same(one.facts, other.facts)
 
 
 def alike(ours: Quantization, theirs: ProgramQuantizer) -> bool:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from quant_conformance.gate.recording import Operation, Quantization, Recording
+from quant_conformance.gate.repeats import first_alike
 from quant_conformance.gate.steps import steps_of
 from quant_reference.admissible import Step
 
@@ -69,6 +71,11 @@ class Regions:
             for name in operation.outputs:
                 if name is not None:
                     self._makers[name] = operation
+
+    @cached_property
+    def first_alike(self) -> dict[str, str]:
+        """Every result -> the first one that is the same computation; see :mod:`.repeats`."""
+        return first_alike(self._recording)
 
     @property
     def outputs(self) -> list[str]:
