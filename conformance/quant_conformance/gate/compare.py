@@ -156,10 +156,18 @@ class _Comparison:
         for index, name in enumerate(self.recording.outputs):
             if name in fixed:
                 region = Region(f"output {index}", name, None, (), (name,))
-                judged = self.judge.values(region, self.computed[self.program.outputs[index]])
+                given = self.computed[self.program.outputs[index]]
+                # A program that was cast may hand on an input as it was given, unrounded.
+                if name in self.recording.inputs and self._is(given, name):
+                    continue
+                judged = self.judge.values(region, given)
                 if judged.layer.verdict in FAILING:
                     layers.append(judged.layer)
         return layers
+
+    def _is(self, given: Array, name: str) -> bool:
+        wanted = self.recording.values[name]
+        return np.array_equal(given.reshape(-1), wanted.reshape(-1), equal_nan=True)
 
     def _layer(self, region: Region) -> Layer:
         quantization = region.quantization
