@@ -145,11 +145,25 @@ def _to_copy(call: Call) -> Steps:
     raise NotImplementedError(f"a cast from {source} to {target}")
 
 
+_NEUTRAL = {"add": 0.0, "sub": 0.0, "mul": 1.0, "div": 1.0}
+"""Numbers that change nothing, such as the zero that Python's ``sum`` begins with.
+
+Converters leave such operations out, and then join the quantizers around them.
+"""
+
+
+def _keeps_dtype(call: Call) -> bool:
+    result = call.values[str(call.operation.outputs[0])]
+    return bool(call.values[call["self"]].dtype == result.dtype)
+
+
 def _binary(op: str) -> Callable[[Call], Steps]:
     def make(call: Call) -> Steps:
         alpha = call.get("alpha", 1)
         other = call["other"]
         other = float(other) if isinstance(other, int | float) else other
+        if _NEUTRAL.get(op) == other and _keeps_dtype(call):
+            return _identity(call)
         given = {} if alpha == 1 else {"alpha": float(alpha)}
         return [call.step(op, call["self"], other, **given)]
 

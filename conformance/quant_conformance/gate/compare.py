@@ -13,6 +13,7 @@ from quant_conformance.gate.expected import Expected
 from quant_conformance.gate.judge import Judge, Judged, ordinals, sqnr
 from quant_conformance.gate.programs import Program, ProgramQuantizer, as_prepared, converted
 from quant_conformance.gate.qparams import (
+    UNREAD,
     differing_qparams,
     differing_weight,
     judge_weights,
@@ -80,7 +81,9 @@ class _Comparison:
         self.misshapen = self.pairing.misshapen
 
     def run(self) -> Findings:
-        weights = judge_weights(self.regions.weights, self.expected, self.program.weights)
+        weights = judge_weights(
+            self.regions.weights, self.expected, self.program.weights, self.regions.unread
+        )
         self._constants_of_sums(weights)
         self.pairing.tell(self.expected)
         self._tell_of_shapes()
@@ -235,6 +238,8 @@ class _Comparison:
         if quantization.result in self.pairing.left_out:
             layer.verdict = "exact"
             layer.detail = "left out of the file: another quantizer gives the same"
+        elif quantization.result in self.regions.unread:
+            layer.verdict, layer.detail = "exact", UNREAD
         elif quantization.result in self.misshapen:
             shapes = (
                 self.misshapen[quantization.result].shape,

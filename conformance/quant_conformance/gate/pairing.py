@@ -61,6 +61,7 @@ class Pairing:
         self._first = regions.first_alike
         self._activations = regions.activations
         self._quantized = regions.quantized
+        self._unread = regions.unread
         self._program = program
         self.partners = dict(partners)
         self.left_out: dict[str, str] = {}
@@ -71,7 +72,7 @@ class Pairing:
     @property
     def missing(self) -> list[str]:
         """Results of the quantizers that the file should have and does not."""
-        found = {*self.partners, *self.left_out}
+        found = {*self.partners, *self.left_out, *self._unread}
         return [q.result for q in self._activations if q.result not in found]
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -15,6 +15,9 @@ from quant_conformance.gate.programs import ProgramQuantizer, Readout
 from quant_conformance.gate.recording import Quantization
 from quant_conformance.protocol import Array
 from quant_reference import QParams, QuantizationSpec, dequantize
+
+UNREAD = "left out of the file: nothing reads it"
+"""What is told of a tensor from which no output follows."""
 
 
 def differing_qparams(quantizer: ProgramQuantizer, spec: QuantizationSpec, qparams: QParams) -> str:
@@ -133,6 +136,7 @@ def judge_weights(
     quantizations: Sequence[Quantization],
     expected: Expected,
     stored: Mapping[str, StoredTensor],
+    unread: Collection[str] = (),
 ) -> list[Weight]:
     """Holds the weights in a file to the prepared model's, bit for bit.
 
@@ -140,12 +144,17 @@ def judge_weights(
         quantizations: those of weights.
         expected: what they have to be.
         stored: what is in the file.
+        unread: results of quantizers from which no output follows; the file may lack them.
     """
     pairs = pair_weights(quantizations, expected, stored)
     verdicts = []
     for quantization in quantizations:
         facts, shape = quantization.facts, expected.codes(quantization).shape
-        if quantization.result not in pairs:
+        lacking = quantization.result not in pairs
+        left_out = lacking and quantization.result in unread
+        if left_out:
+            detail = UNREAD
+        elif lacking:
             detail = f"no {facts.spec.dtype} weight of shape {shape} in the file"
             expected.misread(quantization, expected.operand(quantization.source))
             expected.whole.add(quantization.result)
@@ -159,7 +168,7 @@ def judge_weights(
         verdicts.append(
             Weight(
                 facts.name,
-                "wrong" if detail else "exact",
+                "wrong" if detail and not left_out else "exact",
                 facts.spec.dtype,
                 str(facts.spec.granularity.to_dict()["type"]),
                 _clauses(facts.spec),

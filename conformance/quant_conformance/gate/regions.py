@@ -10,6 +10,7 @@ from typing import Any
 from quant_conformance.gate.recording import Operation, Quantization, Recording
 from quant_conformance.gate.repeats import first_alike
 from quant_conformance.gate.steps import steps_of
+from quant_conformance.gate.unread import unread
 from quant_reference.admissible import Step
 
 HEAVY = frozenset(
@@ -76,6 +77,11 @@ class Regions:
     def first_alike(self) -> dict[str, str]:
         """Every result -> the first one that is the same computation; see :mod:`.repeats`."""
         return first_alike(self._recording)
+
+    @cached_property
+    def unread(self) -> set[str]:
+        """Results of the quantizers from which no output follows; see :mod:`.unread`."""
+        return unread(self._recording)
 
     @property
     def outputs(self) -> list[str]:

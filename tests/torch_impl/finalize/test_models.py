@@ -266,3 +266,24 @@ def test_stored_codes_are_those_of_the_reference(mode) -> None:
         codes, qparams, _ = expected(spec, weight)
         assert_same_bits(module.codes, codes)
         assert_same_bits(module.scale, qparams.scale)
+
+
+@each
+def test_a_slice_that_takes_all_leaves_no_alias(backend) -> None:
+    """An export makes an alias of it, which coremltools cannot convert."""
+
+    class Positions(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(4, 4)
+            self.register_buffer("positions", torch.randn(6, 4))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.linear(x + self.positions[:, : x.shape[1]])
+
+    x = torch.randn(6, 4)
+    prepared, final = finalized(Positions(), default("graph"), backend, x)
+    aten = torch.ops.aten
+    assert any(node.target is aten.alias.default for node in prepared.graph.nodes)
+    assert not any(node.target is aten.alias.default for node in final.graph.nodes)
+    assert_equal_outputs(prepared, final, x)

@@ -70,6 +70,7 @@ class _Finalizer:
         for node in self._calls(FakeQuantizeImplBase):
             if is_left_out(self._module(node)):
                 self._replace(node, node.args[0])
+        self._drop_aliases()
         nodes = self._calls(FakeQuantizeImplBase)
         facts = {node: self._facts(node) for node in nodes}
         refuse(self.backend, {f.quantizer: f for f in facts.values()}.values())
@@ -83,6 +84,12 @@ class _Finalizer:
                     self.made[node.target] = self.forms.activation(known)
         self._fold_batch_norms()
         return self._built()
+
+    def _drop_aliases(self) -> None:
+        """An export makes one of a slice that takes all, and coremltools has no name for it."""
+        for node in list(self.graph.nodes):
+            if node.target is torch.ops.aten.alias.default:
+                self._replace(node, node.args[0])
 
     def _facts(self, node: fx.Node) -> Facts:
         quantizer, source = self._module(node), node.args[0]
