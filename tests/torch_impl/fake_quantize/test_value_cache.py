@@ -17,7 +17,12 @@ from quant_reference import QParams as ReferenceQParams
 from quant_torch.quantization import Quantizer, QuantizerConfig
 from quant_torch.quantization.spec import QuantizationComponentFactory, _kernels
 from quant_torch.quantization.spec import QuantizationSpec as TorchSpec
-from quant_torch.quantization.spec._memory import holds_zero_byte, same_bits
+from quant_torch.quantization.spec._memory import (
+    fingerprint,
+    has_fingerprint,
+    holds_zero_byte,
+    same_bits,
+)
 from quant_torch.quantization.spec._value_cache import ValueCache
 from quant_torch.quantization.spec.fake_quantize import FakeQuantizeImplBase
 
@@ -201,7 +206,7 @@ def test_a_layer_with_batch_norm_is_folded_anew(write: str) -> None:
         assert torch.equal(after, copy.deepcopy(prepared)(x))
 
 
-def test_a_folded_weight_is_not_copied_twice() -> None:
+def test_a_folded_weight_is_not_read_twice() -> None:
     model = nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6)).eval()
     x = torch.randn(2, 3, 8, 8)
     prepared = Quantizer(model).prepare((x,))
@@ -212,7 +217,7 @@ def test_a_folded_weight_is_not_copied_twice() -> None:
         for m in prepared.modules()
         if isinstance(m, FakeQuantizeImplBase) and m.quantization_target == "weight"
     ]
-    folded, *qparams = weight._cache._copies
+    folded, *qparams = weight._cache._contents
     assert folded is None
     assert all(kept is not None for kept in qparams)
 
@@ -255,3 +260,22 @@ def test_one_false_among_many(size: int) -> None:
         flags[index] = False
         assert holds_zero_byte(flags)
         flags[index] = True
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.int32])
+@pytest.mark.parametrize("size", [0, 1, 7, 4097])
+def test_every_bit_counts_in_a_fingerprint(size: int, dtype: torch.dtype) -> None:
+    tensor = torch.arange(size).to(dtype)
+    known = fingerprint(tensor)
+    assert has_fingerprint(tensor.clone(), known)
+    raw = tensor.view(torch.uint8)
+    for index in {0, len(raw) // 2, len(raw) - 1} & set(range(len(raw))):
+        for bit in range(8):
+            raw[index] ^= 1 << bit
+            assert not has_fingerprint(tensor, known)
+            raw[index] ^= 1 << bit
+    assert has_fingerprint(tensor, known)
+
+
+def test_a_tensor_that_has_gaps_has_no_fingerprint() -> None:
+    assert not has_fingerprint(torch.zeros(1).expand(8), fingerprint(torch.zeros(8)))

@@ -1,15 +1,17 @@
-"""Questions about the bytes of a tensor, answered by libc.
+"""Questions about the bytes of a tensor, answered without torch.
 
-These are asked for every weight and every activation in every forward pass, and libc is several
-times as fast as the tensor operations that would do.
+These are asked for every weight and every activation in every forward pass, and libc and xxhash are
+several times as fast as the tensor operations that would do.
 """
 
 from __future__ import annotations
 
 import ctypes
+import functools
 import sys
 
 import torch
+import xxhash
 
 _LIBC = ctypes.CDLL("msvcrt" if sys.platform == "win32" else None)
 _memcmp = _LIBC.memcmp
@@ -26,6 +28,32 @@ def same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
     if a.device.type == "cpu":
         return _memcmp(a.data_ptr(), b.data_ptr(), a.numel() * a.element_size()) == 0
     return torch.equal(a.view(-1).view(torch.uint8), b.view(-1).view(torch.uint8))
+
+
+def fingerprint(tensor: torch.Tensor) -> bytes | torch.Tensor:
+    """What tells the content of a tensor without gaps in memory from any other.
+
+    On a CPU that is a hash of 128 bits (XXH3), which takes half the reading that a comparison with
+    a copy does, and no memory; one change in 2**128 leaves it as it was. Elsewhere it is a copy.
+    """
+    if tensor.device.type != "cpu":
+        return tensor.clone()
+    size = tensor.numel() * tensor.element_size()
+    if size == 0:
+        return b""
+    return xxhash.xxh3_128_digest(_bytes_type(size).from_address(tensor.data_ptr()))
+
+
+def has_fingerprint(tensor: torch.Tensor, known: bytes | torch.Tensor) -> bool:
+    """Whether a tensor still has the content that :func:`fingerprint` was taken of."""
+    if isinstance(known, torch.Tensor):
+        return same_bits(tensor, known)
+    return tensor.is_contiguous() and fingerprint(tensor) == known
+
+
+@functools.cache
+def _bytes_type(size: int) -> type[ctypes.Array[ctypes.c_char]]:
+    return ctypes.c_char * size
 
 
 def holds_zero_byte(flags: torch.Tensor) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from quant_torch.quantization.spec._memory import same_bits
+from quant_torch.quantization.spec._memory import fingerprint, has_fingerprint
 
 _PRIVATE = "_private_to_a_value_cache"
 """Marks results that no user's code holds."""
@@ -26,8 +26,8 @@ class ValueCache:
 
     In-place writes are noticed by the version counter, replaced storage by its address. Writes
     through ``.data`` (averaged weights, hand-written optimizers) escape both, so the tensors are
-    compared bit by bit with copies: reading is cheap, quantizing anew is not. Only the private
-    result of another cache is not compared, since nobody can write to it. ``clear`` forgets.
+    read and their bits compared by fingerprints: reading is cheap, quantizing anew is not. Only the
+    private result of another cache is not read, since nobody can write to it. ``clear`` forgets.
 
     A copy or a pickle of the cache is empty, so that it costs no memory elsewhere.
     """
@@ -40,7 +40,7 @@ class ValueCache:
         self._sources: tuple[weakref.ref[torch.Tensor], ...] = ()
         self._made_by: object = None
         self._key: tuple[Any, ...] = ()
-        self._copies: tuple[torch.Tensor | None, ...] = ()
+        self._contents: tuple[bytes | torch.Tensor | None, ...] = ()
         self._values: torch.Tensor | None = None
 
     def get(self, sources: tuple[torch.Tensor, ...], made_by: object = None) -> torch.Tensor | None:
@@ -52,8 +52,8 @@ class ValueCache:
         if not known or self._key != _key(sources, values):
             return None
         same = all(
-            copy is None or same_bits(_dense(source), copy)
-            for source, copy in zip(sources, self._copies, strict=True)
+            content is None or has_fingerprint(_dense(source), content)
+            for source, content in zip(sources, self._contents, strict=True)
         )
         return values if same else None
 
@@ -80,7 +80,10 @@ class ValueCache:
             return
         self._sources = tuple(map(weakref.ref, sources))
         self._made_by = made_by
-        self._copies = tuple(None if hasattr(s, _PRIVATE) else _dense(s).clone() for s in sources)
+        self._contents = tuple(
+            None if hasattr(source, _PRIVATE) else fingerprint(tensor)
+            for source, tensor in zip(sources, dense, strict=True)
+        )
         if private:
             setattr(values, _PRIVATE, True)
         self._values = values
@@ -94,7 +97,8 @@ class ValueCache:
 
 
 def _key(sources: tuple[torch.Tensor, ...], values: torch.Tensor) -> tuple[Any, ...]:
-    return (values._version, *((s._version, s.data_ptr(), s.stride()) for s in sources))
+    read = ((s._version, s.data_ptr(), s.shape, s.stride(), s.dtype) for s in sources)
+    return (values._version, *read)
 
 
 def _dense(source: torch.Tensor) -> torch.Tensor:
