@@ -190,6 +190,27 @@ def _unary(op: str, **names: str) -> Callable[[Call], Steps]:
     return make
 
 
+def _glu(call: Call) -> Steps:
+    """The first half times the sigmoid of the second (Dauphin et al. 2017)."""
+    x, dim, out = call["self"], call["dim"], call.operation.outputs[0]
+    half = call.shape("self")[dim] // 2
+    parts = [
+        Step("slice", (x,), f"{out}/{n}", {"dim": dim, "start": n, "end": n + half, "step": 1})
+        for n in (0, half)
+    ]
+    gate = Step("sigmoid", (parts[1].output,), f"{out}/gate", {})
+    return [*parts, gate, call.step("mul", parts[0].output, gate.output)]
+
+
+def _prelu(call: Call) -> Steps:
+    """The input where it is positive, the weight times it where it is not (He et al. 2015)."""
+    x, out = call["self"], call.operation.outputs[0]
+    above = Step("relu", (x,), f"{out}/above", {})
+    below = Step("clamp", (x,), f"{out}/below", {"max": 0.0})
+    sloped = Step("mul", (below.output, call["weight"]), f"{out}/sloped", {})
+    return [above, below, sloped, call.step("add", above.output, sloped.output)]
+
+
 _SELU = (1.6732632423543772, 1.0507009873554805, 1.0)
 """alpha, scale and input_scale that make a SELU of ATen's elu (Klambauer et al. 2017)."""
 
@@ -262,6 +283,8 @@ ELEMENTS: Mapping[str, Callable[[Call], Steps]] = {
     "softplus": _unary("softplus", beta="beta", threshold="threshold"),
     "elu": _elu,
     "celu": _unary("celu", alpha="alpha"),
+    "glu": _glu,
+    "prelu_kernel": _prelu,
     "log_sigmoid_forward": _unary("logsigmoid"),
     "pow": _unary("pow", exponent="exponent"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -138,6 +139,20 @@ def _reduction(op: str) -> Callable[[Call], Steps]:
     return make
 
 
+def _maximum(call: Call) -> Steps:
+    """The axes that are reduced go last, and one pool takes them all."""
+    out, shape = call.operation.outputs[0], call.shape("self")
+    axes = {int(n) % len(shape) for n in call["dim"]} or {*range(len(shape))}
+    kept = [n for n in range(len(shape)) if n not in axes]
+    count, rows = math.prod(shape[n] for n in axes), math.prod(shape[n] for n in kept)
+    return [
+        Step("permute", (call["self"],), f"{out}/ordered", {"dims": [*kept, *sorted(axes)]}),
+        Step("reshape", (f"{out}/ordered",), f"{out}/rows", {"shape": [1, rows, count]}),
+        Step("max_pool1d", (f"{out}/rows",), f"{out}/greatest", {"kernel_size": count}),
+        call.step("reshape", f"{out}/greatest", shape=list(call.output_shape)),
+    ]
+
+
 def _pool(op: str) -> Callable[[Call], Steps]:
     def make(call: Call) -> Steps:
         rank = len(call["kernel_size"])
@@ -197,6 +212,7 @@ LAYERS: Mapping[str, Callable[[Call], Steps]] = {
     "embedding": _embedding,
     "mean": _reduction("mean"),
     "sum": _reduction("sum"),
+    "amax": _maximum,
     "max_pool2d_with_indices": _pool("max_pool2d"),
     "max_pool3d_with_indices": _pool("max_pool3d"),
     "avg_pool2d": _pool("avg_pool2d"),

@@ -134,6 +134,9 @@ CASES: dict[str, Case] = {
     "mean, kept": ("mean", lambda x: x.mean(2, keepdim=True), (X4,)),
     "mean of all": ("mean", torch.mean, (X4,)),
     "sum": ("sum", lambda x: x.sum(-1), (X4,)),
+    "amax": ("amax", lambda x: x.amax((1, -1)), (X4,)),
+    "amax, kept": ("amax", lambda x: x.amax(-2, keepdim=True), (X4,)),
+    "amax of all": ("amax", torch.amax, (X4,)),
     "sum of all": ("sum", torch.sum, (X4,)),
     "max_pool1d": ("max_pool2d_with_indices", lambda x: f.max_pool1d(x, 3, 2, 1), (X3,)),
     "max_pool2d": (
