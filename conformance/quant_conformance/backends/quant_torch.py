@@ -39,7 +39,7 @@ class QuantTorch(TorchLayers):
     """
 
     name = "quant-torch"
-    requires = ("torch", "pydantic")
+    requires = ("torch", "pydantic", "xxhash")
     pip = "pip install 'quant-conformance[torch]'"
 
     def __init__(self) -> None:
