@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from quant_conformance.executors.stored import StoredTensor
 from quant_conformance.gate.alignment import Aligner
 from quant_conformance.gate.document import FAILING, EndToEnd, Layer, Weight
 from quant_conformance.gate.expected import Expected
@@ -81,10 +82,11 @@ class _Comparison:
         self.misshapen = self.pairing.misshapen
 
     def run(self) -> Findings:
-        weights = judge_weights(
-            self.regions.weights, self.expected, self.program.weights, self.regions.unread
-        )
-        self._constants_of_sums(weights)
+        stored = self.program.weights
+        pairs = pair_weights(self.regions.weights, self.expected, stored)
+        paired = {result: stored[name] for result, name in pairs.items()}
+        weights = judge_weights(self.regions.weights, self.expected, paired, self.regions.unread)
+        self._constants_of_sums(weights, pairs, paired)
         self.pairing.tell(self.expected)
         self._tell_of_shapes()
         at_run_time = self._constants_at_run_time(weights)
@@ -95,19 +97,25 @@ class _Comparison:
         layers += self._handed_on(absent)
         return Findings(layers, weights, self._end_to_end())
 
-    def _constants_of_sums(self, weights: list[Weight]) -> None:
+    def _constants_of_sums(
+        self,
+        weights: list[Weight],
+        pairs: Mapping[str, str],
+        paired: Mapping[str, StoredTensor],
+    ) -> None:
         """Leaves the scales of constants that sums with divided scales read to those sums.
 
         Args:
             weights: the verdicts on the quantized constants, which are changed.
+            pairs: result of a quantizer -> name of the constant in the file.
+            paired: the same, with the constants themselves.
         """
-        pairs = pair_weights(self.regions.weights, self.expected, self.program.weights)
         read = {name for found in self.program.sums for name in found.operands}
         for index, quantization in enumerate(self.regions.weights):
             name, right = pairs.get(quantization.result), self.expected.qparams(quantization)
             if name not in read or right.scale.size != 1:
                 continue
-            stored = self.program.weights[name]
+            stored = paired[quantization.result]
             other = replace(stored, scale=right.scale.reshape(stored.scale.shape))
             self.pairing.summands[name] = quantization
             divided = weights[index].verdict != "exact"

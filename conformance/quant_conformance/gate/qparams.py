@@ -135,7 +135,7 @@ def pair_weights(
 def judge_weights(
     quantizations: Sequence[Quantization],
     expected: Expected,
-    stored: Mapping[str, StoredTensor],
+    paired: Mapping[str, StoredTensor],
     unread: Collection[str] = (),
 ) -> list[Weight]:
     """Holds the weights in a file to the prepared model's, bit for bit.
@@ -143,23 +143,21 @@ def judge_weights(
     Args:
         quantizations: those of weights.
         expected: what they have to be.
-        stored: what is in the file.
+        paired: result of a quantizer -> what the file has for it; see :func:`pair_weights`.
         unread: results of quantizers from which no output follows; the file may lack them.
     """
-    pairs = pair_weights(quantizations, expected, stored)
     verdicts = []
     for quantization in quantizations:
         facts, shape = quantization.facts, expected.codes(quantization).shape
-        lacking = quantization.result not in pairs
-        left_out = lacking and quantization.result in unread
+        found = paired.get(quantization.result)
+        left_out = found is None and quantization.result in unread
         if left_out:
             detail = UNREAD
-        elif lacking:
+        elif found is None:
             detail = f"no {facts.spec.dtype} weight of shape {shape} in the file"
             expected.misread(quantization, expected.operand(quantization.source))
             expected.whole.add(quantization.result)
         else:
-            found = stored[pairs[quantization.result]]
             if found.scale.dtype == np.float32:
                 expected.keep_wide([quantization.result])
             detail = differing_weight(quantization, expected, found)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from quant_conformance.executors.stored import StoredTensor
+from quant_conformance.gate.document import Weight
 from quant_conformance.gate.expected import Expected
 from quant_conformance.gate.programs import (
     ProgramQuantizer,
@@ -16,7 +17,12 @@ from quant_conformance.gate.programs import (
     as_prepared,
     converted,
 )
-from quant_conformance.gate.qparams import differing_qparams, judge_weights, read_values
+from quant_conformance.gate.qparams import (
+    differing_qparams,
+    judge_weights,
+    pair_weights,
+    read_values,
+)
 from quant_conformance.gate.quantizers import QuantizerFacts
 from quant_conformance.gate.recording import Quantization, Recording
 from quant_conformance.gate.sums import Rescaled, rescaled
@@ -176,12 +182,16 @@ def stored(codes: Any = CODES, scale: Any = OURS.scale, zero_point: Any = None) 
     return StoredTensor("int8", np.asarray(codes), scale, zeros)
 
 
+def judged(
+    quantizations: list[Quantization], recording: Recording, stored: dict[str, StoredTensor]
+) -> list[Weight]:
+    expected = Expected(recording, half=False)
+    pairs = pair_weights(quantizations, expected, stored)
+    return judge_weights(quantizations, expected, {q: stored[name] for q, name in pairs.items()})
+
+
 def verdict(*tensors: StoredTensor) -> tuple[str, str]:
-    quantizations, recording = weight()
-    found = judge_weights(
-        quantizations, Expected(recording, half=False), {str(i): t for i, t in enumerate(tensors)}
-    )
-    (one,) = found
+    (one,) = judged(*weight(), {str(i): t for i, t in enumerate(tensors)})
     assert (one.name, one.dtype, one.granularity) == ("linear.weight", "int8", "per_channel")
     return one.verdict, one.detail
 
@@ -218,9 +228,7 @@ def test_scales_of_the_other_axis_are_no_right_weight() -> None:
     recording = Recording({"w": square, "q": square}, states={"w"})
     codes = quantize(square, spec, ours)
     turned = StoredTensor("int8", codes, ours.scale.T.copy(), np.zeros((1, 2), np.int8))
-    (found,) = judge_weights(
-        [Quantization(facts, "w", "q")], Expected(recording, half=False), {"w": turned}
-    )
+    (found,) = judged([Quantization(facts, "w", "q")], recording, {"w": turned})
     assert (found.verdict, found.detail) == ("wrong", "equal codes and qparams along other axes")
 
 
@@ -230,9 +238,7 @@ def test_another_type_is_right_where_the_values_are() -> None:
     facts = QuantizerFacts("w", "weight", WEIGHT, OURS)
     for codes, right in ((small, "exact"), (np.minimum(small, 6), "wrong")):
         tensor = StoredTensor("int4", codes, OURS.scale, np.zeros((3, 1), np.int8))
-        (found,) = judge_weights(
-            [Quantization(facts, "w", "q")], Expected(recording, half=False), {"w": tensor}
-        )
+        (found,) = judged([Quantization(facts, "w", "q")], recording, {"w": tensor})
         assert found.verdict == right
     assert found.detail == "stored as int4, not int8, with other values"
 
@@ -259,5 +265,5 @@ def test_the_clauses_of_a_weight_are_those_of_its_spec(given: Any, clauses: str)
     zeros = np.zeros((1, 1), np.int32) if integer and not minval else None
     facts = QuantizerFacts("w", "weight", spec, QParams(one, zeros, -one if minval else None))
     recording = Recording({"w": X, "q": X}, states={"w"})
-    (found,) = judge_weights([Quantization(facts, "w", "q")], Expected(recording, half=False), {})
+    (found,) = judged([Quantization(facts, "w", "q")], recording, {})
     assert found.clauses == clauses.split()

@@ -266,6 +266,21 @@ def recorded(module: nn.Module, x: Tensor) -> tuple[Tensor, list[Tensor]]:
     return y, kept
 
 
+def assert_as_the_reference(spec: dict[str, Any], x: Tensor, target: str = "weight") -> None:
+    """Values and gradients of a tensor of any strides, half of it out of range."""
+    module = quantizer(spec, x / 2, target)
+    qparams = expected(spec, x.contiguous() / 2, target)[1]
+    grad = weight(*x.shape, seed=9)
+    leaf = x.detach().requires_grad_()
+    y = module(leaf)
+    y.backward(grad)
+    rules = reference.QuantizationSpec.from_dict(spec)
+    given = as_numpy(x.contiguous())
+    assert_same_bits(y, reference.fake_quantize(given, rules, qparams))
+    wanted = reference.fake_quantize_gradient(given, as_numpy(grad), rules, qparams)
+    assert_same_bits(leaf.grad, wanted)
+
+
 class TestGradients:
     @each_dtype
     @each_format
@@ -359,34 +374,12 @@ class TestGradients:
     ) -> None:
         x = weight(1030, 600)
         x = x.t().contiguous().t() if transposed else x
-        spec = {"dtype": "int8", "granularity": granularity}
-        module = quantizer(spec, x / 2)
-        qparams = expected(spec, x.contiguous() / 2)[1]
-        grad = weight(*x.shape, seed=9)
-        leaf = x.detach().requires_grad_()
-        y = module(leaf)
-        y.backward(grad)
-        rules = reference.QuantizationSpec.from_dict(spec)
-        given = as_numpy(x.contiguous())
-        assert_same_bits(y, reference.fake_quantize(given, rules, qparams))
-        wanted = reference.fake_quantize_gradient(given, as_numpy(grad), rules, qparams)
-        assert_same_bits(leaf.grad, wanted)
+        assert_as_the_reference({"dtype": "int8", "granularity": granularity}, x)
 
     @pytest.mark.parametrize("order", [(0, 2, 1, 3), (3, 1, 2, 0), (0, 3, 2, 1)])
     def test_permuted_and_partial_views(self, order: tuple[int, ...]) -> None:
         x = weight(4, 6, 8, 10).permute(order)[:, ::2]
-        spec = {"dtype": "int4"}
-        module = quantizer(spec, x / 2, "activation")
-        qparams = expected(spec, x / 2, "activation")[1]
-        grad = weight(*x.shape, seed=9)
-        leaf = x.detach().requires_grad_()
-        y = module(leaf)
-        y.backward(grad)
-        rules = reference.QuantizationSpec.from_dict(spec)
-        given = as_numpy(x.contiguous())
-        assert_same_bits(y, reference.fake_quantize(given, rules, qparams))
-        wanted = reference.fake_quantize_gradient(given, as_numpy(grad), rules, qparams)
-        assert_same_bits(leaf.grad, wanted)
+        assert_as_the_reference({"dtype": "int4"}, x, "activation")
 
 
 def test_qparams_are_written_where_they_are() -> None:
