@@ -16,6 +16,7 @@ from tests.vectors.sets import v1
 
 import quant_reference
 from quant_vectors import FAMILIES, OPERATION_OUTPUTS
+from quant_vectors.model import SPEC_DEFAULTS
 
 SPEC = (files(quant_reference) / "SPEC.md").read_text(encoding="utf-8")
 # What a layer does while it trains; a case holds no such layer, and no placement shows it.
@@ -76,6 +77,7 @@ def test_the_schema_refuses_what_the_loader_refuses() -> None:
         {**exact, "rule": "admissible"},
         {**exact, "expected": {"low": "t0001", "high": "t0001"}},
         {**exact, "tolerance": 1},
+        {**exact, "spec": {"qscheme": "asymmetric"}},
         {k: v for k, v in exact.items() if k != "expected"},
         {k: v for k, v in policy.items() if k != "alternatives"},
     ]
@@ -88,6 +90,30 @@ def test_there_are_enough_cases_and_they_are_small() -> None:
     assert v1().families == FAMILIES
     assert sum(entry["bytes"] for entry in v1().manifest["files"].values()) <= 6_000_000
     assert sum(f.stat().st_size for f in V1.iterdir()) <= 6_000_000  # type: ignore[attr-defined]
+
+
+def test_fields_that_a_spec_leaves_out_have_the_defaults_of_the_reference() -> None:
+    full = quant_reference.QuantizationSpec().to_dict()
+    assert dict(SPEC_DEFAULTS) == {k: v for k, v in full.items() if k != "dtype"}
+    for family in FAMILIES:
+        for short in text(f"{family}.cases.json")["cases"]:
+            loaded = v1().case(short["id"]).spec
+            assert (loaded is None) == ("spec" not in short)
+            if loaded is not None:
+                assert loaded.keys() == full.keys()
+                assert not [k for k, v in short["spec"].items() if SPEC_DEFAULTS.get(k, ...) == v]
+                assert quant_reference.QuantizationSpec.from_dict(short["spec"]).to_dict() == loaded
+
+
+def test_the_documents_name_the_defaults_that_a_spec_leaves_out() -> None:
+    readme = (V1.parent / "README.md").read_text(encoding="utf-8")  # type: ignore[attr-defined]
+    rule = schema("cases")["$defs"]["case"]["properties"]["spec"]["description"]
+    for name, value in SPEC_DEFAULTS.items():
+        written = value if isinstance(value, str) else json.dumps(value)
+        assert f"`{name}`" in readme
+        assert written in readme
+        plain = written.replace('"', "")
+        assert f"{name} {plain}" in rule
 
 
 def test_no_two_cases_ask_the_same() -> None:

@@ -192,6 +192,8 @@ BROKEN = {
     "tensors and a result": _case(0, result="refused"),
     "an unknown member of a case": _case(0, tolerance=0.1),
     "a target that is none": _case(0, target="bias"),
+    "a spec without a dtype": _case(0, spec={"qscheme": "asymmetric"}),
+    "a spec that is a list": _case(0, spec=["int8"]),
 }
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from tests.vectors.sets import FLAGS, small_set, small_writer
 
+from quant_reference import QuantizationSpec
 from quant_vectors import SchemaError, SetWriter, TensorError, load
 
 ABOUT: dict[str, Any] = {"clauses": ("ENC-1",), "flags": (), "comment": "made for a test"}
@@ -103,6 +104,34 @@ def test_files_are_canonical() -> None:
             assert content.decode().replace("\n", "") == again
     cases = small_writer().files()["encode.cases.json"].decode().splitlines()
     assert sum('"id":' in line for line in cases) == 2  # one case a line
+
+
+def test_a_spec_is_written_short_and_loaded_whole(tmp_path: Path) -> None:
+    spec = QuantizationSpec("int4", "asymmetric", float_range=(None, 6.0)).to_dict()
+    writer = SetWriter("v9", "1", "seed", FLAGS)
+    about = {"clauses": ("SPEC-1",), "flags": (), "comment": "made for a test"}
+    for case_id, members in (
+        ("validate_spec/x", spec),
+        ("validate_spec/y", {**spec, "dtype": "int8"}),
+    ):
+        writer.add(
+            case_id,
+            "validate_spec",
+            inputs={},
+            expected={},
+            result="accepted",
+            spec=members,
+            **about,
+        )
+    writer.write(tmp_path)
+    line = json.loads((tmp_path / "validate_spec.cases.json").read_text())["cases"][0]
+    assert line["spec"] == {"dtype": "int4", "qscheme": "asymmetric", "float_range": [None, 6.0]}
+    first, second = load(path=tmp_path).cases
+    assert first.spec == spec
+    # What one caller does to its spec shows in no other.
+    assert first.spec is not None
+    first.spec["granularity"]["type"] = "changed"
+    assert second.spec == {**spec, "dtype": "int8"}
 
 
 def test_files_of_an_earlier_set_go(tmp_path: Path) -> None:

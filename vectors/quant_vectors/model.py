@@ -84,6 +84,19 @@ STORED_DTYPES: Final[Mapping[str, np.dtype[Any]]] = {
 """dtype in the tensor table -> dtype in the safetensors file."""
 
 
+SPEC_DEFAULTS: Final[Mapping[str, Any]] = {
+    "fake_quantize_cls": "default",
+    "float_range": [None, None],
+    "granularity": {"type": "per_tensor"},
+    "qformulation": "zp",
+    "qparam_calculator_cls": "default",
+    "qscheme": "symmetric",
+    "range_calculator_cls": "minmax",
+    "scale_dtype": None,
+}
+"""Fields of a spec that a cases file leaves out where they have this value (SPEC-1)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """One question and its answer; tensors are held by name.
@@ -99,7 +112,8 @@ class Case:
             ``"admissible"`` where ``expected`` holds the ends of :data:`SETS` (and perhaps what a
             recorded model gave); ``"information"``
             where another answer is reported and nothing is wrong with it.
-        spec: Quantization spec as ``QuantizationSpec.to_dict()`` gives it, or None.
+        spec: Quantization spec as ``QuantizationSpec.to_dict()`` gives it, every field present,
+            or None.
         target: ``"weight"`` or ``"activation"`` where the operation needs it, else None.
         arguments: Further arguments by name: plain JSON values.
         inputs: Argument name -> tensor name.
@@ -129,11 +143,20 @@ class Case:
     alternatives: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the case as it stands in a cases file: empty members and the family left out."""
+        """Return the case as it stands in a cases file.
+
+        Empty members, the family and the fields in :data:`SPEC_DEFAULTS` are left out.
+        """
         members = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "family"}
         kept = {k: v for k, v in members.items() if v is not None and v not in ((), {})}
         for name in ("clauses", "flags"):
             kept[name] = list(members[name])
+        if self.spec is not None:
+            kept["spec"] = {
+                name: value
+                for name, value in self.spec.items()
+                if name not in SPEC_DEFAULTS or value != SPEC_DEFAULTS[name]
+            }
         return kept
 
 

@@ -6,13 +6,14 @@ safetensors are installed. The schema files state the same rules for everybody e
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from quant_vectors.errors import MissingTensorError, SchemaError
-from quant_vectors.model import LOGICAL_DTYPES, OPERATION_OUTPUTS, SETS, Case
+from quant_vectors.model import LOGICAL_DTYPES, OPERATION_OUTPUTS, SETS, SPEC_DEFAULTS, Case
 
 _ID = re.compile(r"[a-z0-9_]+(/[A-Za-z0-9_.,+=-]+)+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -101,10 +102,15 @@ def parse_case(
         missing = [tensor for tensor in (group or {}).values() if tensor not in tensors]
         if missing:
             raise MissingTensorError(f"{where} names tensors {missing} that {name} does not list")
-    lists = {"clauses": tuple(value["clauses"]), "flags": tuple(value["flags"])}
+    members: dict[str, Any] = {
+        "clauses": tuple(value["clauses"]),
+        "flags": tuple(value["flags"]),
+    }
     if isinstance(value.get("result"), list):
-        lists["result"] = tuple(value["result"])
-    return Case(**{**value, **lists, "family": family})
+        members["result"] = tuple(value["result"])
+    if "spec" in value:
+        members["spec"] = _full_spec(value["spec"])
+    return Case(**{**value, **members, "family": family})
 
 
 def check_cases_file(value: Mapping[str, Any], name: str, family: str) -> None:
@@ -112,6 +118,11 @@ def check_cases_file(value: Mapping[str, Any], name: str, family: str) -> None:
     _members(value, name, {"schema": _text, "family": _line, "tensors": _mapping, "cases": _list})
     if value["family"] != family:
         raise SchemaError(f"{name} holds family {value['family']!r}, the manifest says {family!r}")
+
+
+def _full_spec(value: Mapping[str, Any]) -> dict[str, Any]:
+    # Copied, since a caller may change what it was given.
+    return dict(sorted({**copy.deepcopy(SPEC_DEFAULTS), **value}.items()))
 
 
 def _check_rule(value: Mapping[str, Any], where: str) -> None:
@@ -235,7 +246,7 @@ _CASE: Mapping[str, Check] = {
     "rule": lambda v: v in ("exact", "policy", "admissible", "information"),
 }
 _OPTIONAL: Mapping[str, Check] = {
-    "spec": _mapping,
+    "spec": lambda v: isinstance(v, dict) and _line(v.get("dtype")),
     "target": lambda v: v in ("weight", "activation"),
     "arguments": _mapping,
     "inputs": _names,
