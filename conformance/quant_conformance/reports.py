@@ -6,8 +6,9 @@ import re
 from collections.abc import Sequence
 from xml.etree import ElementTree as Xml
 
+from quant_conformance.causes import failure_groups, general_diagnosis, spread
 from quant_conformance.runner import Run
-from quant_conformance.tables import COLUMNS, diagnosis_lines, policy_lines, rows
+from quant_conformance.tables import occurring, policy_lines, rows
 from quant_conformance.verdicts import CaseResult, Verdict
 
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -62,7 +63,7 @@ def _xml(text: str) -> str:
 
 
 def markdown_text(runs: Sequence[Run], *, failures: int = 20) -> str:
-    """Returns a Markdown report: the scoreboard, the policies, and the first failures of each.
+    """Returns a Markdown report: the scoreboard, the policies, and the first failures by cause.
 
     Args:
         runs: the runs.
@@ -72,11 +73,14 @@ def markdown_text(runs: Sequence[Run], *, failures: int = 20) -> str:
     if runs:
         vectors = runs[0].vectors
         lines += [f"Vectors {vectors['version']}, sha256 `{vectors['digest'][:16]}`.", ""]
-    header = ["backend", "family", *(column.title for column in COLUMNS)]
+    found = [(run, rows(run)) for run in runs]
+    columns = occurring([row for _, those in found for row in those])
+    header = ["backend", "family", *(column.title for column in columns)]
     lines.append(_row(header))
-    lines.append("|" + "---|" * 2 + "--:|" * len(COLUMNS))
-    for run in runs:
-        lines += [_row([run.backend, row.label, *row.cells]) for row in rows(run)]
+    lines.append("|" + "---|" * 2 + "--:|" * len(columns))
+    for run, those in found:
+        name = _inline(run.backend)
+        lines += [_row([name, _inline(row.label), *row.cells(columns)]) for row in those]
     for run in runs:
         lines += _markdown_run(run, failures)
     return "\n".join(lines) + "\n"
@@ -84,25 +88,38 @@ def markdown_text(runs: Sequence[Run], *, failures: int = 20) -> str:
 
 def _markdown_run(run: Run, limit: int) -> list[str]:
     versions = ", ".join(f"{name} {version}" for name, version in sorted(run.versions.items()))
-    lines = ["", f"## {run.backend}", ""]
+    lines = ["", f"## {_inline(run.backend)}", ""]
     if versions:
-        lines += [versions, ""]
+        lines += [_inline(versions), ""]
     if run.problem is not None:
         return [*lines, f"{run.problem}: {_inline(run.text)}"]
-    lines += [f"- policy {line}" for line in policy_lines(run)]
-    lines += [f"- {_inline(line)}" for line in diagnosis_lines(run)]
+    groups = failure_groups(run)
+    lines += [f"- policy {_inline(line)}" for line in policy_lines(run)]
+    lines += [f"- {_inline(line)}" for line in general_diagnosis(run)]
     lines += [f"- stale expectation: {_inline(line)}" for line in run.stale]
-    shown = run.failures[:limit]
-    lines += [f"- **{r.verdict.value}** `{r.id}` — {_inline(r.detail)}" for r in shown]
-    if len(run.failures) > limit:
-        lines.append(f"- … and {len(run.failures) - limit} more")
+    shown = spread(groups, limit)
+    for group, results in shown:
+        lines += ["", f"### {_inline(group.title)}", ""]
+        lines += [f"- {_inline(line)}" for line in group.diagnosis]
+        lines += [f"- **{r.verdict.value}** {_code(r.id)} — {_inline(r.detail)}" for r in results]
+        if len(group.results) > len(results):
+            lines.append(f"- … and {len(group.results) - len(results)} more")
+    if len(groups) > len(shown):
+        left = sum(len(group.results) for group in groups[len(shown) :])
+        lines += ["", f"… and {left} failures of {len(groups) - len(shown)} other kinds."]
     if lines[-1] == "":
         lines.append("Nothing to report.")
     return lines
 
 
 def _inline(text: str) -> str:
-    return re.sub(r"([\\`*_<|])", r"\\\1", " ".join(text.split()))
+    # An underscore inside a word is nothing special.
+    return re.sub(r"([\\`*<|]|(?<!\w)_|_(?!\w)|(?<=\])\()", r"\\\1", " ".join(text.split()))
+
+
+def _code(text: str) -> str:
+    """Writes a case's id as code; one that holds a backtick, as text."""
+    return _inline(text) if "`" in text else f"`{text}`"
 
 
 def _row(cells: Sequence[str]) -> str:

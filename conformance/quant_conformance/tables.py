@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from quant_conformance.diagnosis import sentence
 from quant_conformance.runner import Run
-from quant_conformance.verdicts import CaseResult, Verdict, count_verdicts
+from quant_conformance.verdicts import FAILURES, CaseResult, Verdict, count_verdicts
 
 
 @dataclass(frozen=True)
@@ -16,28 +16,35 @@ class Column:
 
     Attributes:
         title: its heading.
+        short: its heading where there is little room.
         verdicts: the verdicts that are counted in it.
         style: how a terminal shows a count above zero.
+        rare: whether it is left out where all its counts are zero.
     """
 
     title: str
+    short: str
     verdicts: tuple[Verdict, ...]
     style: str
+    rare: bool = False
 
 
 COLUMNS = (
-    Column("exact", (Verdict.EXACT,), "green"),
-    Column("policy", (Verdict.POLICY,), "cyan"),
-    Column("admiss.", (Verdict.ADMISSIBLE,), "green"),
-    Column("unlikely", (Verdict.UNLIKELY,), "bold red"),
-    Column("undec.", (Verdict.UNDECIDED,), "bold red"),
-    Column("wrong", (Verdict.WRONG,), "bold red"),
-    Column("expected", (Verdict.EXPECTED,), "yellow"),
-    Column("unsup.", (Verdict.UNSUPPORTED, Verdict.UNAVAILABLE), "dim"),
-    Column("crash", (Verdict.CRASHED,), "bold red"),
-    Column("hung", (Verdict.TIMED_OUT,), "bold red"),
+    Column("exact", "exact", (Verdict.EXACT,), "green"),
+    Column("policy", "pol.", (Verdict.POLICY,), "cyan"),
+    Column("admissible", "adm.", (Verdict.ADMISSIBLE,), "green"),
+    Column("wrong", "wrong", (Verdict.WRONG,), "bold red"),
+    Column("unlikely", "unl.", (Verdict.UNLIKELY,), "bold red", rare=True),
+    Column("undecided", "und.", (Verdict.UNDECIDED,), "bold red", rare=True),
+    Column("crashed", "crash", (Verdict.CRASHED,), "bold red", rare=True),
+    Column("hung", "hung", (Verdict.TIMED_OUT,), "bold red", rare=True),
+    Column("expected", "exp.", (Verdict.EXPECTED,), "yellow"),
+    Column("unsupported", "uns.", (Verdict.UNSUPPORTED, Verdict.UNAVAILABLE), "dim"),
 )
 """The counts that the scoreboard shows."""
+
+FAILED = Column("failed", "fail", tuple(v for v in Verdict if v in FAILURES), "bold red")
+"""What stands for all kinds of failures where there is no room for a column each."""
 
 
 @dataclass(frozen=True)
@@ -46,18 +53,27 @@ class Row:
 
     Attributes:
         label: the family, or "all".
-        counts: one per column.
+        counts: verdict to number of cases.
         total: whether this is a backend's last row.
     """
 
     label: str
-    counts: tuple[int, ...]
+    counts: Mapping[str, int]
     total: bool = False
 
-    @property
-    def cells(self) -> list[str]:
+    def count(self, column: Column) -> int:
+        """Number of cases that are counted in a column."""
+        return sum(self.counts.get(verdict.value, 0) for verdict in column.verdicts)
+
+    def cells(self, columns: Sequence[Column]) -> list[str]:
         """The counts as text, with a dot for zero."""
-        return [str(count) if count else "·" for count in self.counts]
+        counts = [self.count(column) for column in columns]
+        return [str(count) if count else "·" for count in counts]
+
+
+def occurring(rows: Sequence[Row]) -> list[Column]:
+    """Leaves out the rare columns whose counts are all zero."""
+    return [c for c in COLUMNS if not c.rare or any(row.count(c) for row in rows)]
 
 
 def rows(run: Run) -> list[Row]:
@@ -66,12 +82,12 @@ def rows(run: Run) -> list[Row]:
     for result in run.results:
         families.setdefault(result.family, []).append(result)
     lacking = [f for f, results in families.items() if _lacking(results)]
-    found = [Row(f, _counts(results)) for f, results in families.items() if f not in lacking]
+    found = [Row(f, count_verdicts(rs)) for f, rs in families.items() if f not in lacking]
     if lacking and found:
         results = [result for f in lacking for result in families[f]]
         label = lacking[0] if len(lacking) == 1 else f"{len(lacking)} others"
-        found.append(Row(label, _counts(results)))
-    return [*found, Row("all", _counts(run.results), total=True)]
+        found.append(Row(label, count_verdicts(results)))
+    return [*found, Row("all", run.summary, total=True)]
 
 
 def policy_lines(run: Run) -> list[str]:
@@ -94,8 +110,3 @@ def diagnosis_lines(run: Run) -> list[str]:
 
 def _lacking(results: Sequence[CaseResult]) -> bool:
     return all(r.verdict in (Verdict.UNSUPPORTED, Verdict.UNAVAILABLE) for r in results)
-
-
-def _counts(results: Sequence[CaseResult]) -> tuple[int, ...]:
-    counts = count_verdicts(results)
-    return tuple(sum(counts.get(v.value, 0) for v in column.verdicts) for column in COLUMNS)

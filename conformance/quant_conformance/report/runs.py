@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from quant_conformance.causes import failure_groups, spread
 from quant_conformance.report.board import (
     Counts,
     by_family,
@@ -22,7 +23,6 @@ from quant_conformance.report.page import Tab, render
 from quant_conformance.report.words import Tone, count, tone, web_address, worst
 from quant_conformance.runner import Run
 from quant_conformance.samples import Sample
-from quant_conformance.scoreboard import first_failures
 from quant_conformance.tables import diagnosis_lines
 from quant_conformance.verdicts import CaseResult, Verdict
 
@@ -167,7 +167,8 @@ def _versions(runs: Sequence[Run], facts: Facts) -> Mapping[str, str]:
 def _part(run: Run, anchor: str) -> BackendPart:
     samples = {sample.case: sample for sample in run.samples}
     total = total_of(run)
-    failures = first_failures(run.failures, FAILURES_SHOWN)
+    groups = spread(failure_groups(run), FAILURES_SHOWN)
+    failures = [result for _, results in groups for result in results]
     known = _known(run, samples)
     reasons = Counter(r.detail for r in run.results if r.verdict is Verdict.UNSUPPORTED)
     histograms = [of_distances(distances) for distances in run.distances]
