@@ -22,11 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from quant_vectors import VectorError
 
     try:
-        from quant_conformance.commands import app
-
-        app(arguments, prog_name="quant-conformance")
-    except SystemExit as end:  # typer ends every command so
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
+        code = _run(arguments)
+        sys.stdout.flush()  # a full disk is told of here, not in the middle of the exit
     except ModuleNotFoundError as error:  # at once, or where an option needs a further package
         if error.name not in _NEEDS:
             raise
@@ -36,6 +33,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     except (ConformanceError, VectorError) as error:
         return _refuse(str(error))
+    except OSError as error:  # a full disk behind standard output, a temporary folder that is gone
+        name = error.filename or "the output or a temporary file"
+        return _refuse(f"cannot read or write {name}: {error.strerror or error}")
+    return code
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    from quant_conformance.commands import app
+
+    try:
+        app(arguments, prog_name="quant-conformance")
+    except SystemExit as end:  # typer ends every command so
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
     return 0
 
 

@@ -19,7 +19,7 @@ from quant_conformance.diff import KINDS, compare_results
 from quant_conformance.errors import UsageError
 from quant_conformance.expectations import load_expectations
 from quant_conformance.explain import explain as explain_case
-from quant_conformance.files import write_text
+from quant_conformance.files import check_reports, write_reports
 from quant_conformance.gate.command import check_export
 from quant_conformance.gate.record_command import record
 from quant_conformance.loading import load_class
@@ -112,11 +112,10 @@ def run(
     references = list(dict.fromkeys(backend or BACKENDS))
     if expectations is not None and len(references) != 1:
         raise UsageError("--expectations belongs to one backend; name it with --backend")
-    for path in (json, junit, markdown, html):
-        if path is not None and not path.absolute().parent.is_dir():
-            raise UsageError(f"cannot write {path}: there is no folder {path.parent}")
+    check_reports((json, junit, markdown, html))
     # Loaded only where it is asked for, and before the run, which may take minutes.
-    report = None if html is None else import_module("quant_conformance.report")
+    if html is not None:
+        import_module("quant_conformance.report")
     loaded = load(path=vectors)
     selection = Selection(tier.value, family or (), flag or (), clause or (), case or ())
     chosen = select_cases(loaded, selection)
@@ -131,17 +130,26 @@ def run(
     )
     with progress(references, len(chosen)) as listener:
         runs = Runner(loaded, chosen, plan, listener).run_all(references)
-    if json is not None:
-        write_text(json, results_text(runs))
-    if junit is not None:
-        write_text(junit, junit_text(runs))
-    if markdown is not None:
-        write_text(markdown, markdown_text(runs))
-    if html is not None and report is not None:
-        facts = report.gather_facts(["quant-conformance", *sys.argv[1:]], report.now())
-        write_text(html, report.html_text(runs, facts))
-    print_scoreboard(runs, _console(), vectors)
-    raise typer.Exit(exit_code(runs, named=backend is not None))
+
+    def html_report() -> str:
+        pages = import_module("quant_conformance.report")
+        facts = pages.gather_facts(["quant-conformance", *sys.argv[1:]], pages.now())
+        return str(pages.html_text(runs, facts, vectors))
+
+    # What took minutes is seen even where a report cannot be written, and the other way round.
+    try:
+        print_scoreboard(runs, _console(), vectors)
+    finally:
+        written = write_reports(
+            [
+                (json, lambda: results_text(runs)),
+                (junit, lambda: junit_text(runs)),
+                (markdown, lambda: markdown_text(runs)),
+                (html, html_report),
+            ]
+        )
+    code = exit_code(runs, named=backend is not None)
+    raise typer.Exit(code or (0 if written else 2))
 
 
 def exit_code(runs: list[Run], *, named: bool) -> int:

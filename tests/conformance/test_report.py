@@ -128,6 +128,18 @@ def test_failures_are_shown_in_bits(page: Node) -> None:
     assert "quant-conformance explain encode/subnormal-tie --backend " in failure.text
 
 
+def test_the_command_that_explains_a_case_names_the_vectors(runs: list[Run]) -> None:
+    folder = Path("my vectors")
+    shown = [
+        code.text
+        for code in parse(html_text(runs, FACTS, folder)).find("code")
+        if code.text.startswith("quant-conformance explain")
+    ]
+    assert shown
+    assert all(command.endswith(" --vectors 'my vectors'") for command in shown)
+    assert "--vectors" not in run_page(runs)
+
+
 def test_failures_are_capped_and_the_rest_is_counted(runs: list[Run], page: Node) -> None:
     shown = panel(page, 1).find("details", class_="failure")
     assert len(shown) == report_runs.FAILURES_SHOWN

@@ -121,15 +121,15 @@ def _judged(
         document.failure, document.detail = "wrong", said
         return document
     arithmetic = Arithmetic("float16" if question.half else "float32", question.accumulate)
-    keep = None
-    if question.repro is not None:
-        keep = Reproductions(question.repro, program).keep
+    kept = None if question.repro is None else Reproductions(question.repro, program)
     try:
-        found = compare(recording, program, arithmetic, keep)
+        found = compare(recording, program, arithmetic, None if kept is None else kept.keep)
     except (TimeoutError, ExecutorError, GateError) as error:
         return _failed(document, error)
     document.layers, document.weights = found.layers, found.weights
     document.end_to_end = found.end_to_end
+    if kept is not None:
+        document.detail = kept.problem
     return document
 
 

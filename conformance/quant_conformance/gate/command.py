@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from quant_conformance.errors import UsageError
-from quant_conformance.files import write_text
+from quant_conformance.files import check_reports, write_reports
 from quant_conformance.gate.document import GateDocument
 from quant_conformance.gate.table import print_document
 
@@ -88,9 +88,7 @@ def check_export(
     ] = 120.0,
 ) -> None:
     """Export a model and hold each tensor of the file to what correct arithmetic can produce."""
-    for path in (json, html):
-        if path is not None and not path.absolute().parent.is_dir():
-            raise UsageError(f"cannot write {path}: there is no folder {path.parent}")
+    check_reports((json, html))
     if artifact is not None:
         backend = _kind_of(artifact)
     exporters = ["coreai", "coreai_torch"] if backend is Target.COREAI else ["coremltools"]
@@ -111,12 +109,17 @@ def check_export(
     facts = report.gather_facts(["quant-conformance", *sys.argv[1:]], report.now())
     document.facts = {"cpu": facts.cpu, "commit": facts.commit, "command": facts.command}
     allow(document, allow_unlikely or ())
-    if json is not None:
-        write_text(json, jsonlib.dumps(document.to_dict(), indent=1, allow_nan=False) + "\n")
-    if html is not None:
-        write_text(html, report.gate_html_text(document.to_dict(), date=facts.date))
-    print_document(document, Console() if sys.stdout.isatty() else Console(width=110))
-    raise typer.Exit(1 if document.failed else 0)
+    found = document.to_dict()
+    try:
+        print_document(document, Console() if sys.stdout.isatty() else Console(width=110))
+    finally:
+        written = write_reports(
+            [
+                (json, lambda: jsonlib.dumps(found, indent=1, allow_nan=False) + "\n"),
+                (html, lambda: str(report.gate_html_text(found, date=facts.date))),
+            ]
+        )
+    raise typer.Exit(1 if document.failed else 0 if written else 2)
 
 
 def allow(document: GateDocument, names: Sequence[str]) -> None:

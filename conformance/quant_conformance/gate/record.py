@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
 import tempfile
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from quant_conformance.errors import UsageError, unknown
+from quant_conformance.files import told
 from quant_conformance.gate.check import record_subject
 from quant_conformance.gate.recorded_cases import LeftOutError, Question, question_of
 from quant_conformance.gate.recorded_outputs import output_questions
@@ -99,7 +101,7 @@ def record_set(
             f"{subject.name} has no quantizer that is on; a config that quantizes something is "
             "needed, or a model that was prepared with one"
         )
-    with _staged(out) as (folder, spool):
+    with told(out), _staged(out) as (folder, spool):
         writer = SetWriter(VERSION, _generator(), origin or subject.name, {}, spool)
         summary = fill(writer, recording, pattern)
         writer.write(folder)
@@ -152,6 +154,8 @@ def check_out(out: Path, overwrite: bool) -> None:
     """
     if not out.absolute().parent.is_dir():
         raise UsageError(f"cannot write {out}: there is no folder {out.parent}")
+    if not os.access(out.absolute().parent, os.W_OK | os.X_OK):
+        raise UsageError(f"cannot write {out}: no permission to write in {out.absolute().parent}")
     if not out.exists() and not out.is_symlink():
         return
     if not (out / "manifest.json").is_file() or out.is_symlink():

@@ -68,9 +68,10 @@ class Reproductions:
 
     def __init__(self, folder: Path, program: Program) -> None:
         self._folder, self._program = folder, program
+        self.problem = ""  # why one could not be written, for people
 
-    def keep(self, judged: Judged, target: str, given: Mapping[str, Array]) -> str:
-        """Saves one region.
+    def keep(self, judged: Judged, target: str, given: Mapping[str, Array]) -> str | None:
+        """Saves one region; one that cannot be written is no reason to stop judging.
 
         Args:
             judged: the verdict on it.
@@ -79,8 +80,16 @@ class Reproductions:
                 the target what was computed.
 
         Returns:
-            The folder, relative to the one that holds all.
+            The folder, or None if it could not be written.
         """
+        try:
+            return self._save(judged, target, given)
+        except OSError as error:
+            reason = error.strerror or error
+            self.problem = f"no reproduction in {error.filename or self._folder}: {reason}"
+            return None
+
+    def _save(self, judged: Judged, target: str, given: Mapping[str, Array]) -> str:
         layer, region = judged.layer, judged.region
         name = re.sub(r"[^\w.-]+", "_", layer.name)
         folder = self._folder / name

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from quant_conformance.causes import failure_groups, spread
 from quant_conformance.report.board import (
@@ -23,6 +23,7 @@ from quant_conformance.report.page import Tab, render
 from quant_conformance.report.words import Tone, count, tone, web_address, worst
 from quant_conformance.runner import Run
 from quant_conformance.samples import Sample
+from quant_conformance.scoreboard import explain_command
 from quant_conformance.tables import diagnosis_lines
 from quant_conformance.verdicts import CaseResult, Verdict
 
@@ -116,7 +117,7 @@ class BackendPart:
         return next((counts for counts in self.families if counts.name == name), None)
 
 
-def html_text(runs: Sequence[Run], facts: Facts) -> str:
+def html_text(runs: Sequence[Run], facts: Facts, vectors: Path | None = None) -> str:
     """Returns the report of a run as one HTML file that needs nothing beside it.
 
     The text depends on its arguments alone. Names, case ids and details are untrusted and escaped.
@@ -124,8 +125,9 @@ def html_text(runs: Sequence[Run], facts: Facts) -> str:
     Args:
         runs: the runs, in the order in which they are shown.
         facts: how they came about.
+        vectors: folder of the set, for the commands that are shown; None for the shipped one.
     """
-    parts = [_part(run, f"backend-{number}") for number, run in enumerate(runs, 1)]
+    parts = [_part(run, f"backend-{number}", vectors) for number, run in enumerate(runs, 1)]
     broken_by = [
         (run.backend, [c for r in _unlike_the_clause(run) for c in r.clauses]) for run in runs
     ]
@@ -164,12 +166,12 @@ def _versions(runs: Sequence[Run], facts: Facts) -> Mapping[str, str]:
     return dict(sorted(found.items(), key=lambda item: item[0].lower()))
 
 
-def _part(run: Run, anchor: str) -> BackendPart:
+def _part(run: Run, anchor: str, vectors: Path | None) -> BackendPart:
     samples = {sample.case: sample for sample in run.samples}
     total = total_of(run)
     groups = spread(failure_groups(run), FAILURES_SHOWN)
     failures = [result for _, results in groups for result in results]
-    known = _known(run, samples)
+    known = _known(run, samples, vectors)
     reasons = Counter(r.detail for r in run.results if r.verdict is Verdict.UNSUPPORTED)
     histograms = [of_distances(distances) for distances in run.distances]
     points = [e.point for s in run.samples for e in s.elements if e.point is not None]
@@ -182,7 +184,7 @@ def _part(run: Run, anchor: str) -> BackendPart:
         status=_status(run, total),
         policies=tuple(_policies(run)),
         diagnosis=tuple(diagnosis_lines(run)),
-        failures=tuple(_failure(run, result, samples) for result in failures),
+        failures=tuple(_failure(run, result, samples, vectors) for result in failures),
         more_failures=len(run.failures) - len(failures),
         known=tuple(known[:KNOWN_SHOWN]),
         more_known=max(0, len(known) - KNOWN_SHOWN),
@@ -211,12 +213,14 @@ def _status(run: Run, total: Counts) -> str:
     return f"{total.good:,} of {total.judged:,} right" if total.judged else "nothing judged"
 
 
-def _failure(run: Run, result: CaseResult, samples: Mapping[str, Sample]) -> Failure:
-    command = ["quant-conformance", "explain", result.id, "--backend", run.reference]
-    return Failure(result, samples.get(result.id), shlex.join(command))
+def _failure(
+    run: Run, result: CaseResult, samples: Mapping[str, Sample], vectors: Path | None
+) -> Failure:
+    command = explain_command(result.id, run.reference, vectors)
+    return Failure(result, samples.get(result.id), command)
 
 
-def _known(run: Run, samples: Mapping[str, Sample]) -> list[Known]:
+def _known(run: Run, samples: Mapping[str, Sample], vectors: Path | None) -> list[Known]:
     groups: dict[tuple[str, str | None], list[CaseResult]] = {}
     for result in run.results:
         if result.verdict is Verdict.EXPECTED:
@@ -233,7 +237,7 @@ def _known(run: Run, samples: Mapping[str, Sample]) -> list[Known]:
                 web_address(link),
                 len(results),
                 tuple(clause for clause, _ in clauses.most_common()),
-                _failure(run, example, samples),
+                _failure(run, example, samples, vectors),
             )
         )
     return sorted(found, key=lambda known: -known.cases)
