@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
 from quant_conformance.errors import ConformanceError
+from quant_conformance.plain import spell_what_cannot_be_shown
 
 _NEEDS = {"typer", "rich", "pydantic", "packaging", "jsonschema", "jinja2", "markdown_it"}
 
@@ -21,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     from quant_vectors import VectorError
 
+    spell_what_cannot_be_shown()
     try:
         code = _run(arguments)
         sys.stdout.flush()  # a full disk is told of here, not in the middle of the exit
@@ -33,6 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     except (ConformanceError, VectorError) as error:
         return _refuse(str(error))
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except OSError as error:  # a full disk behind standard output, a temporary folder that is gone
         name = error.filename or "the output or a temporary file"
         return _refuse(f"cannot read or write {name}: {error.strerror or error}")

@@ -179,22 +179,22 @@ def list_things(
         for name in BACKENDS:
             cls = load_class(name)
             mend = f"  (mend with: {pip_line(cls)})" if missing_packages(cls) else ""
-            typer.echo(f"{name}{mend}")
+            print(f"{name}{mend}")
         return
     loaded = load(path=vectors)
     cases = select_cases(loaded, Selection("full", family or (), flag or (), clause or ()))
     if what is Listing.CASES:
         for entry in cases:
-            typer.echo(f"{entry.id}  {entry.comment}")
+            print(f"{entry.id}  {entry.comment}")
     elif what is Listing.CLAUSES:
         counts = Counter(name for entry in cases for name in entry.clauses)
         for name, text in spec_clauses().items():
-            typer.echo(f"{name:<9} {counts[name]:>5} cases  {text.title}")
+            print(f"{name:<9} {counts[name]:>5} cases  {text.title}")
     else:
         counts = Counter(name for entry in cases for name in entry.flags)
         for name in sorted(counts):
             bug = loaded.flags.get(name, {}).get("bug", "")
-            typer.echo(f"{name:<28} {counts[name]:>5} cases  {bug}")
+            print(f"{name:<28} {counts[name]:>5} cases  {bug}")
 
 
 @app.command()
@@ -210,7 +210,7 @@ def explain(
     entry = loaded.case(case)
     plan = Plan(Limits(timeout=timeout), isolate)
     outcome, result = ask_one(loaded, entry, backend, plan)
-    typer.echo(explain_case(loaded, entry, outcome, result), nl=False)
+    print(explain_case(loaded, entry, outcome, result), end="")
 
 
 @vectors_app.command()
@@ -232,9 +232,9 @@ def diff(
     """Compare two results files; exit 1 if a case got worse."""
     changes = compare_results(read_results(before), read_results(after))
     for change in changes:
-        typer.echo(str(change))
+        print(str(change))
     counts = Counter(change.kind for change in changes)
-    typer.echo(", ".join(f"{counts[kind]} {kind}" for kind in KINDS))
+    print(", ".join(f"{counts[kind]} {kind}" for kind in KINDS))
     raise typer.Exit(1 if counts["worse"] else 0)
 
 

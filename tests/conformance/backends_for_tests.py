@@ -124,6 +124,15 @@ Reshapes = _hostile(_reshape)
 Prints = _hostile(_print)
 
 
+class RaisesStrangeText(Powers):
+    """Raises a text that no terminal can show."""
+
+    name = "raises-strange-text"
+
+    def encode(self, x: Any, fmt: str) -> Any:
+        raise RuntimeError("é µ ✓ \ud800")
+
+
 class HangsAlways(Powers):
     name = "hangs-always"
 

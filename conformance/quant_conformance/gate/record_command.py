@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from quant_conformance.gate.command import RECORDING, Mode, require
+from quant_conformance.plain import spelled
 
 if TYPE_CHECKING:
     from quant_conformance.gate.record import Summary
@@ -65,7 +66,8 @@ def print_summary(summary: Summary, out: Path, console: Console) -> None:
     for case in summary.cases:
         single = "interval" if case.single is None else _percent(case.single)
         single = "not judged" if case.why_not else single
-        table.add_row(Text(case.name), Text(case.computed_by), f"{case.elements}", single)
+        name, steps = (spelled(t, console.encoding) for t in (case.name, case.computed_by))
+        table.add_row(Text(name), Text(steps), f"{case.elements}", single)
     console.print(table)
     for case in summary.cases:
         if case.why_not:

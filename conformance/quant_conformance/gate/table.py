@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from quant_conformance.gate.document import FAILING, GateDocument, Layer
+from quant_conformance.plain import spelled
 
 SHOWN_FAILURES = 10
 """Failed tensors whose details are printed."""
@@ -15,7 +16,7 @@ SHOWN_FAILURES = 10
 def print_document(document: GateDocument, console: Console) -> None:
     """Prints the tensors, the weights, the whole model and the verdict."""
     if document.layers:
-        console.print(_layers(document))
+        console.print(_layers(document, console))
     _print_weights(document, console)
     end = document.end_to_end
     if end is not None:
@@ -34,7 +35,7 @@ def print_document(document: GateDocument, console: Console) -> None:
     console.print(Text(f"verdict: {document.verdict}", style="bold"))
 
 
-def _layers(document: GateDocument) -> Table:
+def _layers(document: GateDocument, console: Console) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name, justify in (
         ("tensor", "left"),
@@ -47,8 +48,8 @@ def _layers(document: GateDocument) -> Table:
         table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
     for layer in document.layers:
         table.add_row(
-            Text(layer.name),
-            Text(layer.operation),
+            Text(spelled(layer.name, console.encoding)),
+            Text(spelled(layer.operation, console.encoding)),
             Text(layer.verdict, style="" if layer.verdict not in FAILING else "bold red"),
             "" if layer.single is None else f"{layer.single:.1%}",
             f"{layer.flipped:.2%}" if layer.flipped else "·",
