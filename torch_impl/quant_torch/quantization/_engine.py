@@ -42,10 +42,6 @@ class Engine(ABC):
         The result has every observer off and fake-quantization on.
         """
 
-    def set_training(self, model: nn.Module, training: bool) -> None:
-        """Put a prepared model in training or in evaluation mode."""
-        model.train(training)
-
     def freeze_batch_norm(self, model: nn.Module) -> None:
         """Keep the statistics of every batch norm in a prepared model, also while training."""
         raise NotImplementedError(f"{type(self).__name__} cannot freeze batch norm statistics")

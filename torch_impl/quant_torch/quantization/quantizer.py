@@ -12,7 +12,9 @@ from torch import nn
 
 from quant_torch._backends import ExportBackend
 from quant_torch.quantization._engine import create_engine, fake_quantizers
+from quant_torch.quantization._evaluation import evaluating, set_training
 from quant_torch.quantization._example_inputs import ExampleInputs
+from quant_torch.quantization._ownership import Ownership, explain
 from quant_torch.quantization.config import QuantizerConfig
 
 
@@ -38,7 +40,8 @@ class Quantizer:
         self._config = config
         self._model = model
         self._engine = create_engine(model, config)
-        self._prepared: nn.Module | None = None
+        self._prepared: nn.Module | None = None  # or the copy that a mode was given last
+        self._ownership = Ownership()
         self._finalized = False
         self._mode: str | None = None  # "calibration_mode" or "training_mode" while inside
         self._trained: nn.Module | None = None
@@ -81,24 +84,30 @@ class Quantizer:
         inputs = ExampleInputs.checked(self._model, example_inputs, example_kwargs)
         self._prepared = self._engine.prepare(inputs, dynamic_shapes, export_with_no_grad)
         self._set_switches(self._prepared, observing=False, quantizing=True)
+        self._ownership.take(self._prepared)
         return self._prepared
 
     @contextmanager
     def calibration_mode(self, model: nn.Module | None = None) -> Iterator[None]:
         """Observe ranges: observers on, fake-quantization off, so outputs are the float model's.
 
-        On leaving, also by an exception, observers are off and fake-quantization is on.
+        The model is in evaluation mode inside, whatever mode it was left in. On leaving, also by
+        an exception, every module has its former mode, observers are off and fake-quantization is
+        on.
 
         Args:
-            model: The prepared model or a copy of it; None for the quantizer's own.
+            model: The prepared model, a copy of it, or a wrapper around either, which becomes the
+                one that the quantizer goes on with; None for the one it has.
 
         Raises:
             RuntimeError: Before prepare, after finalize, or inside another mode.
+            ValueError: A model that this quantizer did not prepare.
         """
         target = self._enter("calibration_mode", model)
         try:
-            self._set_switches(target, observing=True, quantizing=False)
-            yield
+            with evaluating(target):
+                self._set_switches(target, observing=True, quantizing=False)
+                yield
         finally:
             self._mode = None
             self._set_switches(target, observing=False, quantizing=True)
@@ -112,22 +121,23 @@ class Quantizer:
         with observers off and fake-quantization on.
 
         Args:
-            model: The prepared model or a copy of it; None for the quantizer's own.
+            model: As for :meth:`calibration_mode`.
 
         Raises:
             RuntimeError: Before prepare, after finalize, or inside another mode.
+            ValueError: A model that this quantizer did not prepare.
         """
         target = self._enter("training_mode", model)
         try:
             self._trained = target
-            self._engine.set_training(target, True)
+            set_training(target, True)
             self._set_switches(target, observing=True, quantizing=True)
             self._apply_schedules(target)
             yield
         finally:
             self._mode = None
             self._trained = None
-            self._engine.set_training(target, False)
+            set_training(target, False)
             self._set_switches(target, observing=False, quantizing=True)
 
     def step(self) -> None:
@@ -170,8 +180,9 @@ class Quantizer:
 
         Raises:
             RuntimeError: Before prepare.
+            ValueError: A module of another model.
         """
-        self._engine.freeze_batch_norm(self._required("freeze_batch_norm", module))
+        self._engine.freeze_batch_norm(self._part("freeze_batch_norm", module))
 
     def finalize(
         self,
@@ -183,7 +194,8 @@ class Quantizer:
         """Freeze the qparams and express the model in the operators of a backend.
 
         Args:
-            model: The prepared model or a copy of it; None for the quantizer's own.
+            model: The prepared model, a copy of it, or a wrapper around either; None for the one
+                that was calibrated or trained last.
             backend: The target.
             mmap_dir: Directory for the large buffers; None keeps them in memory.
 
@@ -192,30 +204,56 @@ class Quantizer:
 
         Raises:
             RuntimeError: Before prepare, inside a mode, or a second time.
-            ValueError: Unknown backend, or something the backend cannot express.
+            ValueError: Unknown backend, something the backend cannot express, or a model that this
+                quantizer did not prepare.
         """
-        target = self._required("finalize", model)
+        target = self._whole("finalize", model)
         if self._mode is not None:
             raise RuntimeError(f"finalize() cannot be called inside {self._mode}()")
         finalized = self._engine.finalize(target, ExportBackend(backend), mmap_dir)
         self._finalized = True
         return finalized
 
-    def _required(self, what: str, model: nn.Module | None) -> nn.Module:
+    def _required(self, what: str) -> nn.Module:
         if self._prepared is None:
             raise RuntimeError(f"{what}() needs a prepared model: call prepare() first")
         if self._finalized:
             raise RuntimeError(f"{what}() cannot follow finalize(); make a new Quantizer")
-        if model is not None and not isinstance(model, nn.Module):
-            raise TypeError(f"{what}() takes an nn.Module, given {type(model).__name__}")
-        return self._prepared if model is None else model
+        return self._prepared
+
+    def _whole(self, what: str, model: nn.Module | None) -> nn.Module:
+        """The prepared model that an argument means: the model itself, or what it wraps."""
+        prepared = self._required(what)
+        if model is None:
+            return prepared
+        found = self._ownership.model_in(_checked(what, model))
+        if found is None:
+            raise ValueError(
+                f"{what}() takes the model that this Quantizer prepared, a copy of it, or a "
+                f"wrapper around either; given {explain(model)}"
+            )
+        return found
+
+    def _part(self, what: str, module: nn.Module | None) -> nn.Module:
+        """The prepared model or one of its modules, or those of a copy."""
+        prepared = self._required(what)
+        if module is None:
+            return prepared
+        known = self._ownership.has(_checked(what, module))
+        if not known and not any(inner is module for inner in prepared.modules()):
+            raise ValueError(
+                f"{what}() takes the model that this Quantizer prepared, a copy of it, or a module "
+                f"inside; given {explain(module)}"
+            )
+        return module
 
     def _enter(self, mode: str, model: nn.Module | None) -> nn.Module:
-        target = self._required(mode, model)
+        prepared = self._whole(mode, model)
         if self._mode is not None:
             raise RuntimeError(f"{mode}() cannot be entered inside {self._mode}()")
         self._mode = mode
-        return target
+        self._prepared = prepared
+        return prepared if model is None else model
 
     def _switch(
         self,
@@ -223,8 +261,8 @@ class Quantizer:
         observing: bool | None = None,
         quantizing: bool | None = None,
     ) -> None:
-        target = self._required("switching observers or fake-quantization", module)
-        if self._has_schedule(self._required("", None)):
+        target = self._part("switching observers or fake-quantization", module)
+        if self._has_schedule(self._required("")):
             raise RuntimeError(
                 "a qat_schedule decides about observers and fake-quantization: advance it with "
                 "step(), or leave qat_schedule out of the config to switch by hand"
@@ -249,3 +287,9 @@ class Quantizer:
 
     def _has_schedule(self, model: nn.Module) -> bool:
         return any(module.qat_schedule is not None for module in fake_quantizers(model))
+
+
+def _checked(what: str, module: object) -> nn.Module:
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"{what}() takes an nn.Module, given {type(module).__name__}")
+    return module

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -17,6 +15,7 @@ from quant_torch.quantization._eager._tracing import Trace
 from quant_torch.quantization._eager._weights import planned_states
 from quant_torch.quantization._eager.supported_ops_registry import supported_functions
 from quant_torch.quantization._engine import Engine, fake_quantizers
+from quant_torch.quantization._evaluation import undisturbed
 from quant_torch.quantization._example_inputs import ExampleInputs
 from quant_torch.quantization._module_configs import ModuleSettings, resolve_module_configs
 from quant_torch.quantization.config import QuantizerConfig
@@ -173,31 +172,6 @@ def _observe_unread_weights(model: nn.Module) -> None:
                 fresh = [s for s in steps if isinstance(s, FakeQuantizeImplBase) and s.is_fresh]
                 if fresh:
                     getattr(module, name)
-
-
-@contextmanager
-def undisturbed(model: nn.Module) -> Iterator[None]:
-    """Run the model in evaluation mode; modes, buffers and the random state are restored."""
-    modes = {id(module): module.training for module in model.modules()}
-    buffers = [(buffer, buffer.clone(), buffer._version) for buffer in model.buffers()]
-    devices = sorted({t.device.index or 0 for t in model.parameters() if t.is_cuda})
-    model.eval()
-    try:
-        with torch.random.fork_rng(devices=devices):
-            yield
-    finally:
-        with torch.no_grad():
-            for buffer, before, version in buffers:
-                if buffer._version != version:
-                    buffer.copy_(before)
-        _restore_modes(model, modes, model.training)
-
-
-def _restore_modes(module: nn.Module, modes: dict[int, bool], outer: bool) -> None:
-    """Give every module its mode back; one that was added takes the mode of the one around it."""
-    module.training = modes.get(id(module), outer)
-    for child in module.children():
-        _restore_modes(child, modes, module.training)
 
 
 def _stay_in_evaluation(module: nn.Module, args: tuple[Any, ...]) -> None:

@@ -13,6 +13,7 @@ from torch.nn.utils.parametrize import ParametrizationList
 
 from quant_torch._backends import ExportBackend
 from quant_torch.quantization._eager._scopes import scopes_of
+from quant_torch.quantization._evaluation import evaluating
 from quant_torch.quantization._finalize.backends import FORMS, Forms
 from quant_torch.quantization._finalize.facts import Facts, LeftAlone, is_left_out
 from quant_torch.quantization._finalize.refusals import refuse
@@ -46,6 +47,14 @@ def finalize_eager(
         ValueError: Something the backend cannot express.
         ImportError: The backend's package is not installed.
     """
+    # Parametrizations such as spectral_norm update their buffers in training mode.
+    with evaluating(model), torch.no_grad():
+        return _finalized(model, backend, mmap_dir)
+
+
+def _finalized(
+    model: nn.Module, backend: ExportBackend, mmap_dir: str | os.PathLike[str] | None
+) -> nn.Module:
     forms = FORMS[backend]
     left_out = {id(q): q for q in _quantizers(model) if is_left_out(q)}
     weights = [w for w in _weights(model) if id(w.facts.quantizer) not in left_out]
@@ -58,16 +67,15 @@ def finalize_eager(
     refuse(backend, [*(w.facts for w in weights), *activations])
     forms.load()
     storage = Storage(mmap_dir)
-    with torch.no_grad():
-        memo = _kept_as_they_are(model)
-        for facts in activations:
-            memo[id(facts.quantizer)] = forms.activation(facts)
-        for quantizer in (*left_out.values(), *(w.facts.quantizer for w in weights)):
-            memo.setdefault(id(quantizer), LeftAlone())
-        finalized = copy.deepcopy(model, memo)
-        made: dict[tuple[int, int], nn.Module | nn.Parameter] = {}
-        for weight in weights:
-            _place(model, finalized, weight, forms, storage, made)
+    memo = _kept_as_they_are(model)
+    for facts in activations:
+        memo[id(facts.quantizer)] = forms.activation(facts)
+    for quantizer in (*left_out.values(), *(w.facts.quantizer for w in weights)):
+        memo.setdefault(id(quantizer), LeftAlone())
+    finalized = copy.deepcopy(model, memo)
+    made: dict[tuple[int, int], nn.Module | nn.Parameter] = {}
+    for weight in weights:
+        _place(model, finalized, weight, forms, storage, made)
     if forms.mark is not None:
         forms.mark(finalized)
     return finalized.eval()

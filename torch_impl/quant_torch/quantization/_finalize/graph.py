@@ -5,14 +5,13 @@ from __future__ import annotations
 import copy
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import fx, nn
 
 from quant_torch._backends import ExportBackend
+from quant_torch.quantization._evaluation import evaluating
 from quant_torch.quantization._finalize.backends import FORMS, Forms
 from quant_torch.quantization._finalize.facts import Facts, is_left_out
 from quant_torch.quantization._finalize.refusals import refuse
@@ -38,7 +37,7 @@ def finalize_graph(
         ValueError: Something the backend cannot express.
         ImportError: The backend's package is not installed.
     """
-    with _evaluating(model), torch.no_grad():
+    with evaluating(model), torch.no_grad():
         return _Finalizer(model, backend, mmap_dir).run()
 
 
@@ -213,14 +212,3 @@ def _is_constant(node: Any) -> bool:
 
 def _is_path(name: str) -> bool:
     return all(part.isidentifier() or part.isdecimal() for part in name.split("."))
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

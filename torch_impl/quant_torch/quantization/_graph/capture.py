@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Collection
+from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import fx, nn
 
 import quant_torch
+from quant_torch.quantization._evaluation import evaluating
 from quant_torch.quantization._example_inputs import ExampleInputs
 from quant_torch.quantization._graph.boundaries import record_boundaries, take_out_marks
 from quant_torch.quantization._graph.constants import check_constant_inputs
@@ -52,7 +53,7 @@ def capture(
         GraphCaptureError: The model cannot be exported; names the operation where that is known.
     """
     with ExitStack() as stack:
-        stack.enter_context(_evaluating(model))
+        stack.enter_context(evaluating(model))
         stack.enter_context(record_boundaries(model, whole_modules))
         if no_grad:
             stack.enter_context(torch.no_grad())
@@ -120,18 +121,6 @@ def _hold(module: nn.Module, name: str, tensor: torch.Tensor, saved: bool) -> No
         owner.register_parameter(last, tensor)
     else:
         owner.register_buffer(last, tensor, persistent=saved)
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside, the former mode of every module afterwards."""
-    training = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, was_training in training:
-            module.training = was_training
 
 
 def _without_aliases(inputs: ExampleInputs) -> ExampleInputs:
