@@ -15,6 +15,7 @@ from rich.console import Console
 
 import quant_vectors
 from quant_conformance.clauses import spec_clauses
+from quant_conformance.coverage import unjudged
 from quant_conformance.diff import KINDS, compare_results
 from quant_conformance.errors import UsageError
 from quant_conformance.expectations import load_expectations
@@ -143,7 +144,7 @@ def run(
         written = write_reports(
             [
                 (json, lambda: results_text(runs)),
-                (junit, lambda: junit_text(runs)),
+                (junit, lambda: junit_text(runs, named=backend is not None)),
                 (markdown, lambda: markdown_text(runs)),
                 (html, html_report),
             ]
@@ -157,13 +158,13 @@ def exit_code(runs: list[Run], *, named: bool) -> int:
 
     Args:
         runs: what was run.
-        named: whether the user named the backends. One that was named and is not installed is a
-            mistake (2), so that no gate passes without having judged anything.
+        named: whether the user named the backends. Of one that was named, something has to be
+            judged: if it is not installed or supports no case, that is a mistake (2), so that no
+            gate passes without having judged anything.
     """
     if any(run.failed for run in runs):
         return 1
-    missing = [run.problem == "unavailable" for run in runs]
-    return 2 if any(missing) and (named or all(missing)) else 0
+    return 2 if unjudged(runs, named=named) else 0
 
 
 @app.command("list")

@@ -14,6 +14,7 @@ import numpy as np
 
 from quant_conformance.operations import OPERATIONS, MalformedAnswer
 from quant_conformance.protocol import Array, Backend, implements
+from quant_conformance.protocol_check import misspelt
 
 if TYPE_CHECKING:
     from quant_vectors import Case
@@ -54,7 +55,11 @@ def announce(backend: Backend, questions: Sequence[tuple[Case, Mapping[str, Arra
     """Tells the backend what will be asked; if it cannot take that, it is asked all the same."""
     if not implements(backend, "prepare"):
         return
-    copies = [(case, {n: _copy(t) for n, t in tensors.items()}) for case, tensors in questions]
+    copies = [
+        (case, {n: _copy(t) for n, t in tensors.items()})
+        for case, tensors in questions
+        if not is_left_to_the_caller(backend, case)
+    ]
     try:
         with _contained():
             backend.prepare(copies)
@@ -77,7 +82,7 @@ def invoke(backend: Backend, case: Case, tensors: Mapping[str, Array], tier: str
     if operation is None:
         return Outcome("unsupported", text=f"this suite has no operation {case.operation!r}")
     if not implements(backend, operation.method):
-        return Outcome("unsupported", text=f"the backend has no {operation.method}()")
+        return _lacking(backend, operation.method)
     copies = {name: _copy(tensor) for name, tensor in tensors.items()}
     try:
         arguments = operation.arguments(case, copies)
@@ -95,8 +100,6 @@ def invoke(backend: Backend, case: Case, tensors: Mapping[str, Array], tier: str
     except BaseException as error:  # a verdict, whatever it is
         refused = isinstance(error, Exception) and not isinstance(error, _BLUNDERS)
         outcome = Outcome("raised", text=describe(error), refused=refused)
-    if _is_left_to_the_caller(backend, case, outcome):
-        outcome = Outcome("unsupported", text="does not check its input: that is the caller's")
     mutated = tuple(name for name in tensors if not _same(tensors[name], copies[name]))
     return outcome if not mutated else _with_mutation(outcome, mutated)
 
@@ -108,18 +111,37 @@ def _ask(
         return Outcome("left_out")
     reason = backend.supports(case)
     if reason is not None:
-        return Outcome("unsupported", text=_shortened(str(reason)))
+        return _unsupported(reason)
+    if is_left_to_the_caller(backend, case):
+        return Outcome("unsupported", text="does not check its input: that is the caller's")
     answer = getattr(backend, method)(*arguments)
     return Outcome("answer", outputs=OPERATIONS[case.operation].outputs(answer))
 
 
-def _is_left_to_the_caller(backend: Backend, case: Case, outcome: Outcome) -> bool:
-    """Tells whether a kernel without checks answered what a checking backend must refuse."""
+def _lacking(backend: Backend, method: str) -> Outcome:
+    text, near = f"the backend has no {method}()", misspelt(backend, method)
+    return Outcome("unsupported", text=f"{text}; is {near}() meant?" if near else text)
+
+
+def _unsupported(reason: object) -> Outcome:
+    if not isinstance(reason, str):
+        text = (
+            f"supports() returned {reason!r}; allowed: None if the case can be asked, else a text"
+        )
+        return Outcome("raised", text=_shortened(text))
+    return Outcome("unsupported", text=_shortened(reason) or "supports() gives no reason")
+
+
+def is_left_to_the_caller(backend: Backend, case: Case) -> bool:
+    """Tells whether a case must be refused that a kernel without checks leaves to its caller.
+
+    Such a kernel is not asked: what it does with bad arguments is undefined, and may take the
+    cases after this one with it.
+    """
     return (
         case.result == "refused"
         and case.operation not in ("validate_spec", "default_axis")
         and not backend.checks_input
-        and outcome.kind in ("answer", "malformed")
     )
 
 

@@ -68,7 +68,9 @@ def _judge_tensors(vectors: VectorSet, case: Case, outputs: Mapping[str, Array])
         verdict, said = judge_information(vectors.expected(case), outputs)
         choice = "as_recorded" if verdict is Verdict.EXACT else "differs"
         told = None if verdict is Verdict.WRONG else choice
-        return replace(result_of(case, verdict, said), policy=case.operation, choice=told)
+        held = verdict is Verdict.WRONG
+        result = result_of(case, verdict, said)
+        return replace(result, policy=case.operation, choice=told, judged=held)
     rules = rules_for(case.operation, case.arguments, case.spec or {})
     difference = compare(vectors.expected(case), outputs, rules, vectors.inputs(case))
     if difference is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, Literal
 from quant_conformance.errors import UsageError, unknown
 from quant_conformance.invoke import describe
 from quant_conformance.protocol import Backend, missing_packages, pip_line
+from quant_conformance.protocol_check import misnamed, mistakes, wrong_attributes
 from quant_conformance.registry import BACKENDS
 
 Problem = Literal["usage", "unavailable", "crashed"]
@@ -30,6 +32,8 @@ class Hello:
         patience: factor of the time limit per case.
         problem: None, or why no case can be asked.
         text: the problem for people.
+        misnamed: what looks like a misspelt name of the protocol, one line each.
+        strangers: these, and every other public method that is not in the protocol.
     """
 
     name: str
@@ -38,6 +42,8 @@ class Hello:
     patience: float = 1.0
     problem: Problem | None = None
     text: str = ""
+    misnamed: tuple[str, ...] = ()
+    strangers: tuple[str, ...] = ()
 
 
 def is_builtin(reference: str) -> bool:
@@ -67,13 +73,18 @@ def load_class(reference: str) -> type[Backend]:
     """Imports the backend's module and returns its class.
 
     Raises:
-        UsageError: the module or class does not exist or is no Backend.
+        UsageError: the module or class does not exist, cannot be imported or is no Backend.
         ModuleNotFoundError: the backend's module imports a package that is missing.
-        Exception: whatever else the module raises when imported.
     """
     check_reference(reference)
     where, _, name = BACKENDS.get(reference, reference).rpartition(":")
-    module = _module_of_file(Path(where)) if where.endswith(".py") else _module_of_name(where)
+    try:
+        module = _module_of_file(Path(where)) if where.endswith(".py") else _module_of_name(where)
+    except (KeyboardInterrupt, UsageError, ModuleNotFoundError):
+        raise
+    except BaseException as error:  # whatever the module does
+        text = f"{where} cannot be imported: {describe(error)}{_line_of(error)}"
+        raise UsageError(text) from error
     found = getattr(module, name, None)
     if not isinstance(found, type):
         classes = [k for k, v in vars(module).items() if isinstance(v, type)]
@@ -144,7 +155,9 @@ def open_backend(reference: str) -> tuple[Backend | None, Hello]:
     pip = ""
     try:
         cls = load_class(reference)
-        name = cls.name or name
+        for line in wrong_attributes(cls, ("requires", "pip")):
+            raise UsageError(f"{reference}: {line}")
+        name = cls.name if cls.name and isinstance(cls.name, str) else name
         missing = missing_packages(cls)
         pip = pip_line(cls)
         if missing:
@@ -152,17 +165,28 @@ def open_backend(reference: str) -> tuple[Backend | None, Hello]:
         backend = cls()
         if not isinstance(backend, Backend):
             return None, Hello(name, problem="usage", text=f"{reference} makes no Backend")
+        for line in mistakes(backend):
+            raise UsageError(f"{reference}: {line}")
         versions = {str(k): str(v) for k, v in backend.versions().items()}
         policies = {str(k): str(v) for k, v in backend.policies.items()}
         patience = float(backend.patience)
-        return backend, Hello(backend.name or name, versions, policies, patience)
+        return backend, Hello(
+            backend.name or name,
+            versions,
+            policies,
+            patience,
+            misnamed=tuple(misnamed(backend)),
+            strangers=tuple(misnamed(backend, every=True)),
+        )
     except KeyboardInterrupt:
         raise
     except UsageError as error:
         return None, Hello(name, problem="usage", text=str(error))
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         text = _missing([error.name or str(error)], pip)
         return None, Hello(name, problem="unavailable", text=text)
+    except ImportError as error:  # a package is there, but not all of it
+        return None, Hello(name, problem="unavailable", text=_partly_missing(error, pip))
     except BaseException as error:  # a verdict on every case, whatever it is
         return None, Hello(name, problem="crashed", text=f"cannot be opened: {describe(error)}")
 
@@ -170,3 +194,16 @@ def open_backend(reference: str) -> tuple[Backend | None, Hello]:
 def _missing(packages: list[str], pip: str) -> str:
     line = pip if pip and pip != "pip install " else f"pip install {' '.join(packages)}"
     return f"{', '.join(packages)} not installed; mend with: {line}"
+
+
+def _partly_missing(error: ImportError, pip: str) -> str:
+    known = bool(pip) and pip != "pip install "
+    return f"cannot be opened: {describe(error)}" + (f"; mend with: {pip}" if known else "")
+
+
+def _line_of(error: BaseException) -> str:
+    """Says in which line the innermost call of an exception is; a SyntaxError says it itself."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if isinstance(error, SyntaxError) or not frames:
+        return ""
+    return f" ({frames[-1].filename}, line {frames[-1].lineno})"

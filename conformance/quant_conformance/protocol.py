@@ -48,7 +48,7 @@ class Backend:
         patience: the time limit per case is multiplied by this; more than 1 for systems that
             compile a model before they answer.
         checks_input: whether bad arguments are the system's to refuse. A bare kernel leaves that to
-            its caller: where it answers what must be refused, it is ``unsupported`` and not wrong.
+            its caller: it is not asked what must be refused, which is ``unsupported``.
             (``validate_spec`` and ``default_axis`` exist to refuse; they are always held to it.)
         policies: choices that the system documents, policy name to choice; the report sets them
             beside the choices it observed.
@@ -67,7 +67,7 @@ class Backend:
         return {dist: metadata.version(dist) for dist, _ in required_packages(type(self))}
 
     def supports(self, case: Case) -> str | None:
-        """Returns why this case cannot be asked of the system, or None if it can."""
+        """Returns why this case cannot be asked of the system (a text), or None if it can."""
         return None
 
     def selects(self, case: Case, tier: str) -> bool:

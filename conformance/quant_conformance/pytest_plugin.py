@@ -2,8 +2,9 @@
 
 A test's name is its case id; family, flags and clauses are its markers (``Q-2`` as ``Q_2``).
 Unsupported cases are skipped, expected failures are xfailed, and a failure shows what ``explain``
-shows. Without paths on the command line only the cases are collected. A stale expectation is not
-reported here, since a test does not know what else ran; ``quant-conformance run`` does that.
+shows. A backend that cannot be opened, or of which nothing was judged, is a usage error (exit
+code 4). Without paths on the command line only the cases are collected. A stale expectation is
+not reported here, since a test does not know what else ran; ``quant-conformance run`` does that.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ class Cases:
 
         option = config.getoption
         self._references: list[str] = list(dict.fromkeys(option("--quant-backend")))
+        self._labels = {_label(reference) for reference in self._references}
         try:
             for reference in self._references:
                 check_reference(reference)
@@ -71,6 +73,7 @@ class Cases:
         names = {marker(n) for c in self.cases for n in (c.family, *c.flags, *c.clauses)}
         for name in sorted(names):
             config.addinivalue_line("markers", f"{name}: conformance cases of this name")
+        self._judged: dict[str, bool] = {}
         self._only_cases = config.args_source is not pytest.Config.ArgsSource.ARGS
         self._sessions: list[BackendSession] = []
 
@@ -88,16 +91,45 @@ class Cases:
     def _collector(self, session: pytest.Session, reference: str) -> BackendCollector:
         backend = BackendSession(session.config, reference, self.vectors, self.cases)
         self._sessions.append(backend)
+        backend.open()
         collector: BackendCollector = BackendCollector.from_parent(
             session, name=backend.label, nodeid=backend.label
         )
         collector.backend = backend
         return collector
 
-    def pytest_sessionfinish(self) -> None:
-        """Ends the backends' processes."""
-        for session in self._sessions:
-            session.close()
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Notes of which backend something was judged; with xdist, where the results arrive."""
+        label = report.nodeid.partition("::")[0]
+        if label in self._labels and report.when == "call":
+            done = not report.skipped or hasattr(report, "wasxfail")
+            self._judged[label] = done or self._judged.get(label, False)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None]:
+        """Ends the backends' processes; a session that judged nothing does not pass."""
+        for backend in self._sessions:
+            backend.close()
+        yield
+        if self._unjudged() and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Names the backends of which nothing was judged."""
+        for label in self._unjudged():
+            terminalreporter.write_line(
+                f"quant-conformance: nothing was judged of {label}: every case was skipped "
+                "(-rs shows why)",
+                red=True,
+            )
+
+    def _unjudged(self) -> list[str]:
+        return [label for label, judged in self._judged.items() if not judged]
+
+
+def _label(reference: str) -> str:
+    """Names a backend where pytest would name a file."""
+    return Path(reference).name if ".py:" in reference else reference
 
 
 class BackendSession:
@@ -106,7 +138,7 @@ class BackendSession:
     def __init__(
         self, config: pytest.Config, reference: str, vectors: VectorSet, cases: list[Case]
     ) -> None:
-        self.label = Path(reference).name if ".py:" in reference else reference
+        self.label = _label(reference)
         self.vectors = vectors
         self.cases = cases
         self._config = config
@@ -120,9 +152,7 @@ class BackendSession:
         from quant_conformance.judge import judge
         from quant_conformance.verdicts import FAILURES, Verdict
 
-        executor = self._executor or self._open()
-        if executor.hello.problem is not None:
-            raise CaseFailedError(f"{executor.hello.problem}: {executor.hello.text}")
+        executor = self.open()
         case = self.cases[index]
         for _, outcome in executor.run([index]):
             if outcome.kind == "left_out":
@@ -139,23 +169,39 @@ class BackendSession:
             if result.verdict in FAILURES:
                 raise CaseFailedError(explain(self.vectors, case, outcome, result))
 
-    def _open(self) -> Executor:
+    def open(self) -> Executor:
+        """Starts the backend, unless it runs already.
+
+        Raises:
+            pytest.UsageError: It cannot be asked, which is said once and not by every case.
+        """
+        if self._executor is None:
+            self._executor = self._start()
+        hello = self._executor.hello
+        if hello.problem is not None:
+            said = "" if hello.problem == "usage" else f"{hello.problem}: "
+            raise pytest.UsageError(f"backend {self._reference}: {said}{hello.text}")
+        return self._executor
+
+    def _start(self) -> Executor:
+        from quant_conformance.errors import ConformanceError
         from quant_conformance.expectations import builtin_expectations, load_expectations
         from quant_conformance.in_process import open_executor
         from quant_conformance.loading import is_builtin
         from quant_conformance.questions import Limits
 
         known: Path | None = self._config.getoption("--quant-expectations")
-        if known is not None:
-            self._expectations = load_expectations(known)
-        elif is_builtin(self._reference):
-            self._expectations = builtin_expectations(self._reference)
         timeout: float = self._config.getoption("--quant-timeout")
         tier: str = self._config.getoption("--quant-tier")
         questions: list[Question] = [(case, self.vectors.inputs(case)) for case in self.cases]
-        limits = Limits(timeout=timeout, tier=tier)
-        self._executor = open_executor(self._reference, questions, limits)
-        return self._executor
+        try:
+            if known is not None:
+                self._expectations = load_expectations(known)
+            elif is_builtin(self._reference):
+                self._expectations = builtin_expectations(self._reference)
+            return open_executor(self._reference, questions, Limits(timeout=timeout, tier=tier))
+        except ConformanceError as error:
+            raise pytest.UsageError(str(error)) from error
 
     def close(self) -> None:
         """Ends the backend's process, if it has one."""

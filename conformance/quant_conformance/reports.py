@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from xml.etree import ElementTree as Xml
 
 from quant_conformance.causes import failure_groups, general_diagnosis, spread
+from quant_conformance.coverage import unjudged
 from quant_conformance.runner import Run
 from quant_conformance.tables import occurring, policy_lines, rows
 from quant_conformance.verdicts import CaseResult, Verdict
@@ -25,8 +26,16 @@ _JUNIT_CHILD = {
 }
 
 
-def junit_text(runs: Sequence[Run]) -> str:
-    """Returns JUnit XML: a suite per backend, a test per case; a stale entry is a failure."""
+def junit_text(runs: Sequence[Run], *, named: bool = False) -> str:
+    """Returns JUnit XML: a suite per backend, a test per case.
+
+    A stale entry is a failure, and so is a backend of which nothing was judged.
+
+    Args:
+        runs: the runs.
+        named: whether the user named the backends, as the exit code has it.
+    """
+    silent = {run.reference for run in unjudged(runs, named=named)}
     root = Xml.Element("testsuites", name="quant-conformance")
     for run in runs:
         suite = Xml.SubElement(root, "testsuite", name=run.backend)
@@ -35,6 +44,10 @@ def junit_text(runs: Sequence[Run]) -> str:
         for line in run.stale:
             case = Xml.SubElement(suite, "testcase", classname=run.backend, name="expectations")
             Xml.SubElement(case, "failure", message=_xml(line), type="stale")
+        if run.reference in silent:
+            case = Xml.SubElement(suite, "testcase", classname=run.backend, name="judged")
+            message = _xml(run.notes[0] if run.notes else f"nothing was judged: {run.text}")
+            Xml.SubElement(case, "failure", message=message, type="unjudged")
         kinds = [child.tag for case in suite for child in case]
         suite.set("tests", str(len(suite)))
         suite.set("failures", str(kinds.count("failure")))
@@ -94,6 +107,7 @@ def _markdown_run(run: Run, limit: int) -> list[str]:
     if run.problem is not None:
         return [*lines, f"{run.problem}: {_inline(run.text)}"]
     groups = failure_groups(run)
+    lines += [f"- note: {_inline(line)}" for line in run.notes]
     lines += [f"- policy {_inline(line)}" for line in policy_lines(run)]
     lines += [f"- {_inline(line)}" for line in general_diagnosis(run)]
     lines += [f"- stale expectation: {_inline(line)}" for line in run.stale]

@@ -37,6 +37,7 @@ def run_document(run: Run) -> Document:
         "policies": run.policies,
         "declared_policies": dict(sorted(run.declared.items())),
         "stale": list(run.stale),
+        "notes": list(run.notes),
         "diagnosis": [asdict(explanation) for explanation in run.diagnosis],
         "cases": [_case(result) for result in run.results],
     }

@@ -8,6 +8,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from threading import Lock
 
+from quant_conformance import coverage
 from quant_conformance.diagnosis import Answer, Explanation, answers_of, diagnose
 from quant_conformance.distances import Distances, distances_of
 from quant_conformance.errors import UsageError
@@ -45,6 +46,7 @@ class Run:
         diagnosis: known bugs that give the same wrong answers, expected ones included.
         samples: wrong elements of wrong answers, expected ones included.
         distances: how far the answers are from the right ones, by operation and output.
+        notes: what is to be known of what was not judged, one line each.
     """
 
     backend: str
@@ -59,6 +61,7 @@ class Run:
     diagnosis: tuple[Explanation, ...] = ()
     samples: tuple[Sample, ...] = ()
     distances: tuple[Distances, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def summary(self) -> dict[str, int]:
@@ -224,6 +227,10 @@ class Runner:
         stale: Sequence[str],
     ) -> Run:
         vectors = {"version": self._vectors.version, "digest": self._vectors.digest}
+        notes: tuple[str, ...] = ()
+        if hello.problem is None:
+            frozen = self._plan.frozen
+            notes = tuple(coverage.notes(hello, results, self._vectors, frozen=frozen))
         return Run(
             hello.name,
             reference,
@@ -234,6 +241,7 @@ class Runner:
             hello.policies,
             hello.problem,
             hello.text,
+            notes=notes,
         )
 
     def _tell(self, reference: str, result: CaseResult | None) -> None:

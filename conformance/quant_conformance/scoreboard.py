@@ -128,6 +128,8 @@ def _widths(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> list[int]:
 
 
 def _print_notes(run: Run, console: Console) -> None:
+    for line in run.notes:
+        _print(console, Text.assemble("  ", ("note", "yellow"), f" {line}"), indent=4)
     for line in policy_lines(run):
         _print(console, Text(f"  policy {line}"), indent=4)
     for line in diagnosis_lines(run):

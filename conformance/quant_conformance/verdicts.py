@@ -72,6 +72,7 @@ class CaseResult:
         was: the verdict that an expectation replaced.
         link: where the expected failure is documented.
         reason: why the failure is expected, as the expectation says; ``detail`` begins with it.
+        judged: False if the answer was only set beside another, which nothing could make wrong.
     """
 
     id: str
@@ -85,6 +86,7 @@ class CaseResult:
     was: Verdict | None = None
     link: str | None = None
     reason: str | None = None
+    judged: bool = True
 
 
 def count_verdicts(results: Iterable[CaseResult]) -> dict[str, int]:

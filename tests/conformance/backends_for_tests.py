@@ -249,6 +249,114 @@ class Picky(Powers):
         return "no power of one" if case.id.endswith("-1") else None
 
 
+class Nothing(Backend):
+    """Has no method at all."""
+
+    name = "nothing"
+
+
+class Misspelt(Backend):
+    """Means encode, and isolated."""
+
+    name = "misspelt"
+    isolate = False
+
+    def encoder(self, x: Any, fmt: str) -> Any:
+        return Powers().encode(x, fmt)
+
+    def warm(self) -> None:
+        """A helper that resembles nothing."""
+
+
+class PartlyMisspelt(Powers):
+    name = "partly-misspelt"
+
+    def decodeX(self, codes: Any, fmt: str) -> Any:  # noqa: N802
+        return codes
+
+    def warm(self) -> None:
+        """A helper that resembles nothing."""
+
+
+class Fields(Powers):
+    """Attributes that it may have; a helper beside a method of the protocol."""
+
+    name = "fields"
+    device = "cpu"
+
+    def encode_rows(self, x: Any, fmt: str) -> Any:
+        return self.encode(x, fmt)
+
+
+class TakesTooLittle(Powers):
+    def encode(self, x: Any) -> Any:  # type: ignore[override]
+        return x
+
+
+class TakesTooMuch(Powers):
+    def validate_spec(self, mapping: Any, strict: bool) -> None:  # type: ignore[override]
+        return None
+
+
+class NoMethod(Powers):
+    decode = None  # type: ignore[assignment]
+
+
+class VersionsAreNoMethod(Powers):
+    versions = {"powers": "1"}  # type: ignore[assignment]  # noqa: RUF012
+
+
+class RequiresText(Powers):
+    requires = "onnxruntime"  # type: ignore[assignment]
+
+
+class PatienceIsText(Powers):
+    patience = "long"  # type: ignore[assignment]
+
+
+class IsolatedIsText(Powers):
+    isolated = "no"  # type: ignore[assignment]
+
+
+class SupportsIsTrue(Powers):
+    """Means that it supports the case."""
+
+    name = "supports-is-true"
+
+    def supports(self, case: Any) -> Any:
+        return True
+
+
+class SupportsNothing(Powers):
+    name = "supports-nothing"
+
+    def supports(self, case: Any) -> str | None:
+        return "not today"
+
+
+class SelectsNothing(Powers):
+    name = "selects-nothing"
+
+    def selects(self, case: Any, tier: str) -> bool:
+        return False
+
+
+class UnknownPolicies(Powers):
+    policies: ClassVar = {"nan_payloads": "any_nan", "nan_payload": "any-nan"}
+
+
+class CrashesOnBadInput(Powers):
+    """A bare kernel: on bad input it takes the process with it."""
+
+    name = "crashes-on-bad-input"
+    checks_input = False
+
+    def encode(self, x: Any, fmt: str) -> Any:
+        if np.isnan(x).any():
+            os._exit(11)
+        return super().encode(x, fmt)
+
+
 class NotABackend:
     pass
 

@@ -107,6 +107,17 @@ class ExactLayers(NumpyReference):
         return layer.bounds().value.astype(layer.arithmetic.values)
 
 
+class NoLinear(ExactLayers):
+    """Lacks the layers that multiply."""
+
+    name = "no-linear"
+
+    def layer(self, layer: Any) -> Any:
+        if any(step.op == "linear" for step in layer.steps):
+            raise NotImplementedError("no linear layers here")
+        return super().layer(layer)
+
+
 class OneCodeOff(ExactLayers):
     """One code of the layer that max-pools is off by one."""
 
@@ -158,9 +169,13 @@ class ShiftedMlp(Mlp):
 
 
 class Zeros(NumpyReference):
-    """A whole model that gives zeros."""
+    """A whole model that gives zeros; its input is quantized rightly."""
 
     name = "zeros"
+
+    def layer(self, layer: Any) -> Any:
+        (x,) = layer.values().values()
+        return quantize(x, layer.output_spec, layer.output_qparams)
 
     def model_output(self, inputs: Any, output: int) -> Any:
         return np.zeros((2, 4), np.float32)

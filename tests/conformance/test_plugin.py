@@ -127,8 +127,40 @@ def test_a_mistake_is_a_usage_error(
     assert "Traceback" not in text
 
 
-def test_a_backend_that_cannot_be_opened_fails_every_test(tmp_path: Path, vectors: Path) -> None:
-    options = [f"--quant-backend={reference('LacksPackage')}", "--quant-family=pack"]
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("LacksPackage", "unavailable: no-such-package-anywhere not installed"),
+        ("RaisesInConstructor", "crashed: cannot be opened: SystemExit: no device"),
+        ("Powerz", "unknown class in"),
+        ("TakesTooLittle", "encode(x) cannot be called as the protocol does, encode(x, fmt)"),
+    ],
+)
+def test_a_backend_that_cannot_be_asked_is_one_line(
+    tmp_path: Path, vectors: Path, name: str, message: str
+) -> None:
+    options = [f"--quant-backend={reference(name)}", "--quant-family=pack"]
     text, outcomes, code = run_pytest(tmp_path, vectors, *options)
-    assert (set(outcomes.values()), code) == ({"failure"}, 1)
-    assert "pip install no-such-package-anywhere" in text
+    assert (outcomes, code) == ({}, 4)
+    (line,) = (line for line in text.splitlines() if line.startswith("ERROR: "))
+    assert message in line
+    assert "Traceback" not in text
+
+
+def test_a_module_that_cannot_be_imported_is_one_line(tmp_path: Path, vectors: Path) -> None:
+    (tmp_path / "broken.py").write_text("class B(:\n    pass\n")
+    text, outcomes, code = run_pytest(tmp_path, vectors, "--quant-backend=broken.py:B")
+    assert (outcomes, code) == ({}, 4)
+    assert "ERROR: backend broken.py:B: broken.py cannot be imported: SyntaxError" in text
+    assert "Traceback" not in text
+
+
+@pytest.mark.parametrize("workers", [[], ["-n2"]], ids=["here", "xdist"])
+def test_a_session_that_judged_nothing_does_not_pass(
+    tmp_path: Path, vectors: Path, workers: list[str]
+) -> None:
+    options = [f"--quant-backend={reference('Misspelt')}", "--quant-case=*/power-0", *workers]
+    text, outcomes, code = run_pytest(tmp_path, vectors, *options, "-rs")
+    assert (outcomes, code) == ({"encode/power-0": "skipped"}, 4)
+    assert "nothing was judged of backends_for_tests.py:Misspelt" in text
+    assert "the backend has no encode(); is encoder() meant?" in text

@@ -55,15 +55,38 @@ def test_what_is_left_out_is_said(tmp_path: Path, capsys: Capture) -> None:
     assert "for information output 0: no bound is known for sin" in printed
 
 
+def test_a_run_says_what_the_set_lacks(tmp_path: Path, capsys: Capture) -> None:
+    assert call(tmp_path / "set", model=here("Wavy")) == 0
+    main(["run", "--vectors", str(tmp_path / "set"), "--backend", "numpy-reference"])
+    said = "left out when the set was recorded: second.linear input input (no bound is known for"
+    assert said in capsys.readouterr().out
+
+
 def test_what_only_differs_is_told_and_fails_nothing(tmp_path: Path, capsys: Capture) -> None:
     assert call(tmp_path / "set", model=here("Wavy")) == 0
     results = tmp_path / "results.json"
-    backend = ["--backend", here("Zeros"), "--family", "model_output", "--json", str(results)]
-    assert main(["run", "--vectors", str(tmp_path / "set"), *backend]) == 0
+    backend = ["--vectors", str(tmp_path / "set"), "--backend", here("Zeros")]
+    quantized = ["--case", "layer/first.linear_input*", "--case", "model_output/*"]
+    assert main(["run", *backend, *quantized, "--json", str(results)]) == 0
     assert "policy model_output: differs (1)" in capsys.readouterr().out
-    (case,) = json.loads(results.read_text())["cases"]
+    case = json.loads(results.read_text())["cases"][-1]
+    # By itself it shows nothing, and what judged nothing does not pass.
+    assert main(["run", *backend, "--family", "model_output"]) == 2
+    assert "nothing was judged: of 1 case, none says what is right" in capsys.readouterr().out
     assert (case["verdict"], case["choice"]) == ("policy", "differs")
     assert "8 of 8 values differ, SQNR 0.0 dB" in case["detail"]
+
+
+def test_a_layer_that_the_backend_lacks_is_named(tmp_path: Path, capsys: Capture) -> None:
+    out = tmp_path / "set"
+    recorded("mlp", "eager", out)
+    backend = ["--backend", here("NoLinear"), "--vectors", str(out), "--no-isolate"]
+    assert main(["run", *backend]) == 0
+    printed = capsys.readouterr().out
+    named = "layer/layers.0.linear_output_0 (layers.0.linear output 0: linear)"
+    assert f"not supported, no linear layers here: {named}, layer/layers.2.linear" in printed
+    assert "not supported, the backend has no model_output(): model_output/0 (output 0" in printed
+    assert main(["run", *backend, "--case", "*linear_output*"]) == 2
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "link"])

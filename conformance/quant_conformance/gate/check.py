@@ -130,6 +130,8 @@ def _judged(
     document.end_to_end = found.end_to_end
     if kept is not None:
         document.detail = kept.problem
+    if not document.layers and not document.weights:
+        document.detail = "nothing was judged: the file has no tensor or weight with a known answer"
     return document
 
 

@@ -157,13 +157,13 @@ class GateDocument:
 
     @property
     def verdict(self) -> str:
-        """The worst verdict on anything."""
+        """The worst verdict on anything; where nothing was judged, "unsupported"."""
         if self.failure is not None:
             return self.failure
         found = [layer.verdict for layer in self.layers] + [w.verdict for w in self.weights]
         if "unsupported" in found and "wrong" not in found:
             return "unsupported"
-        return max(found, key=lambda v: ORDER.index(v) if v in ORDER else -1, default="exact")
+        return max(found, key=lambda v: ORDER.index(v) if v in ORDER else -1, default="unsupported")
 
     @property
     def failed(self) -> bool:

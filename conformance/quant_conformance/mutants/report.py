@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
+from quant_conformance.errors import UsageError
 from quant_conformance.mutants.hunt import Hunt, Hunter
 from quant_conformance.mutants.model import Mutant
 from quant_conformance.mutants.table import MUTANTS
@@ -26,10 +27,14 @@ FLAGS_SHOWN = 4
 def report(families: Sequence[str], tier: str) -> int:
     """Does what :func:`quant_conformance.mutants.main` says."""
     vectors = load()
-    hunter = Hunter(vectors, select_cases(vectors, Selection(tier, families)))
+    cases = select_cases(vectors, Selection(tier, families))
+    hunter = Hunter(vectors, cases)
     console = Console()
     if not console.is_terminal:
         console = Console(width=PLAIN_WIDTH)
+    for family in families:
+        if not any(family in mutant.families for mutant in MUTANTS):
+            raise UsageError(f"no known bug is hunted in the family {family!r}")
     chosen = [m for m in MUTANTS if not set(m.families).isdisjoint(hunter.families)]
     watched = track(chosen, "mutants", console=Console(stderr=True), transient=True)
     hunts = list(hunter.hunt(watched))

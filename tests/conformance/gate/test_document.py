@@ -38,7 +38,7 @@ def document(*verdicts: str, weights: tuple[str, ...] = (), **given: Any) -> Gat
 @pytest.mark.parametrize(
     ("verdicts", "weights", "whole"),
     [
-        ((), (), "exact"),
+        ((), (), "unsupported"),  # nothing was judged
         (("exact", "exact"), ("exact",), "exact"),
         (("exact", "admissible"), ("exact",), "admissible"),
         (("admissible", "undecided"), (), "undecided"),
