@@ -20,6 +20,7 @@ from quant_conformance.executors.errors import (
     UnsupportedOperationError,
     check_feeds,
 )
+from quant_conformance.executors.kernels import plain_sums
 from quant_conformance.executors.mil_elementwise import ELEMENTWISE
 from quant_conformance.executors.mil_inputs import Inputs, Result
 from quant_conformance.executors.mil_layers import LAYERS
@@ -142,7 +143,7 @@ class MilExecutor:
         values = dict(self._constants)
         for name, array in feeds.items():
             values[name] = _tensor(np.asarray(array))
-        with torch.no_grad():
+        with torch.no_grad(), plain_sums():
             for op in self._steps:
                 given = Inputs(op.op_type, {n: _resolved(v, values) for n, v in op.inputs.items()})
                 for var, value in zip(op.outputs, _listed(_called(op, given)), strict=True):

@@ -16,6 +16,7 @@ from torch import nn
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from quant_conformance.executors.kernels import plain_sums
 from quant_conformance.gate.errors import GateError
 from quant_conformance.gate.inputs import Inputs
 from quant_conformance.gate.quantizers import QuantizerFacts, facts_of, quantizer_modules
@@ -124,6 +125,7 @@ def record(prepared: Any, example_inputs: Inputs | tuple[Any, ...]) -> Recording
         recorder.watching(prepared),
         evaluating(prepared),
         torch.no_grad(),
+        plain_sums(),
         recorder,
     ):
         result = inputs.run(prepared)
