@@ -39,7 +39,9 @@ _BY_CLAUSE = {
         *("neg", "relu", "relu6", "clamp", "hardtanh", "cat", "pad", "embedding"),
         *("max_pool1d", "max_pool2d", "max_pool3d", "identity", "dropout", "clone", "contiguous"),
         *("reshape", "view", "flatten", "permute", "transpose", "squeeze", "unsqueeze", "expand"),
-        *("select", "slice"),
+        *("select", "slice", "floor", "ceil", "trunc", "round", "sign", "abs", "maximum"),
+        *("minimum", "amax", "amin", "eq", "ne", "lt", "le", "gt", "ge", "where"),
+        *(f"logical_{word}" for word in ("and", "or", "xor", "not")),
     ),
     "ADM-7": (
         *("sigmoid", "silu", "softplus", "logsigmoid", "mish", "gelu", "hardsigmoid"),

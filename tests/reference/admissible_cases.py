@@ -62,6 +62,7 @@ LINE, VOLUME = normal(2, 1, 4, 9), normal(3, 1, 2, 3, 4, 3)
 BIAS, CHANNELS = normal(4, 6), normal(5, 4)
 QUERY, KEY, VALUE = normal(6, 1, 2, 5, 4), normal(7, 1, 2, 7, 4), normal(8, 1, 2, 7, 3)
 MASK = np.where(np.arange(35).reshape(5, 7) % 3 == 1, np.float32(-np.inf), np.float32(0.25))
+NEAR = np.where(np.arange(X.size).reshape(X.shape) % 3 == 0, np.float32(0), X)
 STRIDED = {"stride": [2, 1], "padding": [1, 2], "dilation": [1, 2], "groups": 2}
 TURNED = {"stride": [2, 3], "padding": 1, "output_padding": 1, "groups": 2, "dilation": [1, 2]}
 
@@ -83,6 +84,7 @@ ACTIVATIONS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("pow", {"exponent": -2}),
     ("round_to", {"dtype": "float16"}),
     ("dropout", {"p": 0.5}),
+    *((op, {}) for op in ("floor", "ceil", "trunc", "round", "sign", "abs", "logical_not")),
 )
 
 ON_X: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -96,8 +98,14 @@ ON_X: tuple[tuple[str, dict[str, Any]], ...] = (
     ("max_pool2d", {"kernel_size": 2, "stride": 2, "padding": 1, "ceil_mode": True}),
     ("max_pool2d", {"kernel_size": 2, "dilation": 2, "stride": 1}),
     ("upsample_nearest", {"size": [7, 9]}),
+    ("upsample_nearest", {"size": [15, 18]}),
+    ("upsample_nearest", {"size": [8, 10], "scale_factor": [1.7, 1.7]}),
+    ("upsample_nearest", {"size": [15, 9], "scale_factor": [3.0, None]}),
+    ("upsample_bilinear", {"size": [8, 10], "scale_factor": [1.7, 1.7]}),
     ("upsample_bilinear", {"size": [7, 9]}),
     ("upsample_bilinear", {"size": [7, 9], "align_corners": True}),
+    *((op, {"dim": [1, -1]}) for op in ("amax", "amin")),
+    *((op, {"dim": None, "keepdim": True}) for op in ("amax", "amin")),
     ("softmax", {"dim": 1}),
     ("softmax", {"dim": -1}),
     ("layer_norm", {"normalized_shape": [5, 6]}),
@@ -120,6 +128,11 @@ def asked() -> Iterator[Asked]:
     for op, attributes in (("add", {}), ("add", {"alpha": 0.3}), ("sub", {}), ("mul", {}),
                            ("div", {})):  # fmt: skip
         yield Asked(f"{op}{len(attributes)}", op, {"x": X, "y": normal(9, 4, 1, 6)}, attributes)
+    for op in ("maximum", "minimum", "eq", "ne", "lt", "le", "gt", "ge", "logical_and",
+               "logical_or", "logical_xor"):  # fmt: skip
+        yield Asked(op, op, {"x": X, "y": NEAR}, {})
+    yield Asked("where", "where", {"x": NEAR, "a": X, "b": BIAS}, {})
+    yield Asked("where-2", "where", {"c": NEAR, "x": X, "b": BIAS}, {})
     yield Asked("linear", "linear", {"x": X, "w": normal(10, 6, 6), "b": BIAS}, {})
     yield Asked("matmul", "matmul", {"x": X, "y": normal(11, 4, 6, 3)}, {})
     equation = {"equation": "abcd,ed->aec"}
@@ -154,6 +167,12 @@ def asked() -> Iterator[Asked]:
 
 
 CASES = tuple(asked())
+
+JUMPS = {
+    *("floor", "ceil", "trunc", "round", "sign", "eq", "ne", "lt", "le", "gt", "ge"),
+    *("logical_and", "logical_or", "logical_xor", "logical_not"),
+}
+"""Operations whose results are whole numbers, exact but where their operands reach a jump."""
 
 SHAPES = {"expand", "select", "slice", "squeeze", "unsqueeze"}
 """Operations that only move elements and have tests of their own."""

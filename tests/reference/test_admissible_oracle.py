@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.reference.admissible_cases import CASES, RENAMED, SHAPES, Asked, X, exact, normal
+from tests.reference.admissible_cases import CASES, JUMPS, RENAMED, SHAPES, Asked, X, exact, normal
 
 from quant_reference.admissible import OPERATIONS, Arithmetic, Bounds, Step, evaluate
 from quant_reference.oracle import Machine, Tensor, balls, layers, reals
@@ -81,7 +81,7 @@ def test_operands_with_radii(case: Asked, arithmetic: Arithmetic) -> None:
     rest = {name: array for name, array in case.operands.items() if name != "x"}
     operands = {"first": FIRST, "kernel": KERNEL, "shift": SHIFT, **rest}
     found, by_oracle = both([BEFORE, case.step], operands, arithmetic)
-    assert found.rigorous.any()
+    assert found.rigorous.any() or case.op in JUMPS
     assert_agree(found, by_oracle)
 
 

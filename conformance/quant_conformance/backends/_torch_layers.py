@@ -14,6 +14,9 @@ from quant_reference.admissible import FloatLayer, Layer, QuantizedTensor
 _TENSOR = ("matmul", "sum", "mean", "add", "sub", "mul", "div", "neg", "clamp", "exp",
            "log", "sqrt", "rsqrt", "pow", "erf", "flatten", "permute", "transpose",
            "squeeze", "unsqueeze", "select", "clone")  # fmt: skip
+_EXACT = ("floor", "ceil", "trunc", "round", "sign", "abs", "maximum", "minimum", "amax", "amin",
+          "eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_xor",
+          "logical_not")  # fmt: skip
 _SAME_SHAPE = ("dropout", "identity", "contiguous")
 
 
@@ -69,6 +72,8 @@ def _step(op: str, inputs: list[Any], attributes: dict[str, Any]) -> Any:
         return _SPECIAL[op](torch, inputs, attributes)
     if op in _SAME_SHAPE:
         return inputs[0]
+    if op in _EXACT:
+        return _truths_as_numbers(torch, op, inputs, attributes)
     if op in _TENSOR:
         function = getattr(torch, op)
     elif hasattr(functional, op):
@@ -76,6 +81,21 @@ def _step(op: str, inputs: list[Any], attributes: dict[str, Any]) -> Any:
     else:
         raise NotImplementedError(f"no torch function called {op}")
     return function(*inputs, **attributes)
+
+
+def _truths_as_numbers(torch: Any, op: str, inputs: list[Any], attributes: dict[str, Any]) -> Any:
+    """An exact function; numbers become tensors, and a truth 1 or 0 in the operands' dtype."""
+    dtype = next(x.dtype for x in inputs if isinstance(x, torch.Tensor))
+    tensors = [x if isinstance(x, torch.Tensor) else torch.tensor(x, dtype=dtype) for x in inputs]
+    named = dict(attributes)
+    if named.get("dim", ()) is None:
+        named["dim"] = ()
+    return getattr(torch, op)(*tensors, **named).to(dtype)
+
+
+def _where(torch: Any, inputs: list[Any], attributes: dict[str, Any]) -> Any:
+    condition, *pair = inputs
+    return torch.where(condition != 0, *pair)
 
 
 def _einsum(torch: Any, inputs: list[Any], attributes: dict[str, Any]) -> Any:
@@ -88,7 +108,17 @@ def _cat(torch: Any, inputs: list[Any], attributes: dict[str, Any]) -> Any:
 
 def _interpolate(mode: str) -> Callable[[Any, list[Any], dict[str, Any]], Any]:
     def interpolate(torch: Any, inputs: list[Any], attributes: dict[str, Any]) -> Any:
-        return torch.nn.functional.interpolate(inputs[0], mode=mode, **attributes)
+        given = dict(attributes)
+        factors = given.pop("scale_factor", None)
+        if factors is None or "size" not in given:
+            given |= {} if factors is None else {"scale_factor": factors}
+            return torch.nn.functional.interpolate(inputs[0], mode=mode, **given)
+        # The size says how many, the factor how far apart; only ATen's own form takes both.
+        aten = torch.ops.aten
+        if mode == "nearest":
+            return aten.upsample_nearest2d(inputs[0], given["size"], *factors)
+        corners = given.get("align_corners", False)
+        return aten.upsample_bilinear2d(inputs[0], given["size"], corners, *factors)
 
     return interpolate
 
@@ -131,6 +161,7 @@ def _round_to(torch: Any, inputs: list[Any], attributes: dict[str, Any]) -> Any:
 
 _SPECIAL: Mapping[str, Callable[[Any, list[Any], dict[str, Any]], Any]] = {
     "einsum": _einsum,
+    "where": _where,
     "cat": _cat,
     "upsample_nearest": _interpolate("nearest"),
     "upsample_bilinear": _interpolate("bilinear"),

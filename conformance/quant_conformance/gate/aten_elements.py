@@ -26,6 +26,12 @@ def _stack(call: Call) -> Steps:
     return [*parts, call.step("cat", *(part.output for part in parts), dim=dim)]
 
 
+def _view(call: Call) -> Steps:
+    if call.get("dtype") is not None:
+        raise NotImplementedError("its argument dtype reads the bits of another dtype")
+    return _reshape(call)
+
+
 def _reshape(call: Call) -> Steps:
     return [call.step("reshape", call["self"], shape=list(call.output_shape))]
 
@@ -176,6 +182,19 @@ def _rsub(call: Call) -> Steps:
     return [call.step("sub", other, call["self"], alpha=float(call.get("alpha", 1)))]
 
 
+_ROUNDED = {"floor": "floor", "trunc": "trunc"}
+
+
+def _div(call: Call) -> Steps:
+    """A quotient, rounded to a whole number where ``rounding_mode`` says so."""
+    mode = call.get("rounding_mode")
+    if mode is None:
+        return _binary("div")(call)
+    other = call["other"] if call.is_tensor("other") else float(call["other"])
+    quotient = Step("div", (call["self"], other), f"{call.operation.outputs[0]}/quotient", {})
+    return [quotient, call.step(_ROUNDED[mode], quotient.output)]
+
+
 def _reciprocal(call: Call) -> Steps:
     return [call.step("div", 1.0, call["self"])]
 
@@ -184,10 +203,24 @@ def _unary(op: str, **names: str) -> Callable[[Call], Steps]:
     """A function of one tensor; ``names`` gives attributes by the argument they come from."""
 
     def make(call: Call) -> Steps:
-        given = {ours: call[theirs] for ours, theirs in names.items()}
+        given = {ours: call.number(theirs) for ours, theirs in names.items()}
         return [call.step(op, call["self"], **given)]
 
     return make
+
+
+def _clamp(call: Call) -> Steps:
+    """Between two numbers, or between the elements of tensors."""
+    sides = [name for name in ("min", "max") if name in call and call[name] is not None]
+    if not any(call.is_tensor(name) for name in sides):
+        return [call.step("clamp", call["self"], **{name: call[name] for name in sides})]
+    below, out = call["self"], call.operation.outputs[0]
+    steps = []
+    for name, op in (("min", "maximum"), ("max", "minimum")):
+        if name in sides:
+            steps.append(Step(op, (below, call[name]), f"{out}/{name}", {}))
+            below = steps[-1].output
+    return [*steps, call.step("identity", below)]
 
 
 def _glu(call: Call) -> Steps:
@@ -230,7 +263,7 @@ ELEMENTS: Mapping[str, Callable[[Call], Steps]] = {
     "constant_pad_nd": _pad,
     "cat": _cat,
     "stack": _stack,
-    "view": _reshape,
+    "view": _view,
     "unsafe_view": _reshape,
     "reshape": _reshape,
     "squeeze": _reshape,
@@ -259,7 +292,7 @@ ELEMENTS: Mapping[str, Callable[[Call], Steps]] = {
     "sub": _binary("sub"),
     "rsub": _rsub,
     "mul": _binary("mul"),
-    "div": _binary("div"),
+    "div": _div,
     "reciprocal": _reciprocal,
     "neg": _unary("neg"),
     "exp": _unary("exp"),
@@ -275,9 +308,9 @@ ELEMENTS: Mapping[str, Callable[[Call], Steps]] = {
     "hardswish": _unary("hardswish"),
     "hardsigmoid": _unary("hardsigmoid"),
     "hardtanh": _unary("hardtanh", min_val="min_val", max_val="max_val"),
-    "clamp": _unary("clamp", min="min", max="max"),
-    "clamp_min": _unary("clamp", min="min"),
-    "clamp_max": _unary("clamp", max="max"),
+    "clamp": _clamp,
+    "clamp_min": _clamp,
+    "clamp_max": _clamp,
     "leaky_relu": _unary("leaky_relu", negative_slope="negative_slope"),
     "gelu": _unary("gelu", approximate="approximate"),
     "softplus": _unary("softplus", beta="beta", threshold="threshold"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,6 +18,7 @@ def _convolution(call: Call) -> Steps:
         "groups": call["groups"],
     }
     kind = "conv"
+    call.read.add("output_padding")  # of a transposed one alone
     if call["transposed"]:
         kind = "conv_transpose"
         given["output_padding"] = _listed(call["output_padding"], rank)
@@ -44,8 +44,14 @@ def _baddbmm(call: Call) -> Steps:
 
 
 def _scaled_sum(call: Call, left: str, right: str) -> Steps:
-    """``beta * self + alpha * (left @ right)``; a factor of one rounds nothing."""
+    """``beta * self + alpha * (left @ right)``; a factor of one rounds nothing.
+
+    Where beta is 0 torch does not read ``self``, whatever stands in it.
+    """
     product = Step("matmul", (call[left], call[right]), _part(call, "product"), {})
+    if call["beta"] == 0:
+        call.read.add("self")
+        return [product, call.step("mul", product.output, float(call["alpha"]))]
     steps, summands = [product], [product.output, call["self"]]
     for index, factor in enumerate(("alpha", "beta")):
         if call[factor] != 1:
@@ -90,7 +96,23 @@ def _group_norm(call: Call) -> Steps:
 
 
 def _softmax(call: Call) -> Steps:
-    return [call.step("softmax", call["self"], dim=call["dim"])]
+    """What is cast before, by ``dtype`` or ``half_to_float``, shows in the result's dtype."""
+    call.read |= {"dtype", "half_to_float"}
+    return [*_cast_first(call), call.step("softmax", _cast_operand(call), dim=call["dim"])]
+
+
+def _cast_first(call: Call) -> Steps:
+    """The step that casts ``self`` to the dtype that is computed in, if that is another one."""
+    given, wanted = call.dtype("self"), call.output_dtype
+    if given == wanted:
+        return []
+    if given.kind != "f" or wanted.kind != "f":
+        raise NotImplementedError(f"{given} computed in {wanted}")
+    return [Step("round_to", (call["self"],), _part(call, "cast"), {"dtype": wanted.name})]
+
+
+def _cast_operand(call: Call) -> str:
+    return str(call["self"]) if call.dtype("self") == call.output_dtype else _part(call, "cast")
 
 
 def _attention(call: Call) -> Steps:
@@ -134,23 +156,11 @@ def _reduction(op: str) -> Callable[[Call], Steps]:
         dims = call.get("dim")
         axes = list(range(len(call.shape("self")))) if dims in (None, []) else dims
         axes = [axes] if isinstance(axes, int) else axes
-        return [call.step(op, call["self"], dim=axes, keepdim=bool(call.get("keepdim", False)))]
+        call.read.add("dtype")  # shows in the result's
+        given = {"dim": axes, "keepdim": bool(call.get("keepdim", False))}
+        return [*_cast_first(call), call.step(op, _cast_operand(call), **given)]
 
     return make
-
-
-def _maximum(call: Call) -> Steps:
-    """The axes that are reduced go last, and one pool takes them all."""
-    out, shape = call.operation.outputs[0], call.shape("self")
-    axes = {int(n) % len(shape) for n in call["dim"]} or {*range(len(shape))}
-    kept = [n for n in range(len(shape)) if n not in axes]
-    count, rows = math.prod(shape[n] for n in axes), math.prod(shape[n] for n in kept)
-    return [
-        Step("permute", (call["self"],), f"{out}/ordered", {"dims": [*kept, *sorted(axes)]}),
-        Step("reshape", (f"{out}/ordered",), f"{out}/rows", {"shape": [1, rows, count]}),
-        Step("max_pool1d", (f"{out}/rows",), f"{out}/greatest", {"kernel_size": count}),
-        call.step("reshape", f"{out}/greatest", shape=list(call.output_shape)),
-    ]
 
 
 def _pool(op: str) -> Callable[[Call], Steps]:
@@ -183,12 +193,24 @@ def _upsample(mode: str) -> Callable[[Call], Steps]:
     def make(call: Call) -> Steps:
         x = call.get("self", call.get("input"))
         rank = len(call.values[x].shape) - 2
+        call.read |= {"output_size"}  # shows in the result's shape
         given: dict[str, Any] = {"size": list(call.output_shape[-rank:])}
+        factors = _factors(call)
+        if any(factor is not None for factor in factors) and not call.get("align_corners", False):
+            given["scale_factor"] = factors
         if mode == "bilinear":
             given["align_corners"] = bool(call["align_corners"])
         return [call.step(f"upsample_{mode}", x, **given)]
 
     return make
+
+
+def _factors(call: Call) -> list[float | None]:
+    """The factor of each axis that an interpolation was asked for; None where it was a size."""
+    if call.get("scale_factors") is not None:
+        return [float(factor) for factor in call["scale_factors"]]
+    names = [name for name in ("scales", "scales_d", "scales_h", "scales_w") if name in call]
+    return [None if call[name] is None else float(call[name]) for name in names]
 
 
 LAYERS: Mapping[str, Callable[[Call], Steps]] = {
@@ -212,7 +234,8 @@ LAYERS: Mapping[str, Callable[[Call], Steps]] = {
     "embedding": _embedding,
     "mean": _reduction("mean"),
     "sum": _reduction("sum"),
-    "amax": _maximum,
+    "amax": _reduction("amax"),
+    "amin": _reduction("amin"),
     "max_pool2d_with_indices": _pool("max_pool2d"),
     "max_pool3d_with_indices": _pool("max_pool3d"),
     "avg_pool2d": _pool("avg_pool2d"),

@@ -20,6 +20,14 @@ def steps_of(operation: Operation, values: Mapping[str, Array]) -> Steps | None:
     Args:
         operation: what was recorded.
         values: recorded values by name.
+
+    Raises:
+        NotImplementedError: an argument that the steps cannot express, or that nothing reads.
     """
     make = TABLE.get(operation.name.strip("_"))
-    return None if make is None else make(Call(operation, values))
+    if make is None:
+        return None
+    call = Call(operation, values)
+    steps = make(call)
+    call.check_read()
+    return steps

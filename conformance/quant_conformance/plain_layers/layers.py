@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 
 from quant_conformance.plain_layers.functions import LayerMath
+from quant_conformance.plain_layers.selections import SELECTIONS
 from quant_conformance.plain_layers.sums import like
 from quant_conformance.protocol import Array
 from quant_reference.admissible import FloatLayer, Layer, QuantizedTensor
+
+Factors = list[float | None]
 
 
 class Layers(LayerMath):
@@ -131,21 +134,38 @@ class Layers(LayerMath):
 
     # interpolation (ADM-10)
 
-    def upsample_nearest(self, x: Array, size: list[int]) -> Array:
-        """Element floor(i · n/m)."""
-        for axis, m in enumerate(size, start=2):
-            x = np.take(x, self.nearest(x.shape[axis], m), axis=axis)
+    def upsample_nearest(
+        self, x: Array, size: list[int], scale_factor: Factors | None = None
+    ) -> Array:
+        """Element floor(i · n/m), or floor(i / factor)."""
+        factors = scale_factor or [None] * len(size)
+        for axis, (m, factor) in enumerate(zip(size, factors, strict=True), start=2):
+            n = x.shape[axis]
+            index = self.nearest(n, m) if factor is None else self.spaced(n, m, factor)
+            x = np.take(x, index, axis=axis)
         return x
 
     def nearest(self, n: int, m: int) -> Array:
         """Which of n inputs each of m outputs takes."""
         return np.arange(m) * n // m
 
-    def upsample_bilinear(self, x: Array, size: list[int], align_corners: bool = False) -> Array:
+    def spaced(self, n: int, m: int, factor: float) -> Array:
+        """Which of n inputs each of m outputs takes that are 1/factor apart."""
+        return np.asarray(np.minimum(np.floor(np.arange(m) / factor).astype(int), n - 1))
+
+    def upsample_bilinear(
+        self,
+        x: Array,
+        size: list[int],
+        align_corners: bool = False,
+        scale_factor: Factors | None = None,
+    ) -> Array:
         """Between the two nearest inputs on each axis."""
-        for axis, m in enumerate(size, start=2):
+        factors = scale_factor or [None] * len(size)
+        for axis, (m, factor) in enumerate(zip(size, factors, strict=True), start=2):
             n = x.shape[axis]
-            place = self.places(n, m, align_corners).astype(x.dtype)
+            step = n / m if factor is None else 1 / factor
+            place = self.places(n, m, step, align_corners).astype(x.dtype)
             below = np.minimum(np.floor(place).astype(int), n - 1)
             above = np.minimum(below + 1, n - 1)
             shape = [-1 if a == axis else 1 for a in range(x.ndim)]
@@ -154,12 +174,12 @@ class Layers(LayerMath):
             x = np.add(lower * (1 - share), upper * share)
         return x
 
-    def places(self, n: int, m: int, align_corners: bool) -> Array:
-        """Where in n inputs each of m outputs lies."""
+    def places(self, n: int, m: int, step: float, align_corners: bool) -> Array:
+        """Where in n inputs each of m outputs lies, which are a step apart."""
         steps = np.arange(m, dtype=np.float32)
         if align_corners:
             return steps * np.float32((n - 1) / max(m - 1, 1))
-        middle = (steps + np.float32(0.5)) * np.float32(n / m) - np.float32(0.5)
+        middle = (steps + np.float32(0.5)) * np.float32(step) - np.float32(0.5)
         return np.asarray(np.maximum(middle, np.float32(0)))
 
 
@@ -186,6 +206,7 @@ _STEPS: Mapping[str, Callable[..., Array]] = {
             *("embedding", "cat", "pad", "flatten", "upsample_nearest", "upsample_bilinear"),
         )
     },
+    **{op: (lambda p, *a, f=f, **k: f(*a, **k)) for op, f in SELECTIONS.items()},
     "clamp": lambda p, *a, **k: p.between(*a, **k),
     "neg": lambda p, x: -x,
     "relu6": lambda p, x: p.between(x, 0, 6),

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from fractions import Fraction
+from itertools import product
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from quant_reference.admissible.arithmetic import FLOAT32, Arithmetic
 from quant_reference.admissible.bounds import Bounds, Float64, Operand, bounds_of, result, rounding
 from quant_reference.admissible.elementwise import KINDS
 from quant_reference.errors import InputError
+
+Indices = NDArray[np.int_]
+Factors = float | Sequence[float | None] | None
 
 
 def reshape(x: Operand, shape: Sequence[int], *, arithmetic: Arithmetic = FLOAT32) -> Bounds:
@@ -157,22 +164,48 @@ def embedding(
 def upsample_nearest(
     x: Operand,
     size: int | Sequence[int] | None = None,
-    scale_factor: float | Sequence[float] | None = None,
+    scale_factor: Factors = None,
     *,
     arithmetic: Arithmetic = FLOAT32,
 ) -> Bounds:
-    """Element ⌊i·n/m⌋ of n for element i of m, on the axes from 2 on: exact (ADM-10)."""
+    """Element ⌊i·n/m⌋ of n for element i of m, or ⌊i/f⌋ for a factor f (ADM-10).
+
+    The place is computed in float32 with four roundings: where it may fall on either side of a
+    whole number, the elements on both sides may be taken. A ratio that float32 holds loses nothing.
+    """
     x = bounds_of(x, arithmetic)
-    for axis, extent in enumerate(_sizes(x, size, scale_factor), start=2):
-        index = np.arange(extent) * x.shape[axis] // extent
-        x = x.map(lambda a, axis=axis, index=index: np.take(a, index, axis=axis))  # type: ignore[misc]
-    return x
+    meant, beside = [], []
+    for n, m, ratio in _extents(x, size, scale_factor):
+        held = float(ratio) == ratio and float(np.float32(float(ratio))) == ratio
+        off = 0 if held else Fraction(4, 2**24)
+        first, here, last = (
+            np.array([min(math.floor(i * ratio * (1 + e)), n - 1) for i in range(m)], int)
+            for e in (-off, 0, off)
+        )
+        meant.append(here)
+        beside.append([here, *(other for other in (first, last) if (other != here).any())])
+    found = x.map(lambda a: _at(a, meant))
+    radii = [found.rigorous, found.probable]
+    for places in list(product(*beside))[1:]:
+        other = x.map(lambda a, places=places: _at(a, places))  # type: ignore[misc]
+        with np.errstate(invalid="ignore"):
+            gap = np.abs(other.value - found.value)
+        reach = (np.where(gap == 0, 0.0, gap) + getattr(other, kind) for kind in KINDS)
+        radii = [np.maximum(a, b) for a, b in zip(radii, reach, strict=True)]
+    return Bounds(found.value, *(np.where(np.isnan(radius), np.inf, radius) for radius in radii))
+
+
+def _at(array: Float64, places: Sequence[Indices]) -> Float64:
+    """The elements at some places of each axis from 2 on."""
+    for axis, index in enumerate(places, start=2):
+        array = np.take(array, index, axis=axis)
+    return array
 
 
 def upsample_bilinear(
     x: Operand,
     size: int | Sequence[int] | None = None,
-    scale_factor: float | Sequence[float] | None = None,
+    scale_factor: Factors = None,
     align_corners: bool = False,
     *,
     arithmetic: Arithmetic = FLOAT32,
@@ -184,11 +217,11 @@ def upsample_bilinear(
     taken. The sum itself rounds five times per axis.
     """
     x = bounds_of(x, arithmetic)
-    sizes = _sizes(x, size, scale_factor)
+    sizes = _extents(x, size, scale_factor)
     unit = arithmetic.value.unit
     exact, loose = [], []
-    for n, m in zip(x.shape[2:], sizes, strict=True):
-        weights, near = _interpolation(n, m, align_corners)
+    for n, m, ratio in sizes:
+        weights, near = _interpolation(n, m, float(ratio), align_corners)
         exact.append(weights)
         loose.append(weights + near * (4 * unit * n))
 
@@ -210,13 +243,13 @@ def upsample_bilinear(
     return result(value, (spread[0], spread[1]), (errors[0], errors[1]), arithmetic)
 
 
-def _interpolation(n: int, m: int, align_corners: bool) -> tuple[Float64, Float64]:
+def _interpolation(n: int, m: int, ratio: float, align_corners: bool) -> tuple[Float64, Float64]:
     """Weights of n inputs in each of m outputs, and which weights an error in place can reach."""
     steps = np.arange(m, dtype=np.float64)
     if align_corners:
         place = steps * (n - 1) / (m - 1) if m > 1 else np.zeros(m)
     else:
-        place = np.maximum((steps + 0.5) * n / m - 0.5, 0.0)
+        place = np.maximum((steps + 0.5) * ratio - 0.5, 0.0)
     below = np.minimum(np.floor(place).astype(int), n - 1)
     share = place - below
     weights, near = np.zeros((m, n)), np.zeros((m, n))
@@ -228,34 +261,39 @@ def _interpolation(n: int, m: int, align_corners: bool) -> tuple[Float64, Float6
     return weights, near
 
 
-def _sizes(
-    x: Bounds,
-    size: int | Sequence[int] | None,
-    scale_factor: float | Sequence[float] | None,
-) -> tuple[int, ...]:
-    axes = x.value.ndim - 2
-    if axes < 1 or (size is None) == (scale_factor is None):
+def _extents(
+    x: Bounds, size: int | Sequence[int] | None, scale_factor: Factors
+) -> list[tuple[int, int, Fraction]]:
+    """For each axis from 2 on how many elements there are, and will be, and their distance.
+
+    A factor f gives ⌊n·f⌋ elements that are 1/f apart, a size of m elements such that are n/m
+    apart; where an axis has both, the size says how many there are.
+    """
+    extents = x.shape[2:]
+    axes = len(extents)
+    if axes < 1 or (size is None and scale_factor is None):
         raise InputError(
             "upsample",
             given=f"shape {x.shape}, size {size}, scale_factor {scale_factor}",
-            allowed="(N, C, ...) and either a size or a factor",
+            allowed="(N, C, ...) and a size or a factor",
             clause="ADM-10",
         )
-    if size is not None:
-        found = (size,) * axes if isinstance(size, int) else tuple(size)
+    factors = list(scale_factor) if isinstance(scale_factor, Sequence) else [scale_factor] * axes
+    if len(factors) != axes or any(f is not None and not 0 < f < math.inf for f in factors):
+        raise InputError(
+            "upsample: scale_factor",
+            given=scale_factor,
+            allowed=f"{axes} positive numbers, or None",
+            clause="ADM-10",
+        )
+    if size is None:
+        counted = zip(extents, factors, strict=True)
+        found = tuple(n if f is None else math.floor(n * Fraction(f)) for n, f in counted)
     else:
-        given = scale_factor if isinstance(scale_factor, Sequence) else (scale_factor,) * axes
-        factors = [float(f) for f in given if f is not None]
-        wanted = [n * f for n, f in zip(x.shape[2:], factors, strict=False)]
-        if any(not extent.is_integer() for extent in wanted):
-            # torch then interpolates by the factor and not by the two sizes.
-            raise InputError(
-                "upsample: scale_factor",
-                given=scale_factor,
-                allowed="factors that give whole extents",
-                clause="ADM-10",
-            )
-        found = tuple(int(extent) for extent in wanted)
+        found = (size,) * axes if isinstance(size, int) else tuple(size)
     if len(found) != axes or min(found) < 1:
         raise InputError("upsample: size", given=found, allowed=f"{axes} extents", clause="ADM-10")
-    return found
+    return [
+        (n, m, Fraction(n, m) if f is None else 1 / Fraction(f))
+        for n, m, f in zip(extents, found, factors, strict=True)
+    ]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any
 
-from quant_reference.oracle import reals
+from quant_reference.oracle import reals, selections
 from quant_reference.oracle.balls import (
     ZERO,
     Ball,
@@ -166,6 +166,7 @@ UNARY: Mapping[str, Callable[..., Ball]] = {
     "elu": elu,
     "celu": celu,
     "selu": selu,
+    **selections.UNARY,
 }
 """Operation of one operand -> its ball from machine, ball and attributes."""
 
@@ -174,6 +175,7 @@ BINARY: Mapping[str, Callable[..., Ball]] = {
     "sub": lambda m, a, b, alpha=1: scaled_sum(m, a, negated(m, b), alpha),
     "mul": multiplied,
     "div": divided,
+    **selections.BINARY,
 }
 """Operation of two operands, broadcast against each other."""
 

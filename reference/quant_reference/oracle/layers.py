@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, Protocol
 
-from quant_reference.oracle import norms, sums, windows
+from quant_reference.oracle import norms, selections, sums, windows
 from quant_reference.oracle.activations import BINARY, UNARY, binary
 from quant_reference.oracle.balls import Ball, Machine, Real, Tensor, infinite, tensor
 from quant_reference.oracle.elementwise import quantize
@@ -110,6 +110,9 @@ def _embedding(m: Machine, indices: Tensor, weight: Tensor) -> Tensor:
 OPERATIONS: Mapping[str, Operation] = {
     **{op: _unary(op) for op in UNARY},
     **{op: _binary(op) for op in BINARY},
+    "amax": selections.along(selections.greatest),
+    "amin": selections.along(selections.least),
+    "where": selections.where,
     "linear": sums.linear,
     "matmul": sums.matmul,
     "einsum": sums.einsum,
@@ -134,10 +137,8 @@ OPERATIONS: Mapping[str, Operation] = {
         norms.group_norm(m, x, weight, bias, num_groups=x.shape[1], eps=eps)
     ),
     "batch_norm": norms.batch_norm,
-    "upsample_nearest": lambda m, x, size: norms.upsample(m, x, size, False),
-    "upsample_bilinear": lambda m, x, size, align_corners=False: norms.upsample(
-        m, x, size, True, align_corners
-    ),
+    "upsample_nearest": lambda m, x, size, **given: norms.upsample(m, x, size, False, **given),
+    "upsample_bilinear": lambda m, x, size, **given: norms.upsample(m, x, size, True, **given),
     "cat": _cat,
     "pad": _pad,
     "embedding": _embedding,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import product
 from typing import Any
 
 from quant_reference.oracle import reals
@@ -27,6 +28,7 @@ from quant_reference.oracle.balls import (
     tiny,
     unit,
 )
+from quant_reference.oracle.number import FLOAT32
 from quant_reference.oracle.sums import matmul, scores, total_of
 
 
@@ -223,18 +225,27 @@ def attention(
 
 
 def upsample(
-    m: Machine, x: Tensor, size: Sequence[int], bilinear: bool, align_corners: bool = False
+    m: Machine,
+    x: Tensor,
+    size: Sequence[int],
+    bilinear: bool,
+    align_corners: bool = False,
+    scale_factor: Sequence[float | None] | None = None,
 ) -> Tensor:
-    """To a size on the axes from 2 on (ADM-10)."""
+    """To a size on the axes from 2 on, by the ratio of the extents or by a factor (ADM-10)."""
     inputs = x.shape[2:]
+    steps = [
+        Fraction(n, k) if f is None else 1 / Fraction(f)
+        for n, k, f in zip(inputs, size, scale_factor or [None] * len(inputs), strict=True)
+    ]
 
     def item(place: tuple[int, ...]) -> Ball:
         rows = [
-            _weights(i, n, k, bilinear, align_corners)
-            for i, n, k in zip(place[2:], inputs, size, strict=True)
+            _weights(i, n, k, step, bilinear, align_corners)
+            for i, n, k, step in zip(place[2:], inputs, size, steps, strict=True)
         ]
         if not bilinear:
-            return x.at((*place[:2], *(next(iter(row)) for row in rows)))
+            return _nearest(x, place[:2], [list(row) for row in rows])
         value, spreads, reach, plain = ZERO, [ZERO, ZERO], [ZERO, ZERO], ZERO
         for at in places(inputs):
             exact, loose = Fraction(1), Fraction(1)
@@ -253,14 +264,31 @@ def upsample(
     return tensor((*x.shape[:2], *size), item)
 
 
-def _weights(i: int, n: int, m: int, bilinear: bool, align_corners: bool) -> dict[int, Fraction]:
+def _nearest(x: Tensor, lead: tuple[int, ...], rows: list[list[int]]) -> Ball:
+    """The element that is meant, and those that roundings of the place may take instead."""
+    meant, *others = (x.at((*lead, *places)) for places in product(*rows))
+    radii = [
+        max([meant.radii[k], *(abs(o.value - meant.value) + o.radii[k] for o in others)])
+        for k in (0, 1)
+    ]
+    return Ball(meant.value, radii[0], radii[1])
+
+
+def _weights(
+    i: int, n: int, m: int, step: Fraction, bilinear: bool, align_corners: bool
+) -> dict[int, Fraction]:
     """Weights of the inputs that output i of m may take, those of weight 0 included."""
     if not bilinear:
-        return {i * n // m: Fraction(1)}
+        # Four roundings of float32, but for a ratio that it holds: 24 bits and a power of two.
+        whole = step.denominator & (step.denominator - 1) == 0 and step.numerator < 2**24
+        off = ZERO if whole else 4 * unit(FLOAT32) * i * step
+        meant = min(math.floor(i * step), n - 1)
+        others = (min(math.floor(i * step + e), n - 1) for e in (-off, off))
+        return dict.fromkeys([meant, *others], Fraction(1))
     if align_corners:
         place = Fraction(i * (n - 1), m - 1) if m > 1 else ZERO
     else:
-        place = max((i + Fraction(1, 2)) * n / m - Fraction(1, 2), ZERO)
+        place = max((i + Fraction(1, 2)) * step - Fraction(1, 2), ZERO)
     below = min(math.floor(place), n - 1)
     row = {max(0, min(below + step, n - 1)): ZERO for step in (-1, 0, 1, 2)}
     row[below] += 1 - (place - below)

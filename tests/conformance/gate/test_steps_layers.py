@@ -137,6 +137,7 @@ CASES: dict[str, Case] = {
     "amax": ("amax", lambda x: x.amax((1, -1)), (X4,)),
     "amax, kept": ("amax", lambda x: x.amax(-2, keepdim=True), (X4,)),
     "amax of all": ("amax", torch.amax, (X4,)),
+    "amin": ("amin", lambda x: x.amin((0, -1)), (X4,)),
     "sum of all": ("sum", torch.sum, (X4,)),
     "max_pool1d": ("max_pool2d_with_indices", lambda x: f.max_pool1d(x, 3, 2, 1), (X3,)),
     "max_pool2d": (
@@ -186,7 +187,7 @@ CASES: dict[str, Case] = {
         lambda x: f.interpolate(x, scale_factor=2.0),
         (X4,),
     ),
-    "upsample_nearest3d": ("upsample_nearest3d", lambda x: f.interpolate(x, (7, 8, 9)), (X5,)),
+    "upsample_nearest3d": ("upsample_nearest3d", lambda x: f.interpolate(x, (7, 8, 12)), (X5,)),
     "upsample_bilinear2d": (
         "upsample_bilinear2d",
         lambda x: f.interpolate(x, (11, 9), mode="bilinear"),

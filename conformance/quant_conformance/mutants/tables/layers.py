@@ -223,7 +223,7 @@ LAYERS = (
         "aligns corners in an interpolation that does not ask for it",
         "ADM-10",
         FAMILY,
-        places=lambda p, n, m, align_corners: Pipeline.places(p, n, m, True),
+        places=lambda p, n, m, step, align_corners: Pipeline.places(p, n, m, step, True),
     ),
     known(
         "layer-codes-away",
