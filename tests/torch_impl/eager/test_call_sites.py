@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import operator
 import warnings
 from collections import namedtuple
@@ -31,6 +32,10 @@ from quant_torch.quantization import ModuleQuantizerConfig, OpQuantizerConfig, Q
 
 X = torch.linspace(-1, 1, 12).reshape(3, 4)
 Pair = namedtuple("Pair", "first second")
+
+
+def _times_100(_: nn.Module, x: Tensor) -> Tensor:
+    return 100 * x
 
 
 def net(function: Callable[..., Any], **modules: nn.Module) -> Net:
@@ -295,15 +300,102 @@ class TestControlFlow:
 
 class TestRepeatedModules:
     def test_each_call_has_its_own_activations(self) -> None:
-        """One module, two calls with very different ranges: one site each would be too coarse.
-
-        The sites belong to the module, so both calls share its qparams (PLACE-11).
-        """
+        """One module, two calls with very different ranges: one range would be too coarse."""
         layer = nn.Linear(4, 4)
         model = prepare(net(lambda s, x: s.layer(s.layer(x)), layer=layer), X)
         assert quantized(model) == {
-            "layer.weight", "layer.linear input input", "layer.linear output 0",
+            "layer.weight",
+            "layer.linear input input", "layer.linear output 0",
+            "layer.linear_1 input input", "layer.linear_1 output 0",
         }  # fmt: skip
+
+    @pytest.mark.parametrize(
+        "function",
+        [
+            lambda s, x: s.layer(s.layer(100 * x) / 100),
+            lambda s, x: s.other(s.layer(100 * x) / 100),
+            lambda s, x: functools.reduce(lambda y, k: s.layer(k * y), (100, 0.01), x),
+            lambda s, x: s.outer(s.outer(100 * x) / 100),
+            lambda s, x: s.pair(100 * x) / 100,
+            lambda s, x: s.layer.forward(s.layer.forward(100 * x) / 100),
+        ],
+        ids=["twice", "other name", "loop", "inside another", "sequential", "forward"],
+    )
+    @pytest.mark.parametrize("traced", [False, True])
+    def test_ranges_of_calls_do_not_mix(self, function: Callable[..., Any], traced: bool) -> None:
+        layer = nn.Linear(1, 1, bias=False)
+        nn.init.ones_(layer.weight)
+        model = net(function, layer=layer, outer=nn.Sequential(layer))
+        model.other = layer
+        model.pair = nn.Sequential(layer, net(lambda s, x: x / 100), layer, net(_times_100))
+        x = torch.linspace(-1, 1, 64).reshape(64, 1)
+        quantizer = Quantizer(model, eager())
+        prepared = quantizer.prepare((x,))
+        with quantizer.calibration_mode():
+            prepared(x)
+        finalized = quantizer.finalize(backend="coreml")
+        runs: list[Any] = [prepared, copy.deepcopy(prepared), finalized]
+        if traced:  # both add frames of their own between a module and its caller
+            runs = [
+                torch.jit.trace(finalized, (x,), check_trace=False),
+                torch.export.export(finalized, (x,), strict=False).module(),
+            ]
+        for run in runs:
+            # Two quantizers of 256 levels over [-1, 1], one after the other, and a weight of 127.
+            assert (run(x) - x).abs().max() < 4 / 255
+
+    def test_calls_of_one_place_in_several_runs_are_one_site(self) -> None:
+        model = prepare(net(lambda s, x: s.layer(s.layer(x)), layer=nn.Linear(4, 4)), X)
+        before = quantized(model)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            first, second = model(X), model(X)
+        assert torch.equal(first, second)
+        assert quantized(model) == before
+
+    def test_branches_do_not_renumber_the_calls(self) -> None:
+        """Which call is which depends on the place in the code, not on how many came before."""
+        model = net(
+            lambda s, x, skip=False: s.layer((x if skip else s.layer(x)) * 8),
+            layer=nn.Linear(4, 4, bias=False),
+        )
+        with torch.no_grad():
+            model.layer.weight.copy_(torch.eye(4))
+        prepared = prepare(model, X)
+        assert torch.allclose(prepared(X, skip=True), 8 * X, atol=0.1)
+
+    def test_more_rounds_than_in_the_example(self) -> None:
+        model = net(
+            lambda s, x, n=1: functools.reduce(lambda y, _: s.layer(y), range(n), x),
+            layer=nn.Linear(4, 4),
+        )
+        quantizer = Quantizer(model.eval(), eager())
+        prepared = quantizer.prepare((X,))
+        with pytest.warns(UserWarning, match="layer.linear_1 was not reached by the example"):
+            prepared(X, n=2)
+        with quantizer.calibration_mode():
+            prepared(X, n=2)
+        assert operations(prepared) == {"layer.linear", "layer.linear_1"}
+
+    def test_a_part_called_by_itself_has_the_sites_of_its_first_call(self) -> None:
+        model = net(lambda s, x: s.body(s.body(x)), body=nn.Sequential(nn.Linear(4, 4)))
+        prepared = prepare(model, X)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            part = prepared.body(X)
+        quantizers = prepared.body[0]
+        expected = quantizers.linear_quantize_output_0(
+            functional.linear(
+                quantizers.linear_quantize_input(X), quantizers.weight, quantizers.bias
+            )
+        )
+        assert torch.equal(part, expected)
+
+    def test_configs_name_each_call(self) -> None:
+        config = eager(ModuleQuantizerConfig(op_name_config={"layer.linear_1": None}))
+        layer = nn.Linear(4, 4)
+        prepared = prepare(net(lambda s, x: s.layer(s.layer(x)), layer=layer), X, config=config)
+        assert operations(prepared) == {"layer.linear"}
 
     def test_a_module_under_two_names(self) -> None:
         model = net(lambda s, x: s.b(s.a(x)), a=nn.Linear(4, 4))

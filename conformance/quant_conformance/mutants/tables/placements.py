@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ PLACEMENT = ("placement",)
 _ACTIVATIONS = ("relu", "gelu", "silu", "sigmoid", "tanh", "hard", "leaky")
 _POOLS = ("max_pool", "avg_pool", "adaptive", "mean", "flatten", "cat")
 _SHAPE_ONLY = ("reshape", "permute", "transpose", "dropout", "squeeze")
+_LATER_CALL = re.compile(r".+\.\w+_\d+ (input|output) ")
 _PLAIN = {"dtype": "int8", "qscheme": "symmetric", "granularity": {"type": "per_tensor"}}
 
 
@@ -95,6 +97,9 @@ PLACEMENTS: tuple[Mutant, ...] = (
     known("eager-shares", "quantizes a tensor once for all its readers in eager mode", "PLACE-11",
           PLACEMENT, placed=lambda self, placed, mode: [
               p for p in placed if mode == "graph" or " input " not in p[0]]),
+    known("eager-calls-merged", "gives all calls of a layer one set of quantizers in eager mode",
+          "PLACE-11", PLACEMENT, placed=lambda self, placed, mode: [
+              p for p in placed if mode == "graph" or not _LATER_CALL.match(p[0])]),
     known("names-of-its-own", "names tensors as it likes", "PLACE-12", PLACEMENT,
           placed=lambda self, placed, mode: [(f"%{p[0]}", *p[1:3], f"%{p[3]}") for p in placed]),
 )  # fmt: skip

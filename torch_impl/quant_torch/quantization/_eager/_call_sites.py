@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import linecache
+import os
 import sys
 from collections.abc import Callable
 from types import CodeType, FrameType, FunctionType
 from typing import Any, NamedTuple
 
+import torch
 from torch import nn
 
 SiteKey = tuple[Any, ...]
@@ -34,6 +36,9 @@ class SourceFrame(NamedTuple):
 # alive here so that no other code object gets the same id.
 _KEPT: dict[int, CodeType] = {}
 
+_TORCH = os.path.dirname(torch.__file__) + os.sep
+_OF_TORCH: set[int] = set()
+
 # Torch's own frames are kept out of listings; a torch that names them otherwise lists two more.
 _PLUMBING = frozenset(
     getattr(getattr(nn.Module, name, None), "__code__", None)
@@ -41,7 +46,7 @@ _PLUMBING = frozenset(
 )
 
 
-def site_key(op_name: str, depth: int, end: CodeType) -> SiteKey:
+def site_key(op_name: str, path: int, depth: int, end: CodeType) -> SiteKey:
     """Identify a call by its operation and the instructions that led to it inside its module.
 
     Source lines would not do: one line may hold several calls. Code objects and instruction
@@ -49,18 +54,46 @@ def site_key(op_name: str, depth: int, end: CodeType) -> SiteKey:
 
     Args:
         op_name: Name of the operation.
+        path: Which of the module's own call sites led there.
         depth: Frames between this function and the caller of the operation.
         end: Code of the function that runs a module's forward, where the walk outwards ends.
     """
-    key: list[Any] = [op_name]
+    key: list[Any] = [op_name, path]
     frame: FrameType | None = sys._getframe(depth)
     while frame is not None and frame.f_code is not end:
         code = frame.f_code
         if id(code) not in _KEPT:
-            _KEPT[id(code)] = code
+            _keep(code)
         key += (id(code), frame.f_lasti)
         frame = frame.f_back
     return tuple(key)
+
+
+def module_key(depth: int, end: CodeType) -> SiteKey:
+    """Identify the call of a module by the instructions that led to it in the module around it.
+
+    Torch's own frames do not count: hooks, ``torch.jit.trace`` and ``torch.export`` add some.
+
+    Args:
+        depth: Frames between this function and whatever called the module.
+        end: Code of the function that runs a module's forward, where the walk outwards ends.
+    """
+    key: list[Any] = []
+    frame: FrameType | None = sys._getframe(depth)
+    while frame is not None and frame.f_code is not end:
+        code = frame.f_code
+        if id(code) not in _KEPT:
+            _keep(code)
+        if id(code) not in _OF_TORCH:
+            key += (id(code), frame.f_lasti)
+        frame = frame.f_back
+    return tuple(key)
+
+
+def _keep(code: CodeType) -> None:
+    _KEPT[id(code)] = code
+    if code.co_filename.startswith(_TORCH):
+        _OF_TORCH.add(id(code))
 
 
 def source_frames(depth: int, end: CodeType) -> tuple[SourceFrame, ...]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from quant_torch.quantization._eager._call_sites import SiteKey, looked_into, site_key
+from quant_torch.quantization._eager._call_sites import SiteKey, looked_into, module_key, site_key
 from quant_torch.quantization._eager._sites import Site
 from quant_torch.quantization._eager.supported_ops_registry import COMPOSITES, TorchFunction
 from quant_torch.quantization._module_configs import ModuleSettings
@@ -51,12 +51,19 @@ class PreparedState:
 
 
 class CallFrame:
-    """One running module call; counts how often each call site was passed."""
+    """One running module call; counts how often each call site was passed.
 
-    __slots__ = ("scope", "visits")
+    Attributes:
+        scope: Of the module.
+        path: Which of the places that call the module this is (:meth:`ModuleScope.path_from`).
+        visits: How often each call site, of operations and modules, was passed so far.
+    """
 
-    def __init__(self, scope: ModuleScope) -> None:
+    __slots__ = ("path", "scope", "visits")
+
+    def __init__(self, scope: ModuleScope, path: int) -> None:
         self.scope = scope
+        self.path = path
         self.visits: dict[SiteKey, int] = {}
 
     def next_visit(self, key: SiteKey) -> int:
@@ -79,6 +86,7 @@ class ModuleScope:
         sites: Per site key, the sites of the first, second, … visit within one module call; None
             where nothing is quantized.
         op_counts: How many sites each operation name has.
+        paths: Numbers of the places that call the module, in the order in which they were reached.
     """
 
     def __init__(
@@ -90,6 +98,7 @@ class ModuleScope:
         self.state = state
         self.sites: dict[SiteKey, list[Site | None]] = {}
         self.op_counts: dict[str, int] = {}
+        self.paths: dict[SiteKey, int] = {}
         self._own_forward = module.__dict__.get("forward")
 
     def attach(self) -> None:
@@ -134,6 +143,19 @@ class ModuleScope:
         self.op_counts[function_name] = count + 1
         return f"{function_name}_{count}" if count else function_name
 
+    def path_from(self, caller: CallFrame | None) -> int:
+        """Number of the place that calls the module; each has call sites of its own (PLACE-11).
+
+        A place is one of the calling module's call sites, its visit there, and the place that
+        called that module. Called from nowhere, as when a user runs a part of a model, the module
+        takes the first place that it knows.
+        """
+        if caller is None:
+            return 0
+        key = (self.name, *module_key(4, _RUN))
+        place = (caller.scope.name, caller.path, caller.next_visit(key), *key)
+        return self.paths.setdefault(place, len(self.paths))
+
     def put(self, key: SiteKey, visit: int, site: Site | None) -> None:
         """Set what happens at the given visit of a call site."""
         visits = self.sites.setdefault(key, [])
@@ -154,7 +176,7 @@ class ModuleScope:
             _running.mode = mode
 
     def _run(self, mode: SiteMode, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        frame = CallFrame(self)
+        frame = CallFrame(self, self.path_from(mode.frames[-1] if mode.frames else None))
         trace = self.state.trace
         mode.frames.append(frame)
         try:
@@ -201,7 +223,7 @@ class SiteMode(TorchFunctionMode):
         elif op_name is None:
             return func(*args, **kwargs)
         frame = self.frames[-1]
-        key = site_key(op_name, 2, _RUN)
+        key = site_key(op_name, frame.path, 2, _RUN)
         visit = frame.next_visit(key)
         if state.trace is not None:
             result = func(*args, **kwargs)
