@@ -1,4 +1,4 @@
-"""Compares an answer with a legal one, bit for bit (SPEC.md, clauses CMP-*)."""
+"""Compares an answer with a legal one, bit for bit (SPEC.md, section 0)."""
 
 from __future__ import annotations
 

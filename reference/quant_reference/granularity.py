@@ -222,7 +222,8 @@ def default_axis(module_kind: str, granularity: Granularity) -> int:
         granularity: PerChannel or PerBlock.
 
     Raises:
-        GranularityError: A module kind without a default, or a granularity without an axis.
+        GranularityError: A module kind without a default, or a granularity that takes no axis: per
+            tensor, or blocks given by a tuple.
     """
     if module_kind not in MODULE_KINDS:
         close = difflib.get_close_matches(str(module_kind), MODULE_KINDS, n=1)
@@ -238,6 +239,13 @@ def default_axis(module_kind: str, granularity: Granularity) -> int:
             "per_tensor has no axis",
             given=granularity,
             allowed="PerChannel, PerBlock",
+            clause="GRAN-7",
+        )
+    if isinstance(granularity, PerBlock) and isinstance(granularity.block_size, tuple):
+        raise GranularityError(
+            "a tuple block_size names every axis itself",
+            given=granularity,
+            allowed="PerChannel, PerBlock with an int block_size",
             clause="GRAN-7",
         )
     return MODULE_KINDS[module_kind][isinstance(granularity, PerBlock)]

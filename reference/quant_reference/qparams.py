@@ -96,6 +96,5 @@ def compute_qparams(lo: Array, hi: Array, spec: QuantizationSpec) -> QParams:
 def _e8m0_scale(max_abs: Float32, max_pow2: int) -> Float32:
     # The exponent field, read from the bits: exact, and -127 for zero and subnormals (QP-7).
     field = (np.asarray(max_abs).view(np.int32) >> 23) & 0xFF
-    exponent = np.clip(field - 127 - max_pow2, -127, 127)
-    scale = np.maximum(np.ldexp(np.float32(1), exponent), E8M0_LEAST_SCALE)
+    scale = np.maximum(np.ldexp(np.float32(1), field - 127 - max_pow2), E8M0_LEAST_SCALE)
     return np.where(np.isfinite(max_abs), scale, np.float32(np.nan)).astype(np.float32)

@@ -28,7 +28,8 @@ def value_range(x: Array, spec: QuantizationSpec, target: Target) -> tuple[Array
         dtype; float32 when float_range gives both bounds. Zeros are +0.
 
     Raises:
-        InputError: x has another dtype (RANGE-3) or no elements (RANGE-5).
+        InputError: x has another dtype (RANGE-3) or no elements (RANGE-5), or cannot hold the one
+            bound that is given (RANGE-2).
         SpecError: A dynamic spec for a weight (SPEC-5).
         GranularityError: The granularity does not fit x (GRAN-6).
     """
@@ -67,4 +68,11 @@ def _filled(blocks: tuple[int, ...], bound: float, dtype: Any) -> Array:
     """A constant bound, rounded through float32 to dtype (RANGE-2)."""
     with np.errstate(over="ignore"):
         rounded = np.asarray(bound, np.float32).astype(dtype)
+    if not np.isfinite(rounded):
+        raise InputError(
+            f"float_range bound for a tensor of {np.dtype(dtype)}",
+            given=bound,
+            allowed="one that the tensor's dtype can hold, or both bounds",
+            clause="RANGE-2",
+        )
     return np.full(blocks, rounded, dtype) + np.zeros((), dtype)

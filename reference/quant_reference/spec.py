@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, fields
 from numbers import Real
 from typing import Any, Literal, get_args
 
+import numpy as np
+
 from quant_reference.errors import SpecError
 from quant_reference.formats import ALIASES, FORMATS, Format, get_format
 from quant_reference.granularity import (
@@ -191,14 +193,22 @@ def _checked_range(given: object) -> tuple[float | None, float | None]:
             raise SpecError(
                 "bound in float_range",
                 given=bound,
-                allowed="None or a finite number",
+                allowed="None or a number that is finite in float32",
                 clause="SPEC-4",
             )
     lo, hi = (None if bound is None else float(bound) for bound in given)
-    if (lo is not None and lo > 0) or (hi is not None and hi < 0) or (lo == hi == 0):
-        raise SpecError(
-            "float_range", given=given, allowed="lo <= 0 <= hi and lo < hi", clause="SPEC-4"
-        )
+    if (lo is not None and lo > 0) or (hi is not None and hi < 0):
+        raise SpecError("float_range", given=given, allowed="lo <= 0 <= hi", clause="SPEC-4")
+    if lo is not None and hi is not None:
+        low, high = _as_float32(lo), _as_float32(hi)
+        # What counts is the range of float32 numbers that the scale is made of (RANGE-2).
+        if low == high or _as_float32(high - low) == math.inf:
+            raise SpecError(
+                "float_range",
+                given=given,
+                allowed="lo < hi and a finite hi - lo, in float32",
+                clause="SPEC-4",
+            )
     return lo, hi
 
 
@@ -206,6 +216,12 @@ def _is_finite(bound: object) -> bool:
     if isinstance(bound, bool) or not isinstance(bound, Real):
         return False
     try:
-        return math.isfinite(bound)
+        return math.isfinite(_as_float32(float(bound)))
     except OverflowError:  # an integer that no float holds
         return False
+
+
+def _as_float32(number: float) -> float:
+    """Rounded to float32; beyond its range an infinity."""
+    with np.errstate(over="ignore"):
+        return float(np.float32(number))

@@ -121,7 +121,9 @@ def elementwise(
     formula: Callable[..., Any], params: QParams, shape: Sequence[int], *columns: Sequence[Any]
 ) -> list[Any]:
     """``formula(element of each column…, qparams of the element's block)``, in C order."""
-    extents = [whole // count for whole, count in zip(shape, params.scale.shape, strict=True)]
+    extents = [
+        whole // (count or 1) for whole, count in zip(shape, params.scale.shape, strict=True)
+    ]
     results: list[Any] = [None] * len(columns[0])
     blocks = oracle.block_members(shape, extents)
     for members, of_block in zip(blocks, block_qparams(params), strict=True):

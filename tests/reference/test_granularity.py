@@ -176,6 +176,14 @@ def test_gran_7_per_tensor_has_no_axis() -> None:
         default_axis("Linear", PerTensor())
 
 
+@pytest.mark.parametrize("kind", ["Linear", "ConvTranspose2d"])
+def test_gran_7_a_tuple_names_every_axis_itself(kind: str) -> None:
+    with pytest.raises(GranularityError, match="GRAN-7"):
+        default_axis(kind, PerBlock(None, (1, 2)))
+    with pytest.raises(ArithmeticError, match="GRAN-7"):
+        oracle.default_axis(kind, PerBlock(None, (1, 2)))
+
+
 @pytest.mark.parametrize(
     ("build", "clause"),
     [

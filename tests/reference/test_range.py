@@ -21,7 +21,15 @@ from quant_reference import (
 )
 
 GRANULARITIES = (PerTensor(), PerChannel(1), PerBlock(1, 2), PerBlock(None, (2, -1)))
-BOUNDS = ((None, None), (-1.5, None), (None, 0.1), (-0.1, 3.0), (0.0, None), (None, 1e30))
+BOUNDS = (
+    (None, None),
+    (-1.5, None),
+    (None, 0.1),
+    (-0.1, 3.0),
+    (0.0, None),
+    (None, 1e30),
+    (-1e-60, None),
+)
 
 
 def assert_like_the_oracle(x: Array, spec: QuantizationSpec, target: Any) -> None:
@@ -42,7 +50,12 @@ def assert_like_the_oracle(x: Array, spec: QuantizationSpec, target: Any) -> Non
 def test_any_tensor(dtype: str, granularity: Granularity, data: st.DataObject, bounds: Any) -> None:
     x = data.draw(bit_arrays(dtype, 8, 8)).reshape(2, 4)
     spec = QuantizationSpec(granularity=granularity, float_range=bounds)
-    assert_like_the_oracle(x, spec, data.draw(st.sampled_from(["weight", "activation"])))
+    target = data.draw(st.sampled_from(["weight", "activation"]))
+    if dtype == "float16" and bounds == (None, 1e30):
+        with pytest.raises(InputError, match="RANGE-2"):
+            value_range(x, spec, target)
+    else:
+        assert_like_the_oracle(x, spec, target)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -93,6 +106,27 @@ def test_range_2_a_bound_is_rounded_twice(dtype: str, half_ulp: float) -> None:
     assert float(value_range(x, spec, "weight")[1][0]) == 1.0
     once = oracle.round_to(oracle.number(bound), oracle.DTYPES[dtype])
     assert float(once) == 1 + 2 * half_ulp
+
+
+# A dtype's greatest number, and half a step beyond it: the tie goes to infinity.
+@pytest.mark.parametrize(
+    ("dtype", "greatest", "half_step"),
+    [("float16", 65504.0, 16.0), ("bfloat16", 2.0**128 - 2.0**120, 2.0**119)],
+)
+@pytest.mark.parametrize("side", [0, 1])
+def test_range_2_a_bound_that_becomes_infinite_is_refused(
+    dtype: str, greatest: float, half_step: float, side: int
+) -> None:
+    x = np.ones(1, DTYPES[dtype])
+
+    def bounds(size: float) -> tuple[float | None, float | None]:
+        return (None, size) if side else (-size, None)
+
+    just_below = float(np.nextafter(np.float32(greatest + half_step), np.float32(0)))
+    found = value_range(x, QuantizationSpec(float_range=bounds(just_below)), "weight")[side]
+    assert abs(float(found[0])) == greatest
+    with pytest.raises(InputError, match="RANGE-2"):
+        value_range(x, QuantizationSpec(float_range=bounds(greatest + half_step)), "weight")
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

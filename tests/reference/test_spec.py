@@ -124,7 +124,21 @@ def test_spec_3_scale_dtypes() -> None:
 
 @pytest.mark.parametrize(
     "bounds",
-    [(-1, None), (None, 1), (0, None), (None, 0), (0, 1), (-1, 0), (-1.5, 2), [-1, 1]],
+    [
+        (-1, None),
+        (None, 1),
+        (0, None),
+        (None, 0),
+        (0, 1),
+        (-1, 0),
+        (-1.5, 2),
+        [-1, 1],
+        (-1e-60, 1),
+        (-1e-60, None),
+        (0, 2.0**-149),
+        (-(2.0**127), 2.0**127 - 2.0**104),
+        (0, 3.4028235e38),
+    ],
 )
 def test_spec_4_ranges_that_hold_zero(bounds: Any) -> None:
     kept = QuantizationSpec(float_range=bounds).float_range
@@ -148,6 +162,13 @@ def test_spec_4_ranges_that_hold_zero(bounds: Any) -> None:
         (True, None),
         (False, True),
         (None, 10**400),
+        # What counts is float32: no such bound, no such difference, one number for both.
+        (-1, 1e39),
+        (-3.4028236e38, None),
+        (-3e38, 3e38),
+        (-(2.0**127), 2.0**127),
+        (-1e-60, 0),
+        (-1e-60, 1e-46),
         ("-1", "1"),
         (-1,),
         (-1, 0, 1),

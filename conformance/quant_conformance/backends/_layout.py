@@ -40,7 +40,7 @@ def layout_of(
         granularity: the spec's granularity, which tells apart layouts that coincide for this
             shape and holds the axis as the user wrote it.
     """
-    blocks = tuple(n // s for n, s in zip(shape, scale_shape, strict=True))
+    blocks = tuple(n // (s or 1) for n, s in zip(shape, scale_shape, strict=True))
     if isinstance(granularity, PerChannel):
         split = [i for i, (n, s) in enumerate(zip(shape, scale_shape, strict=True)) if n == s > 1]
         return Layout("axis", _as_written(granularity, split[0] if split else 0, len(shape)))
@@ -93,6 +93,6 @@ def blocks_of(
     shape: tuple[int, ...], scale_shape: tuple[int, ...]
 ) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...]]]:
     """Yields, per block, its index in the scale and the slices that cut it from the tensor."""
-    extents = tuple(n // s for n, s in zip(shape, scale_shape, strict=True))
+    extents = tuple(n // (s or 1) for n, s in zip(shape, scale_shape, strict=True))
     for index in np.ndindex(*scale_shape):
         yield index, tuple(slice(i * n, (i + 1) * n) for i, n in zip(index, extents, strict=True))

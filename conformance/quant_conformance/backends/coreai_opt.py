@@ -113,9 +113,9 @@ class CoreaiOpt(Backend):
         from coreai_opt.quantization.config import ExecutionMode
 
         arguments, shape = _MODULES[module_kind]
-        mapping = granularity.to_dict() | {"block_size": 2}  # divides every axis of the modules
-        if granularity.to_dict()["type"] != "per_block":
-            del mapping["block_size"]
+        mapping = granularity.to_dict()
+        if isinstance(mapping.get("block_size"), int):
+            mapping["block_size"] = 2  # divides every axis of the modules
         weight = self._spec.QuantizationSpec(granularity=mapping)
         config = QuantizerConfig(
             global_config=ModuleQuantizerConfig(
@@ -134,7 +134,10 @@ class CoreaiOpt(Backend):
         }
         if len(axes) != 1:
             raise RuntimeError(f"prepare left {len(axes)} weight quantizers in {module_kind}")
-        return int(axes.pop())
+        (axis,) = axes
+        if axis is None:
+            raise ValueError(f"prepare gives {mapping} no axis")
+        return int(axis)
 
     def validate_spec(self, mapping: Mapping[str, Any]) -> None:
         """Goes as far as a user has to, to meet the refusal: the spec, a module, a first shape."""
@@ -165,7 +168,7 @@ class CoreaiOpt(Backend):
         # Given qparams: who computes them does not matter, but dynamic ones cannot be given.
         options = self._options(spec, "static") | {"float_range": [None, None]}
         theirs = self._spec.QuantizationSpec(**options)
-        blocks = tuple(n // s for n, s in zip(shape, qparams.scale.shape, strict=True))
+        blocks = tuple(n // (s or 1) for n, s in zip(shape, qparams.scale.shape, strict=True))
         size = self._torch.Size(shape)
         for target in self._targets.values():
             module = self._factory.create_fake_quantizer(theirs, target)

@@ -99,14 +99,17 @@ class QuantTorch(TorchLayers):
         if module_kind not in _MODULES:
             raise ValueError(f"Quantizer has no default axis for {module_kind}")
         arguments, shape = _MODULES[module_kind]
-        if isinstance(granularity, PerBlock):
+        if isinstance(granularity, PerBlock) and isinstance(granularity.block_size, int):
             granularity = PerBlock(None, 2)  # divides every axis of the modules
         weight = self._parts.QuantizationSpec(granularity=granularity.to_dict())
         dtype = self._torch.int64 if module_kind == "Embedding" else None
         model = nn.Sequential(getattr(nn, module_kind)(*arguments))
         example = self._torch.zeros(shape, dtype=dtype)
         prepared, _ = self._prepared(model, example, op_state_spec={"weight": weight})
-        return int(self._only_module(prepared).granularity.axis)
+        axis = self._only_module(prepared).granularity.axis
+        if axis is None:
+            raise ValueError(f"Quantizer gives {granularity} no axis")
+        return int(axis)
 
     def validate_spec(self, mapping: Mapping[str, Any]) -> None:
         """Goes as far as a user has to, to meet the refusal: the spec, then a module from it."""
@@ -148,8 +151,10 @@ class QuantTorch(TorchLayers):
         blocks = qparams.scale.shape
         for target in ("weight", "activation"):
             block = granularity.get_block_size(shape, target)
-            if tuple(n // max(e, 1) or 1 for n, e in zip(shape, block, strict=True)) == blocks:
+            if tuple(n // e if e else 1 for n, e in zip(shape, block, strict=True)) == blocks:
                 return target
+        if 0 in shape and len(blocks) == len(shape):
+            raise NotImplementedError("an empty axis has as many blocks as its granularity says")
         raise ValueError(f"qparams of shape {blocks} do not fit {shape} at {granularity}")
 
     def _prepared(self, model: Any, example: Any, **specs: Any) -> tuple[Any, Any]:

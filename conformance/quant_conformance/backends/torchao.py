@@ -231,7 +231,7 @@ class Torchao(Backend):
 
 
 def _blocks(x: Any, qparams: QParams) -> Blocks:
-    return tuple(int(n // s) for n, s in zip(x.shape, qparams.scale.shape, strict=True))
+    return tuple(int(n // (s or 1)) for n, s in zip(x.shape, qparams.scale.shape, strict=True))
 
 
 def _by_one(tensor: Array, fmt: str) -> QParams:

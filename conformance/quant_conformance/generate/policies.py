@@ -162,7 +162,7 @@ def unclamped(inputs: Tensors, spec: QuantizationSpec) -> Array:
 def spread(per_block: Array, shape: tuple[int, ...]) -> Array:
     """Repeat one entry per block to one entry per element."""
     for axis, extent in enumerate(shape):
-        per_block = np.repeat(per_block, extent // per_block.shape[axis], axis=axis)
+        per_block = np.repeat(per_block, extent // (per_block.shape[axis] or 1), axis=axis)
     return per_block
 
 

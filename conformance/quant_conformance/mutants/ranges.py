@@ -88,7 +88,10 @@ class Ranges(Elements):
 
     def fixed_bound(self, bound: float, dtype: np.dtype[Any]) -> Any:
         """A bound of the spec in the range's dtype, by way of float32 (RANGE-2)."""
-        return np.float32(bound).astype(dtype)
+        rounded = np.float32(bound).astype(dtype)
+        if not np.isfinite(rounded):
+            raise InputError("bound", given=bound, allowed=f"in {dtype}", clause="RANGE-2")
+        return rounded
 
     # qparams
 
@@ -205,7 +208,7 @@ class Ranges(Elements):
         return self.clamp_exponent(field - 127 - form.max_pow2)
 
     def clamp_exponent(self, exponent: Array) -> Array:
-        """Into the range of e8m0."""
+        """Into the range of e8m0; what it changes, the least scale replaces (QP-7)."""
         return np.asarray(np.clip(exponent, -127, 127))
 
     def e8m0_scale(self, exponent: Array) -> Array:

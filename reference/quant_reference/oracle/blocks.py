@@ -49,6 +49,8 @@ def block_members(shape: Sequence[int], extents: Sequence[int]) -> list[list[int
 def default_axis(module_kind: str, granularity: Granularity) -> int:
     """Axis that a weight's granularity means when it names none (GRAN-7)."""
     per_channel = isinstance(granularity, PerChannel)
+    if not per_channel and not isinstance(getattr(granularity, "block_size", None), int):
+        raise ArithmeticError(f"GRAN-7 has no axis for {granularity}")
     if module_kind in ("Conv1d", "Conv2d", "Conv3d", "Linear", "Embedding"):
         return 0 if per_channel else 1
     if module_kind in ("ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"):

@@ -126,8 +126,7 @@ def _e8m0_scale(max_abs: Number, max_pow2: int, nonfinite_range: NonfiniteRange)
         field = 0
     else:
         field = floor_log2(max_abs.magnitude) + 127
-    exponent = min(max(field - 127 - max_pow2, -127), 127)
-    return number(max(power(exponent), power(-126)))
+    return number(max(power(field - 127 - max_pow2), power(-126)))
 
 
 def _divided(value: Number, constant: float, bounds: BlockRange) -> Number:

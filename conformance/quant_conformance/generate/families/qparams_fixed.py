@@ -50,12 +50,14 @@ def _bounds(builder: Builder, kind: str, start: int, count: int) -> None:
             "a fixed bound does not hide a NaN",
         )
     spec = make_spec(kind, float_range=((-70000.0, None), (None, 70000.0))[start % 2])
-    add(
-        builder,
-        f"fixed/{kind}-beyond-float16",
-        cast(np.array([1.0, -2.0]), "float16"),
-        spec,
-        clauses(spec) + " RANGE-2 QP-8",
-        "FixedRange Infinity",
-        "a bound beyond float16 is infinite in float16",
+    builder.add_result(
+        f"qparams/fixed/{kind}-beyond-float16",
+        "qparams",
+        "refused",
+        clauses=("RANGE-2",),
+        flags=("FixedRange", "Infinity"),
+        comment="a bound beyond float16 would be infinite in float16, and the scale with it",
+        spec=spec,
+        target="activation",
+        inputs={"x": cast(np.array([1.0, -2.0]), "float16")},
     )

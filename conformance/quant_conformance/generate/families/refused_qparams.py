@@ -12,7 +12,7 @@ from quant_conformance.generate.builder import Builder
 from quant_conformance.generate.families.refused import ONES, refuse
 from quant_conformance.generate.floats import f32
 from quant_conformance.generate.layouts import make_spec
-from quant_reference import PerTensor
+from quant_reference import PerBlock, PerChannel, PerTensor, QParams
 
 Array = NDArray[Any]
 
@@ -21,6 +21,7 @@ def build(builder: Builder) -> None:
     """Add a few cases to the families that take qparams."""
     _qparams(builder)
     _gradients(builder)
+    _empty_axes(builder)
 
 
 def _scale(*values: float, shape: tuple[int, ...] = (1, 1)) -> Array:
@@ -50,6 +51,10 @@ _ILLEGAL_QPARAMS: Mapping[str, tuple[str, Mapping[str, Array]]] = {
     "blocks-too-many": (
         "int8-sym-zp",
         {"scale": np.ones((8, 1), np.float32), "zero_point": np.zeros((8, 1), np.int32)},
+    ),
+    "blocks-none": (
+        "int8-sym-zp",
+        {"scale": np.ones((0, 1), np.float32), "zero_point": np.zeros((0, 1), np.int32)},
     ),
     "zero-point-high": ("int4-asym-zp", {"zero_point": np.full((1, 1), 8, np.int32)}),
     "zero-point-low": ("uint8-asym-zp", {"zero_point": np.full((1, 1), -1, np.int32)}),
@@ -110,6 +115,41 @@ def _qparams(builder: Builder) -> None:
             spec=make_spec(kind),
             target="weight",
         )
+
+
+def _empty_axes(builder: Builder) -> None:
+    """An axis without elements takes any number of blocks; one with elements at least one."""
+    x = np.zeros((0, 6), np.float32)
+    for kind in ("uint4-asym-zp", "int8-asym-minval", "float4_e2m1fn-e8m0"):
+        for name, granularity, shape in (
+            ("whole", PerTensor(), (1, 1)),
+            ("none", PerChannel(0), (0, 1)),
+            ("both", PerBlock(1, 3), (0, 2)),
+            ("several", PerTensor(), (3, 2)),
+        ):
+            spec = make_spec(kind, granularity)
+            qparams = QParams(
+                np.ones(shape, np.float32),
+                np.zeros(shape, np.int32),
+                np.zeros(shape, np.float32),
+            )
+            for operation, tensors in (
+                ("quantize", {"x": x}),
+                ("dequantize", {"codes": np.zeros(x.shape, spec.format.code_dtype)}),
+                ("fake_quantize", {"x": x}),
+                ("gradient", {"x": x, "grad": x}),
+            ):
+                builder.add(
+                    f"{operation}/empty-axis/{kind}-{name}",
+                    operation,
+                    clauses=("Q-8",),
+                    flags=("EmptyAndScalar",),
+                    comment=f"an axis without elements in {shape[0]} blocks",
+                    spec=spec,
+                    target="activation",
+                    inputs=tensors,
+                    qparams=qparams,
+                )
 
 
 def _gradients(builder: Builder) -> None:

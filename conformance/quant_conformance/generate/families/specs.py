@@ -83,6 +83,20 @@ def _default_axes(builder: Builder) -> None:
         comment="per tensor has no axis",
         arguments={"module_kind": "Linear", "granularity": {"type": "per_tensor"}},
     )
+    tuples = {"Linear": [1, 2], "Conv2d": [1, 2, -1, -1], "ConvTranspose2d": [2, 1, 3, 3]}
+    for module_kind, extents in tuples.items():
+        builder.add_result(
+            f"default_axis/refused-{module_kind}-tuple",
+            "default_axis",
+            "refused",
+            clauses=("GRAN-7", "GRAN-5"),
+            flags=("DefaultAxis",),
+            comment="a tuple block_size names every axis itself",
+            arguments={
+                "module_kind": module_kind,
+                "granularity": {"type": "per_block", "axis": None, "block_size": extents},
+            },
+        )
 
 
 _REFUSED: dict[str, dict[str, dict[str, Any]]] = {
@@ -150,6 +164,11 @@ _REFUSED: dict[str, dict[str, dict[str, Any]]] = {
         "range-hi-only-negative": {"float_range": [None, -0.5]},
         "range-beyond-floats": {"float_range": [-1.0, 10**400]},
         "range-mapping": {"float_range": {"lo": -1.0, "hi": 1.0}},
+        "range-beyond-float32": {"float_range": [-1.0, 1e39]},
+        "range-beyond-float32-lo-only": {"float_range": [-3.4028236e38, None]},
+        "range-difference-beyond-float32": {"float_range": [-3e38, 3e38]},
+        "range-vanishing": {"float_range": [-1e-60, 0.0]},
+        "range-vanishing-both": {"float_range": [-1e-60, 1e-46]},
     },
     "SPEC-5": {
         "dynamic-clipping": {
@@ -210,6 +229,10 @@ _ACCEPTED: dict[str, dict[str, dict[str, Any]]] = {
         "range-integers": {"float_range": [-1, 1]},
         "range-lo-only": {"float_range": [-1.0, None]},
         "range-hi-only": {"float_range": [None, 0.0]},
+        "range-widest": {"float_range": [-1.7014117e38, 1.7014117e38]},
+        "range-greatest-float32": {"float_range": [0.0, 3.4028235e38]},
+        "range-vanishing-lo": {"float_range": [-1e-60, 1.0]},
+        "range-least-float32": {"float_range": [0.0, 1e-45]},
     },
     "SPEC-5": {
         "dynamic": {"qparam_calculator_cls": "dynamic"},

@@ -151,12 +151,26 @@ def _fixed(builder: Builder, dtype: str) -> None:
         "both-beyond-float16": (-70000.0, 100000.0),
         "lo-beyond-float16": (-70000.0, None),
         "hi-near-float16": (None, 65519.0),
+        "lo-vanishing": (-1e-60, None),
     }
     for name, pair in bounds.items():
         for word, base, target in (("tensor", _TENSOR, "activation"), ("rows", _ROWS, "weight")):
             if word == "rows" and name not in ("lo-inexact", "hi-inside", "both", "both-inexact"):
                 continue
             spec = QuantizationSpec(granularity=base.granularity, float_range=pair)
+            if dtype == "float16" and name == "lo-beyond-float16":
+                builder.add_result(
+                    f"range/fixed/{name}-{word}-{dtype}",
+                    "value_range",
+                    "refused",
+                    clauses=("RANGE-2",),
+                    flags=("FixedRange", "Infinity"),
+                    comment="a bound that the tensor's dtype rounds to an infinity",
+                    spec=spec,
+                    target=target,
+                    inputs={"x": x},
+                )
+                continue
             flags = "FixedRange" + (" QParamsDtype" if "inexact" in name else "")
             _add(
                 builder,

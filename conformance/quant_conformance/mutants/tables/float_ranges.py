@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from quant_conformance.mutants.model import Step, known
 from quant_conformance.mutants.pipeline import Pipeline
 from quant_conformance.mutants.tables.families import INVALID
@@ -72,6 +74,48 @@ FLOAT_RANGES = (
         "SPEC-4",
         INVALID,
         tolerated=_bounds(lambda b: None if type(b) is int and abs(b) > 10**308 else b),
+    ),
+    known(
+        "float-range-beyond-float32-accepted",
+        "checks the bounds of float_range as float64 numbers",
+        "SPEC-4",
+        INVALID,
+        tolerated=_bounds(
+            lambda b: None if is_number(b) and 3.5e38 < abs(b) < 1e308 else b,
+        ),
+    ),
+    known(
+        "float-range-difference-accepted",
+        "accepts bounds whose difference overflows float32",
+        "SPEC-4",
+        INVALID,
+        tolerated=_pair(
+            lambda lo, hi: (
+                (lo / 2, hi / 2)
+                if is_number(lo) and is_number(hi) and 3.5e38 < hi - lo < 1e39
+                else (lo, hi)
+            )
+        ),
+    ),
+    known(
+        "float-range-vanishing-accepted",
+        "accepts bounds that float32 rounds to one number",
+        "SPEC-4",
+        INVALID,
+        tolerated=_pair(
+            lambda lo, hi: (
+                (-1, 1)
+                if is_number(lo) and is_number(hi) and 0 < max(-lo, hi) < 1e-45
+                else (lo, hi)
+            )
+        ),
+    ),
+    known(
+        "float-range-infinite-in-16-bits-accepted",
+        "rounds a bound of float_range to an infinity of the tensor's dtype",
+        "RANGE-2",
+        ("range", "qparams"),
+        fixed_bound=lambda p, bound, dtype: np.float32(bound).astype(dtype),
     ),
     known(
         "float-range-bool-accepted",

@@ -13,7 +13,7 @@ from quant_reference.errors import SpecError
 from quant_torch._registry import KeyedClasses
 from quant_torch.quantization.spec import _qparams
 from quant_torch.quantization.spec._dtypes import format_of
-from quant_torch.quantization.spec._legal import check_values
+from quant_torch.quantization.spec._legal import check_bounds, check_values
 from quant_torch.quantization.spec._memory import same_bits
 from quant_torch.quantization.spec._qparams import QParams, QuantRange
 from quant_torch.quantization.spec.granularity import QuantizationGranularity, Target
@@ -91,7 +91,8 @@ class QParamsCalculatorBase(KeyedClasses, nn.Module, ABC):
             when float_range gives both bounds.
 
         Raises:
-            InputError: Another dtype (RANGE-3), or no elements (RANGE-5).
+            InputError: Another dtype (RANGE-3), no elements (RANGE-5), or a dtype that cannot hold
+                the one bound of float_range (RANGE-2).
         """
         check_values(tensor, "a tensor to observe", "RANGE-3")
         lo_bound, hi_bound = self.float_range
@@ -99,6 +100,7 @@ class QParamsCalculatorBase(KeyedClasses, nn.Module, ABC):
             blocks = self.range_calculator.layout_of(tensor.shape).blocks
             empty = torch.empty(blocks, dtype=torch.float32, device=tensor.device)
             return torch.full_like(empty, lo_bound) + 0.0, torch.full_like(empty, hi_bound) + 0.0
+        check_bounds(self.float_range, tensor.dtype)
         lo, hi = _qparams.widen_to_zero(*self.range_calculator(tensor))
         # A bound is rounded to float32 first, like any Python number (RANGE-2).
         if lo_bound is not None:

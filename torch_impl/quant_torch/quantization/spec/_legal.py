@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 
 from quant_reference.errors import InputError
@@ -47,6 +49,23 @@ def check_codes(codes: torch.Tensor, fmt: Format) -> None:
             )
 
 
+def check_bounds(bounds: tuple[float | None, float | None], dtype: torch.dtype) -> None:
+    """Refuse a single fixed bound that a tensor's dtype rounds to an infinity (RANGE-2)."""
+    for bound in bounds:
+        if bound is not None and not _holds(bound, dtype):
+            raise InputError(
+                f"float_range bound for a tensor of {dtype}",
+                given=bound,
+                allowed="one that the tensor's dtype can hold, or both bounds",
+                clause="RANGE-2",
+            )
+
+
+@functools.cache
+def _holds(bound: float, dtype: torch.dtype) -> bool:
+    return bool(torch.tensor(bound, dtype=torch.float32, device="cpu").to(dtype).isfinite())
+
+
 def check_scale(scale: torch.Tensor, codes: QuantRange) -> None:
     """Refuse a scale that is not float32 or not positive, or no power of two for e8m0 (Q-8)."""
     if scale.dtype != torch.float32:
@@ -73,6 +92,8 @@ def check_zero_point(zero_point: torch.Tensor, codes: QuantRange) -> None:
         raise InputError(
             "dtype of zero_point", given=zero_point.dtype, allowed="int32", clause="Q-8"
         )
+    if zero_point.numel() == 0:  # of a tensor with an empty axis
+        return
     low, high = (int(bound) for bound in zero_point.aminmax())
     if low < codes.quant_min or high > codes.quant_max:
         raise InputError(

@@ -234,6 +234,8 @@ def _zero(zero_point: torch.Tensor) -> Bound:
     if zero_point.device.type == "cpu":  # elsewhere, reading a value waits for the device
         if zero_point.numel() == 1:
             return float(zero_point)
+        if zero_point.numel() == 0:  # of a tensor with an empty axis
+            return zero_point.float()
         low, high = zero_point.aminmax()
         if torch.equal(low, high):
             return float(low)

@@ -187,6 +187,11 @@ def default_axis(module_kinds: Sequence[str], granularity: QuantizationGranulari
             "per_tensor has no axis", given="per_tensor", allowed="per_channel, per_block",
             clause="GRAN-7",
         )  # fmt: skip
+    if isinstance(granularity, PerBlockGranularity) and not granularity.needs_axis:
+        raise GranularityError(
+            "a tuple block_size names every axis itself", given=granularity,
+            allowed="per_channel, per_block with an int block_size", clause="GRAN-7",
+        )  # fmt: skip
     for kind in module_kinds:
         if kind in _DEFAULT_AXES:
             return _DEFAULT_AXES[kind][isinstance(granularity, PerBlockGranularity)]
