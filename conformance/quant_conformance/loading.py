@@ -176,7 +176,7 @@ def open_backend(reference: str) -> tuple[Backend | None, Hello]:
             policies,
             patience,
             misnamed=tuple(misnamed(backend)),
-            strangers=tuple(misnamed(backend, every=True)),
+            strangers=tuple(misnamed(backend, every=not is_builtin(reference))),
         )
     except KeyboardInterrupt:
         raise

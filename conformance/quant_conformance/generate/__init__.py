@@ -24,6 +24,7 @@ from quant_conformance.generate.families import (
     model,
     observe,
     observe_data,
+    odd_groups,
     pack,
     placement,
     qparams,
@@ -77,6 +78,7 @@ _FAMILIES = (
     export_weights,
     model,
     layer,
+    odd_groups,
 )
 
 

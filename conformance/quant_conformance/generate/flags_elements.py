@@ -131,6 +131,11 @@ LAYOUT = {
         "Tensors with an odd number of elements lose or gain one.",
         "",
     ),
+    "SharedByte": Flag(
+        "All codes of a byte are given the qparams of one of them.",
+        "At odd group sizes and odd row lengths, an element beside each border is wrong.",
+        "Comfy-Org/comfy-kitchen#50",
+    ),
     "BlockAxis": Flag(
         "Qparams are applied along the wrong axis.",
         "Silently wrong on square tensors, an error on others.",

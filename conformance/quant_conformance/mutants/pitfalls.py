@@ -102,6 +102,19 @@ PITFALLS: Mapping[str, Pitfall] = MappingProxyType(
             "block axis swapped, blocks interleaved",
             ("openvinotoolkit/openvino#32917", "onnxsim/onnxsim#749"),
         ),
+        "shared-byte": Pitfall(
+            "two codes of a byte share a scale at odd group sizes", ("Comfy-Org/comfy-kitchen#50",)
+        ),
+        "memory-order": Pitfall(
+            "per-channel parameters taken along the memory order", ("pytorch/executorch#16429",)
+        ),
+        "magnitude": Pitfall(
+            "magnitude instead of clamp below zero for unsigned outputs",
+            ("tenstorrent/tt-metal#56290",),
+        ),
+        "averaged-zero": Pitfall(
+            "zero mixed into a running average", ("neuralmagic/compressed-tensors#9",)
+        ),
         "fusion": Pitfall(
             "fusing quantize and dequantize changes ties by one step",
             ("microsoft/onnxruntime#32132",),

@@ -235,7 +235,7 @@ class Ranges(Elements):
         self.check_observer(kind, spec, target, averaging_constant)
         seen = [self.value_range(batch, spec, target) for batch in batches]
         self.check_batches(kind, seen)
-        lo, hi = self.first_range(seen[0], kind)
+        lo, hi = self.first_range(seen[0], kind, averaging_constant)
         for new in seen[1:]:
             lo, hi = self.fold(kind, (lo, hi), new, spec, averaging_constant)
         return self.qparams_of(lo, hi, spec)
@@ -253,7 +253,7 @@ class Ranges(Elements):
         if not known or (len(known) > 1 and kind in ("moving_average", "global_minmax")):
             raise InputError("batches", given=known, allowed="one kind of range", clause="OBS-6")
 
-    def first_range(self, new: Range, kind: str) -> Range:
+    def first_range(self, new: Range, kind: str, constant: float) -> Range:
         """The state after the first batch."""
         return new
 

@@ -31,6 +31,7 @@ from quant_conformance.mutants.tables.ranges import RANGE_BUGS
 from quant_conformance.mutants.tables.refusals import REFUSALS
 from quant_conformance.mutants.tables.rounding import ROUNDING
 from quant_conformance.mutants.tables.scales import SCALE_BUGS
+from quant_conformance.mutants.tables.shared_bytes import SHARED_BYTES
 from quant_conformance.mutants.tables.special_ranges import SPECIAL_RANGES
 from quant_conformance.mutants.tables.stored import STORED
 from quant_conformance.mutants.tables.systems import SYSTEMS
@@ -48,6 +49,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *BLOCKS,
     *MISFITS,
     *LAYOUTS,
+    *SHARED_BYTES,
     *RANGE_BUGS,
     *SPECIAL_RANGES,
     *SCALE_BUGS,

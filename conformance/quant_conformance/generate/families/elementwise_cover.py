@@ -42,7 +42,7 @@ def build(builder: Builder) -> None:
             x = data.mixed(row.label, row.layout.shape, row.spec, params, row.dtype)
             more = {}
             if operation == "gradient":
-                inside = _inside(x, row.spec, params)
+                inside = inside_range(x, row.spec, params)
                 more["grad"] = data.gradients(row.label, row.layout.shape, inside, row.dtype)
             extra = "FQ-3" if operation == "fake_quantize" and row.dtype != "float32" else ""
             ask(
@@ -91,7 +91,8 @@ def any_codes(label: str, shape: Shape, spec: QuantizationSpec) -> Array:
     return (magnitude | sign).astype(np.uint8)
 
 
-def _inside(x: Array, spec: QuantizationSpec, params: QParams) -> Array:
+def inside_range(x: Array, spec: QuantizationSpec, params: QParams) -> Array:
+    """Mark the elements whose code before the clamp is in use."""
     inputs = {"x": x, "scale": params.scale}
     if params.zero_point is not None and params.minval is not None:
         inputs |= {"zero_point": params.zero_point, "minval": params.minval}

@@ -34,6 +34,13 @@ def _in_use(change: Any) -> Step:
     return codes_in_use
 
 
+def _unsigned_magnitude(
+    p: Pipeline, x: Array, spec: QuantizationSpec, scale: Array, zero_point: Array
+) -> Array:
+    unsigned = spec.format.kind == "uint"
+    return Pipeline.zero_point_codes(p, np.abs(x) if unsigned else x, spec, scale, zero_point)
+
+
 CLAMPS = (
     known(
         "clamp-low-one-more",
@@ -94,6 +101,22 @@ CLAMPS = (
         clamp=lambda p, v, low, high: wrong.cast_first(32, "int8")(
             p, np.minimum(v, F32(high)), -256, 256
         ),
+    ),
+    known(
+        "magnitude-below-zero",
+        "stores the magnitude of a negative code in unsigned formats instead of clamping it",
+        "Q-3 ENC-7",
+        CAST,
+        pitfall="magnitude",
+        clamp=lambda p, v, low, high: np.clip(np.abs(v) if low == 0 else v, F32(low), F32(high)),
+    ),
+    known(
+        "magnitude-of-unsigned-quotient",
+        "takes the magnitude of the quotient in unsigned formats",
+        "Q-3",
+        CODES,
+        pitfall="magnitude",
+        zero_point_codes=_unsigned_magnitude,
     ),
     known(
         "clipping-keeps-least-code",

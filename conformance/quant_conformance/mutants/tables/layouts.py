@@ -47,6 +47,17 @@ def _shifted(p: Pipeline, parameter: Array, shape: Shape) -> Array:
     return np.roll(Pipeline.spread(p, parameter, shape), 1, axis=-1) if shape else parameter
 
 
+def _by_flat_position(channel: Callable[[Array, int, int], Array]) -> Step:
+    """Qparams by the position in memory: ``channel(position, elements, channels)``."""
+
+    def spread(p: Pipeline, parameter: Array, shape: Shape) -> Array:
+        size = int(np.prod(shape))
+        flat = parameter.reshape(-1)[channel(np.arange(size), max(size, 1), parameter.size)]
+        return flat.reshape(shape).astype(np.float32)
+
+    return spread
+
+
 def _default(change: Callable[[str, bool, int], int]) -> Step:
     """Another default axis: ``change(module kind, is per block, right axis)``."""
 
@@ -86,6 +97,22 @@ LAYOUTS = (
         APPLIED,
         pitfall="blocks",
         spread=_swapped_square,
+    ),
+    known(
+        "channel-from-flat-position",
+        "gives element i of the flat tensor the qparams of channel i mod n",
+        "Q-8 GRAN-2",
+        APPLIED,
+        pitfall="memory-order",
+        spread=_by_flat_position(lambda position, size, count: position % count),
+    ),
+    known(
+        "channel-from-leading-rows",
+        "gives the n-th part of the flat tensor the qparams of channel n, whatever the axis",
+        "Q-8 GRAN-2",
+        APPLIED,
+        pitfall="memory-order",
+        spread=_by_flat_position(lambda position, size, count: position * count // size),
     ),
     known(
         "scales-of-first-block",

@@ -32,10 +32,10 @@ def _incremental(p: Any, old: Array, new: Array, take: Any, keep: Any) -> Array:
     return np.asarray((p.widen(old) + step).astype(new.dtype))
 
 
-def _averaged_with_zero(p: Any, new: Range, kind: str) -> Range:
+def _averaged_with_zero(p: Any, new: Range, kind: str, constant: float) -> Range:
     if kind != "moving_average":
         return new
-    take, keep = p.weights(0.01)
+    take, keep = p.weights(constant)
     lo, hi = (p.average(np.zeros_like(bound), bound, take, keep) for bound in new)
     return lo, hi
 
@@ -52,6 +52,34 @@ def _scales_averaged(
     for batch in batches[1:]:
         scale = scale * keep + p.qparams(batch, spec, target).scale * take
     return type(right)(scale.astype(F32), right.zero_point, right.minval)
+
+
+def _evenly(first: Sequence[float]) -> Step:
+    """An observer that takes the mean of all ranges, after those that it starts with."""
+
+    def observe(
+        p: Any,
+        batches: Sequence[Array],
+        spec: Any,
+        target: str,
+        kind: str,
+        constant: float = 0.01,
+    ) -> Any:
+        right = Pipeline.observe(p, batches, spec, target, kind, constant)
+        if kind != "moving_average" or None not in spec.float_range:
+            return right
+        seen = [p.value_range(batch, spec, target) for batch in batches]
+        lo, hi = (
+            p.narrow(
+                (sum(first) + sum(wrong.float64(bound) for bound in bounds))
+                / (len(first) + len(bounds)),
+                bounds[0].dtype,
+            ).astype(bounds[0].dtype)
+            for bounds in zip(*seen, strict=True)
+        )
+        return p.qparams_of(lo, hi, spec)
+
+    return observe
 
 
 MOVING_AVERAGES = (
@@ -122,7 +150,7 @@ MOVING_AVERAGES = (
         "keeps the running range in float32 whatever the dtype of x",
         "OBS-2",
         OBSERVE,
-        first_range=lambda p, new, kind: (p.widen(new[0]), p.widen(new[1])),
+        first_range=lambda p, new, kind, c: (p.widen(new[0]), p.widen(new[1])),
         average=lambda p, old, new, take, keep: p.widen(new) * take + p.widen(old) * keep,
         fold_global=lambda p, old, new: Pipeline.fold_global(
             p, old, (p.widen(new[0]), p.widen(new[1]))
@@ -135,8 +163,23 @@ MOVING_AVERAGES = (
         "averages the first batch with zero",
         "OBS-2",
         OBSERVE,
-        pitfall="observer-ranges",
+        pitfall="averaged-zero",
         first_range=_averaged_with_zero,
+    ),
+    known(
+        "batches-averaged-evenly",
+        "takes the mean of the ranges of all batches",
+        "OBS-2",
+        OBSERVE,
+        observe=_evenly(()),
+    ),
+    known(
+        "zero-averaged-evenly",
+        "takes the mean of the ranges of all batches and of zero",
+        "OBS-2",
+        OBSERVE,
+        pitfall="averaged-zero",
+        observe=_evenly((0.0,)),
     ),
     known(
         "only-lo-averaged",
