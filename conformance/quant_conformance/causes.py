@@ -13,7 +13,7 @@ from quant_conformance.verdicts import CaseResult, Verdict
 _ELEMENTS = re.compile(r"; [\d,]+ of [\d,]+ elements? (differ|is|are)\b")
 """Ends the detail of an answer that is wrong in some elements."""
 
-_NUMBER = re.compile(r"-?\b(0x[0-9a-f]+|\d+(\.\d+)?(e[-+]?\d+)?)\b", re.IGNORECASE)
+_NUMBER = re.compile(r"-?(?<!\.py:)\b(0x[0-9a-f]+|\d+(\.\d+)?(e[-+]?\d+)?)\b", re.IGNORECASE)
 _NUMBERS = re.compile(r"[(\[][#, ]*[)\]]")
 
 

@@ -6,11 +6,14 @@ Started by isolated.py. The expected answers never come here, and what goes back
 
 from __future__ import annotations
 
+import ctypes
 import pickle
 import sys
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from quant_conformance.captured import Captured
 from quant_conformance.invoke import Outcome, announce, invoke
 from quant_conformance.loading import open_backend
 from quant_conformance.process import die_with_parent
@@ -35,22 +38,34 @@ def main(handle: int, questions_file: str, reference: str, tier: str) -> None:
     except KeyboardInterrupt:  # Ctrl-C does not reach this process: the backend raised it
         sys.exit("the backend raised KeyboardInterrupt when it was opened")
     connection.send(hello)
+    printed, flush_c = Captured(forward=1), _c_flush()  # the parent reads our standard output
     while backend is not None:
         try:
             indices: list[int] = connection.recv()
         except EOFError:
             return
         try:
-            announce(backend, [questions[index] for index in indices])
+            announce(backend, [questions[index] for index in indices], printed)
         except KeyboardInterrupt:
             sys.exit("prepare() raised KeyboardInterrupt")
         connection.send(READY)
         for index in indices:
-            connection.send((index, _invoke(backend, questions[index], tier)))
+            outcome = _invoke(backend, questions[index], tier, printed)
+            flush_c()
+            connection.send((index, outcome))
 
 
-def _invoke(backend: Backend, question: Question, tier: str) -> Outcome:
+def _invoke(backend: Backend, question: Question, tier: str, printed: Captured) -> Outcome:
     try:
-        return invoke(backend, *question, tier)
+        return invoke(backend, *question, tier, printed)
     except KeyboardInterrupt:
         return Outcome("raised", text="KeyboardInterrupt")
+
+
+def _c_flush() -> Callable[[], object]:
+    """Returns what empties the buffers of C's own output, which a killed process would lose."""
+    try:
+        flush = ctypes.CDLL(None).fflush
+    except (AttributeError, OSError):  # no C library under that name
+        return lambda: None
+    return lambda: flush(None)

@@ -15,10 +15,18 @@ from quant_conformance.compare import Rules, differing, in_order, rules_for
 from quant_conformance.diagnosis import answers_of, diagnose, sentence
 from quant_conformance.invoke import Outcome
 from quant_conformance.protocol import Array
+from quant_conformance.sources import from_blocks, from_operands
 from quant_conformance.verdicts import CaseResult, Verdict
 from quant_vectors import Case, VectorSet
 
 ELEMENTS_SHOWN = 8
+"""Elements of an answer that are shown."""
+
+LAYER_ELEMENTS_SHOWN = 2
+"""Elements of a layer that are shown with what they are computed from."""
+
+LINES_SHOWN = 60
+"""Lines that are shown of a traceback, and of what a backend prints."""
 
 
 def explain(vectors: VectorSet, case: Case, outcome: Outcome, result: CaseResult) -> str:
@@ -36,12 +44,24 @@ def explain(vectors: VectorSet, case: Case, outcome: Outcome, result: CaseResult
     if result.verdict is Verdict.WRONG:
         found = diagnose(answers_of(vectors, case, vectors.inputs(case), outcome))
         lines += [f"diagnosis  {sentence(explanation)}" for explanation in found]
+    for title, text in (("traceback", outcome.trace), ("printed", outcome.printed)):
+        lines += _quoted(title, text)
     for clause_id in case.clauses:
         clause = spec_clauses().get(clause_id)
         if clause is not None:
             lines += ["", f"{clause.id} {clause.title}"]
             lines += [f"  {line}" for line in clause.text.splitlines()]
     return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def _quoted(title: str, text: str) -> list[str]:
+    """Writes text of the backend's below a title, the last lines of it."""
+    found = text.rstrip().splitlines()
+    if not found:
+        return []
+    left_out = max(0, len(found) - LINES_SHOWN)
+    more = [f"  … {left_out} lines before"] if left_out else []
+    return ["", title, *more, *(f"  {line}" for line in found[left_out:])]
 
 
 def _verdict(result: CaseResult) -> str:
@@ -89,7 +109,7 @@ def _answer(vectors: VectorSet, case: Case, outcome: Outcome, choice: str | None
             yield f"actual     {outcome.outputs.get('result')}"
         return
     if case.rule == "admissible":
-        yield from _sets(case, vectors.expected(case), outcome.outputs.get(answer_name(case)))
+        yield from _sets(vectors, case, outcome.outputs.get(answer_name(case)))
         return
     alternatives, inputs = vectors.alternatives(case), vectors.inputs(case)
     # A legal answer is shown beside the alternative that it follows.
@@ -123,6 +143,9 @@ def _output(
         for given, tensor in inputs.items():
             if tensor.shape == want.shape:
                 yield f"    {given:<10} {show(tensor, index)}"
+        if wrong or index == right[0]:
+            for line in from_blocks(inputs, want.shape, index):
+                yield f"    {line}"
         yield f"    expected   {show(want, index, fmt)}"
         if got is not None and comparable:
             yield f"    actual     {show(got, index, fmt)}"
@@ -133,8 +156,9 @@ def _output(
         yield f"  {want.size} elements, {shown} shown"
 
 
-def _sets(case: Case, ends: Mapping[str, Array], got: Array | None) -> Iterator[str]:
+def _sets(vectors: VectorSet, case: Case, got: Array | None) -> Iterator[str]:
     """The elements outside their sets, or the first ones, beside what each may be (ADM-12)."""
+    ends = vectors.expected(case)
     name, fmt, low = answer_name(case), code_format(case), ends["low"]
     yield f"output     {name}: {low.dtype}{list(low.shape)}"
     chosen = list[tuple[int, ...]]()
@@ -156,5 +180,8 @@ def _sets(case: Case, ends: Mapping[str, Array], got: Array | None) -> Iterator[
             yield f"    {word:<10} {span}"
         if got is not None:
             yield f"    actual     {show(got, index, fmt)}"
+        if chosen and index in chosen[:LAYER_ELEMENTS_SHOWN]:
+            for line in from_operands(case, vectors.inputs(case), index):
+                yield f"    {line}"
     count = f"{outside} of {low.size} elements are outside" if outside else f"{low.size} elements"
     yield f"  {count}, {min(outside or low.size, ELEMENTS_SHOWN)} shown"

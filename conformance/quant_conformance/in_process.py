@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
+from quant_conformance.captured import Captured
 from quant_conformance.errors import UsageError
 from quant_conformance.invoke import Outcome, announce, invoke
 from quant_conformance.isolated import Isolated
@@ -21,17 +22,23 @@ class InProcess:
         self._questions = questions
         self._limits = limits
         self._cancelled = False
+        self._printed = Captured()
+
+    @property
+    def printed(self) -> str:
+        """What the backend printed from Python; what it prints by other ways is not caught."""
+        return self._printed.text
 
     def run(self, indices: Sequence[int]) -> Iterator[tuple[int, Outcome]]:
         """Asks the questions at ``indices``."""
         if self._backend is None:
             raise UsageError(self.hello.text)
-        announce(self._backend, [self._questions[index] for index in indices])
+        announce(self._backend, [self._questions[index] for index in indices], self._printed)
         for index in indices:
             if self._cancelled:
                 return
             case, tensors = self._questions[index]
-            yield index, invoke(self._backend, case, tensors, self._limits.tier)
+            yield index, invoke(self._backend, case, tensors, self._limits.tier, self._printed)
 
     def cancel(self) -> None:
         """Makes ``run`` end after the case that it is at."""

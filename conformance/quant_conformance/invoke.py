@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from quant_conformance.captured import Captured
 from quant_conformance.operations import OPERATIONS, MalformedAnswer
 from quant_conformance.protocol import Array, Backend, implements
 from quant_conformance.protocol_check import misspelt
+from quant_conformance.traces import place_of, trace_of
 
 if TYPE_CHECKING:
     from quant_vectors import Case
@@ -42,6 +43,8 @@ class Outcome:
         text: the reason or the error.
         refused: whether the exception can be meant as a refusal of the arguments.
         mutated: names of the inputs that the backend wrote into.
+        trace: the traceback of what was raised.
+        printed: what the backend printed; known only where a single case is asked.
     """
 
     kind: Kind
@@ -49,10 +52,22 @@ class Outcome:
     text: str = ""
     refused: bool = False
     mutated: tuple[str, ...] = ()
+    trace: str = ""
+    printed: str = ""
 
 
-def announce(backend: Backend, questions: Sequence[tuple[Case, Mapping[str, Array]]]) -> None:
-    """Tells the backend what will be asked; if it cannot take that, it is asked all the same."""
+def announce(
+    backend: Backend,
+    questions: Sequence[tuple[Case, Mapping[str, Array]]],
+    printed: Captured | None = None,
+) -> None:
+    """Tells the backend what will be asked; if it cannot take that, it is asked all the same.
+
+    Args:
+        backend: the backend.
+        questions: the cases and their inputs.
+        printed: takes what the backend prints.
+    """
     if not implements(backend, "prepare"):
         return
     copies = [
@@ -61,7 +76,7 @@ def announce(backend: Backend, questions: Sequence[tuple[Case, Mapping[str, Arra
         if not is_left_to_the_caller(backend, case)
     ]
     try:
-        with _contained():
+        with _contained(printed):
             backend.prepare(copies)
     except KeyboardInterrupt:
         raise
@@ -69,7 +84,13 @@ def announce(backend: Backend, questions: Sequence[tuple[Case, Mapping[str, Arra
         _LOG.warning("%s: prepare: %s", backend.name, describe(error))
 
 
-def invoke(backend: Backend, case: Case, tensors: Mapping[str, Array], tier: str) -> Outcome:
+def invoke(
+    backend: Backend,
+    case: Case,
+    tensors: Mapping[str, Array],
+    tier: str,
+    printed: Captured | None = None,
+) -> Outcome:
     """Asks ``backend`` one case.
 
     Args:
@@ -77,6 +98,7 @@ def invoke(backend: Backend, case: Case, tensors: Mapping[str, Array], tier: str
         case: the case.
         tensors: its inputs; the backend gets copies.
         tier: "quick" or "full", for backends that leave costly cases out of the quick one.
+        printed: takes what the backend prints.
     """
     operation = OPERATIONS.get(case.operation)
     if operation is None:
@@ -89,7 +111,7 @@ def invoke(backend: Backend, case: Case, tensors: Mapping[str, Array], tier: str
     except (KeyError, ValueError, TypeError) as error:
         return Outcome("invalid", text=describe(error))
     try:
-        with _contained():
+        with _contained(printed):
             outcome = _ask(backend, case, tier, operation.method, arguments)
     except KeyboardInterrupt:
         raise
@@ -99,7 +121,8 @@ def invoke(backend: Backend, case: Case, tensors: Mapping[str, Array], tier: str
         outcome = Outcome("unsupported", text=_shortened(str(error)) or "not implemented")
     except BaseException as error:  # a verdict, whatever it is
         refused = isinstance(error, Exception) and not isinstance(error, _BLUNDERS)
-        outcome = Outcome("raised", text=describe(error), refused=refused)
+        text = _placed(describe(error), error, backend)
+        outcome = Outcome("raised", text=text, refused=refused, trace=trace_of(error))
     mutated = tuple(name for name in tensors if not _same(tensors[name], copies[name]))
     return outcome if not mutated else _with_mutation(outcome, mutated)
 
@@ -170,28 +193,24 @@ def _same(before: Array, after: Array) -> bool:
 
 
 def _with_mutation(outcome: Outcome, mutated: tuple[str, ...]) -> Outcome:
-    return Outcome(outcome.kind, outcome.outputs, outcome.text, outcome.refused, mutated)
+    return replace(outcome, mutated=mutated)
 
 
 def _copy(tensor: Array) -> Array:
     return np.array(tensor, order="C", copy=True)
 
 
+def _placed(text: str, error: BaseException, backend: Backend) -> str:
+    """Adds the line of the backend that an exception comes from."""
+    place = place_of(error, type(backend))
+    return text if place is None else f"{text} ({place})"
+
+
 @contextmanager
-def _contained() -> Iterator[None]:
-    """Swallows what is printed and restores the process-wide modes that a backend may set."""
-    sink = _Sink()
+def _contained(printed: Captured | None) -> Iterator[None]:
+    """Takes what is printed and restores the process-wide modes that a backend may set."""
+    sink = Captured() if printed is None else printed
     # A fresh warning filter: neither a backend's own nor ours in tests may decide a verdict.
     quiet = warnings.catch_warnings(action="ignore")
     with redirect_stdout(sink), redirect_stderr(sink), quiet, np.errstate():
         yield
-
-
-class _Sink(io.TextIOBase):
-    """Swallows what a backend prints; the child process has it on its file descriptors instead."""
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, text: str) -> int:
-        return len(text)

@@ -34,6 +34,7 @@ class Isolated:
         self._limits = limits
         self._cancelled = threading.Event()
         self._child: Child | None = None
+        self._printed = ""
         self._in_a_row: Counter[str] = Counter()
         self._given_up: dict[str, Kind] = {}
         self._folder = tempfile.TemporaryDirectory(prefix="quant-conformance-")
@@ -44,6 +45,11 @@ class Isolated:
         except BaseException:
             self._close()
             raise
+
+    @property
+    def printed(self) -> str:
+        """What the last process printed, by whatever way; read it once the process has ended."""
+        return self._printed
 
     def run(self, indices: Sequence[int]) -> Iterator[tuple[int, Outcome]]:
         """Asks the questions at ``indices``, restarting the child where it fails."""
@@ -158,6 +164,7 @@ class Isolated:
     def _stop_child(self) -> None:
         if self._child is not None:
             self._child.kill()
+            self._printed = self._child.printed
             self._child = None
 
     def _close(self) -> None:

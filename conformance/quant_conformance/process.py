@@ -24,7 +24,7 @@ import_module(sys.argv[2]).main(int(sys.argv[3]), *sys.argv[4:])
 """
 
 _POLL_SECONDS = 0.25
-_TAIL_BYTES = 4096
+_TAIL_BYTES = 1 << 15
 _SHOWN_TAIL = 300
 
 
@@ -94,9 +94,14 @@ class Child:
             return "the process closed its connection"
         self._reader.join(1)
         how = f"exited with code {code}" if code >= 0 else f"died of {_signal_name(-code)}"
-        tail = self._tail.decode("utf-8", "replace").strip()
+        tail = self.printed.strip()
         printed = "".join(c if c.isprintable() else " " for c in tail)[-_SHOWN_TAIL:]
         return f"the process {how}" + (f"; it printed: {printed}" if printed else "")
+
+    @property
+    def printed(self) -> str:
+        """The end of what the process has printed so far."""
+        return self._tail.decode("utf-8", "replace")
 
     def kill(self) -> None:
         """Ends the process and its children, and waits for the end."""

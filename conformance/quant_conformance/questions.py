@@ -41,6 +41,11 @@ class Executor(Protocol):
 
     hello: Hello
 
+    @property
+    def printed(self) -> str:
+        """The end of what the backend has printed so far; all of it once it is closed."""
+        ...
+
     def run(self, indices: Sequence[int]) -> Iterator[tuple[int, Outcome]]:
         """Asks the questions at ``indices`` in this order and yields (index, outcome)."""
         ...

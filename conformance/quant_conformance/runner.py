@@ -276,8 +276,9 @@ def ask_one(
     with open_executor(reference, [question], plan.limits, isolate=plan.isolate) as executor:
         if executor.hello.problem is not None:
             raise UsageError(executor.hello.text)
-        for _, outcome in executor.run([0]):
-            if outcome.kind in ("left_out", "invalid"):
-                raise UsageError(f"{case.id} cannot be asked: {outcome.text or outcome.kind}")
-            return outcome, judge(vectors, case, outcome)
-    raise UsageError(f"{case.id} was not asked")
+        outcome = next((outcome for _, outcome in executor.run([0])), None)
+    if outcome is None or outcome.kind in ("left_out", "invalid"):
+        reason = "it was not answered" if outcome is None else outcome.text or outcome.kind
+        raise UsageError(f"{case.id} cannot be asked: {reason}")
+    outcome = replace(outcome, printed=executor.printed)
+    return outcome, judge(vectors, case, outcome)

@@ -10,6 +10,7 @@ from xml.etree import ElementTree as Xml
 
 import jsonschema
 import pytest
+import tests.conformance.backends_for_tests as backends
 from tests.conformance.backends_for_tests import reference
 from tests.conformance.sets import encodes, make_set, one_of_each
 
@@ -22,6 +23,9 @@ from quant_conformance.reports import junit_text, markdown_text
 from quant_conformance.results import read_results, results_schema, results_text, run_document
 from quant_conformance.runner import Plan, Run, Runner
 from quant_conformance.tables import rows
+
+# Where _raise() of the backends for tests raises, as whoever reads the report finds it.
+RAISED = f"backends_for_tests.py:{backends._raise.__code__.co_firstlineno + 1} in _raise"
 
 VECTORS = make_set([*encodes(4), *one_of_each()])
 
@@ -67,7 +71,7 @@ def test_a_result_document_says_everything(runs: list[Run]) -> None:
         "clauses": ["ENC-1"],
         "flags": [],
         "verdict": "crashed",
-        "detail": "RuntimeError: no such kernel",
+        "detail": f"RuntimeError: no such kernel ({RAISED})",
     }
     assert (by_id["encode/tie"]["was"], by_id["encode/tie"]["link"]) == ("wrong", "here")
     assert run_document(runs[0])["policies"] == {"nan_payload": {"canonical": 1}}
@@ -120,7 +124,7 @@ def test_junit_counts_what_it_holds(runs: list[Run]) -> None:
     numbers = {key: hostile.get(key) for key in ("tests", "failures", "errors", "skipped")}
     assert numbers == {"tests": "19", "failures": "1", "errors": "1", "skipped": "14"}
     (error,) = hostile.iter("error")
-    assert error.get("message") == "crashed: RuntimeError: no such kernel"
+    assert error.get("message") == f"crashed: RuntimeError: no such kernel ({RAISED})"
     (stale,) = hostile.iter("failure")
     assert stale.get("type") == "stale"
     assert suites["lacks-package"].get("skipped") == "18"
