@@ -210,11 +210,20 @@ class Pairing:
                 self.left_out[name] = twin
             elif self._changes_nothing(region, quantization):
                 for operand in region.operands:
-                    same_size = self._values[operand].size == self._values[name].size
-                    if operand not in self.partners and name in self.partners and same_size:
+                    found = operand not in self.partners and name in self.partners
+                    if found and self._in_one_order(operand, name):
                         self.partners[operand] = self.partners.pop(name)
                 if name not in self.partners:
                     self.left_out[name] = region.operands[0]
+
+    def _in_one_order(self, one: str, other: str) -> bool:
+        """Whether two tensors, of whatever shapes, hold the same elements in the same order.
+
+        What lies between them may have changed the shape; where it moved elements, codes of the
+        one are not codes of the other.
+        """
+        flat = (self._values[name].reshape(-1) for name in (one, other))
+        return np.array_equal(*flat, equal_nan=True)
 
     def _changes_nothing(self, region: Region, quantization: Quantization) -> bool:
         """Whether only moved or chosen elements of equally quantized tensors come in."""
