@@ -281,6 +281,8 @@ ELEMENTS: Mapping[str, Callable[[Call], Steps]] = {
     "select": _select,
     "unbind": _unbind,
     "split": _split,
+    "unsafe_split": _split,
+    "unsafe_split_with_sizes": _split,
     "split_with_sizes": _split,
     "clone": _identity,
     "copy": _copy,

@@ -21,6 +21,7 @@ from quant_conformance.gate.quantizers import quantizer_modules
 from quant_conformance.gate.recording import Recording, record
 from quant_conformance.gate.repro import Reproductions
 from quant_conformance.gate.subject import Subject
+from quant_conformance.gate.unread import read_by_outputs
 from quant_conformance.quiet import quiet
 from quant_reference.admissible import Arithmetic
 
@@ -75,10 +76,11 @@ def check_export(subject: Subject, config: Any, question: Question) -> GateDocum
     )
     with tempfile.TemporaryDirectory(prefix="quant-conformance-gate-") as folder, quiet():
         quantizer, recording = record_subject(subject, config)
-        if recording.changed:
+        kept = recording.changed & read_by_outputs(recording)
+        if kept:
             raise GateError(
                 f"{subject.name} changes its own buffers in a forward pass "
-                f"({', '.join(sorted(recording.changed))}); a file that keeps a state cannot be "
+                f"({', '.join(sorted(kept))}); a file that keeps a state cannot be "
                 "judged: make them inputs and outputs"
             )
         try:
@@ -119,6 +121,10 @@ def _judged(
     said = other_interface(recording, program)
     if said:
         document.failure, document.detail = "wrong", said
+        if recording.changed:  # a file may keep them as inputs and outputs
+            kept = ", ".join(sorted(recording.changed))
+            document.failure = "unsupported"
+            document.detail = f"{said}; the model changes its own buffers: {kept}"
         return document
     arithmetic = Arithmetic("float16" if question.half else "float32", question.accumulate)
     kept = None if question.repro is None else Reproductions(question.repro, program)

@@ -17,11 +17,15 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from quant_conformance.executors.kernels import plain_sums
+from quant_conformance.gate.aliases import Aliases, put_together
 from quant_conformance.gate.errors import GateError
 from quant_conformance.gate.inputs import Inputs
 from quant_conformance.gate.quantizers import QuantizerFacts, facts_of, quantizer_modules
 from quant_conformance.gate.states import evaluating, restored, restoring_buffers
 from quant_conformance.protocol import Array
+
+_OVERWRITING = ("copy_", "fill_", "zero_")
+"""Operations that write into their first argument without reading it."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +62,10 @@ class Operation:
 
     @property
     def inputs(self) -> list[str]:
-        """Names of the values that it reads; what a copy writes over is none."""
-        read = self.args[1:] if self.name == "copy_" else self.args
-        leaves = pytree.tree_leaves((read, self.kwargs))
+        """Names of the values that it reads; what it writes over without reading it is none."""
+        read = self.args[1:] if self.name in _OVERWRITING else self.args
+        kwargs = {name: value for name, value in self.kwargs.items() if name != "out"}
+        leaves = pytree.tree_leaves((read, kwargs))
         return [leaf.name for leaf in leaves if isinstance(leaf, Ref)]
 
 
@@ -114,7 +119,8 @@ def record(prepared: Any, example_inputs: Inputs | tuple[Any, ...]) -> Recording
         example_inputs: arguments of one forward pass; a tuple has the positional ones.
 
     Raises:
-        GateError: a dtype or an in-place operation that cannot be recorded.
+        GateError: a dtype that cannot be recorded, or memory that is written in one and read in
+            another.
     """
     recorder = _Recorder(prepared)
     inputs = Inputs.of(example_inputs).copied()
@@ -143,12 +149,13 @@ class _Recorder(TorchDispatchMode):
         self._names: dict[int, str] = {}
         self._tensors: list[torch.Tensor] = []
         self._counts: dict[str, int] = {}
+        self._aliases = Aliases()
         self._depth = 0  # inside a quantizer, whose own operations are not the model's
         self._given: str | None = None
-        self._overwritten: dict[str, torch.Tensor] = {}  # states that were written into
-        self._states = {
-            id(t): name for name, t in [*model.named_buffers(), *model.named_parameters()]
-        }
+        named = [*model.named_buffers(), *model.named_parameters()]
+        self._states = {id(t): name for name, t in named}
+        self._state_tensors = dict(named)
+        self._written_memory: set[int] = set()
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -161,15 +168,15 @@ class _Recorder(TorchDispatchMode):
         written = _written(func, args, kwargs)
         result = func(*args, **kwargs)
         label = func.overloadpacket.__name__
-        for tensor in written:
-            self._check_unaliased(tensor, label)
-            if id(tensor) in self._states:
-                self._overwritten[self._states[id(tensor)]] = tensor
-        results = result if isinstance(result, tuple | list) else (result,)
+        results = list(result) if isinstance(result, tuple | list) else [result]
+        results += [t for t in written if not any(t is other for other in results)]
         names = [
             self.bind(t, self._fresh(label.strip("_"))) if isinstance(t, torch.Tensor) else None
             for t in results
         ]
+        for tensor in written:
+            self._aliases.written(tensor, self._names[id(tensor)])
+            self._written_memory.add(tensor.untyped_storage().data_ptr())
         self.recording.operations.append(Operation(func, refs[0], refs[1], tuple(names)))
         return result
 
@@ -177,6 +184,7 @@ class _Recorder(TorchDispatchMode):
         """Names a tensor and keeps its present content."""
         self._names[id(tensor)] = name
         self._tensors.append(tensor)
+        self._aliases.bound(tensor)
         if tensor.dtype == torch.bfloat16:
             raise GateError(f"{name} is bfloat16; float32 and float16 programs are judged")
         self._depth += 1  # what is done here is no operation of the model
@@ -189,6 +197,8 @@ class _Recorder(TorchDispatchMode):
     def name_of(self, tensor: torch.Tensor) -> str:
         """Name of a tensor; one that no operation made is a state of the model."""
         if id(tensor) in self._names:
+            if self._aliases.is_stale(tensor):
+                self._renew(tensor)
             return self._names[id(tensor)]
         name = self.bind(tensor, self._states.get(id(tensor)) or self._fresh("constant"))
         self.recording.states.add(name)
@@ -201,8 +211,13 @@ class _Recorder(TorchDispatchMode):
             try:
                 yield
             finally:
-                for name, tensor in self._overwritten.items():
-                    held = torch.from_numpy(self.recording.values[name])
+                for name, tensor in self._state_tensors.items():
+                    if tensor.untyped_storage().data_ptr() not in self._written_memory:
+                        continue
+                    # One that has no value yet was not read, and shares memory with one that was.
+                    held = torch.from_numpy(
+                        self.recording.values.get(name, tensor.detach().cpu().numpy())
+                    )
                     if restored(tensor, held):
                         self.recording.changed.add(name)
 
@@ -243,15 +258,31 @@ class _Recorder(TorchDispatchMode):
             name = f"{label}_{self._counts[label]}"
         return name
 
-    def _check_unaliased(self, tensor: torch.Tensor, label: str) -> None:
-        storage = tensor.untyped_storage().data_ptr()
-        for other in self._tensors:
-            same = other.untyped_storage().data_ptr() == storage
-            if same and other is not tensor and storage:
-                raise GateError(
-                    f"{label} writes into {self.name_of(tensor)}, of which "
-                    f"{self.name_of(other)} is a view; write it out of place to have it judged"
-                )
+    def _renew(self, tensor: torch.Tensor) -> None:
+        """Gives a tensor the value that writes through others left in it."""
+        name = self._names[id(tensor)]
+        for overlay in self._aliases.overlays(tensor):
+            name = put_together(
+                overlay,
+                name,
+                self.recording.values,
+                tuple(tensor.shape),
+                (self._add, self._constant, Ref),
+            )
+        self._names[id(tensor)] = name
+
+    def _add(self, function: Any, args: tuple[Any, ...], value: Array) -> str:
+        """Records an operation that was not dispatched."""
+        name = self._fresh(function.overloadpacket.__name__)
+        self.recording.values[name] = value
+        self.recording.operations.append(Operation(function, args, {}, (name,)))
+        return name
+
+    def _constant(self, value: Array) -> str:
+        name = self._fresh("constant")
+        self.recording.values[name] = value
+        self.recording.states.add(name)
+        return name
 
 
 def _written(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Tensor]:

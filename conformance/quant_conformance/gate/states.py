@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from quant_conformance.gate.quantizers import quantizer_modules
 
@@ -61,16 +63,34 @@ def _same(one: torch.Tensor | None, other: torch.Tensor | None) -> bool:
     return not bool(different.any())
 
 
+class _WrittenOut(TorchFunctionMode):
+    """Long short-term memories step by step, not by oneDNN's kernel for whole layers."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Calls a function of torch."""
+        kwargs = kwargs or {}
+        if func is not torch.lstm and func not in _LSTMS:
+            return func(*args, **kwargs)
+        with torch.backends.mkldnn.flags(enabled=False):
+            return func(*args, **kwargs)
+
+
+_LSTMS = (torch.ops.aten.lstm.input, torch.ops.aten.lstm.data)
+
+
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode, without torch's fused kernels for attention, which no export contains."""
+    """Evaluation mode, without torch's fused kernels, which no export contains."""
     modes = {module: module.training for module in model.modules()}
     for module in modes:
         module.training = False
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        yield
+        with _WrittenOut():
+            yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
         for module, training in modes.items():

@@ -14,6 +14,18 @@ def unread(recording: Recording) -> set[str]:
     Args:
         recording: one run of a prepared model.
     """
+    read = read_by_outputs(recording)
+    # A weight that two operations read is one, whichever of them counts.
+    counted = {(q.facts.name, q.source) for q in recording.quantizations if q.result in read}
+    return {q.result for q in recording.quantizations if (q.facts.name, q.source) not in counted}
+
+
+def read_by_outputs(recording: Recording) -> set[str]:
+    """Every recorded value that an output follows from, the outputs with them.
+
+    Args:
+        recording: one run of a prepared model.
+    """
     made_of = {q.result: [q.source] for q in recording.quantizations}
     for operation in recording.operations:
         for name in operation.outputs:
@@ -25,6 +37,4 @@ def unread(recording: Recording) -> set[str]:
         if name not in read:
             read.add(name)
             waiting += made_of.get(name, [])
-    # A weight that two operations read is one, whichever of them counts.
-    counted = {(q.facts.name, q.source) for q in recording.quantizations if q.result in read}
-    return {q.result for q in recording.quantizations if (q.facts.name, q.source) not in counted}
+    return read

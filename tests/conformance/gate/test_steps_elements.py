@@ -58,6 +58,12 @@ CASES: dict[str, Case] = {
     "split": ("split", lambda x: x.split(4, -1), (X,)),
     "chunk": ("split", lambda x: x.chunk(2, 1)[1], (X,)),
     "split_with_sizes": ("split_with_sizes", lambda x: x.split([1, 3, 2], 2), (X,)),
+    "unsafe_split": ("unsafe_split", lambda x: x.unsafe_chunk(2, 2)[1], (X,)),
+    "unsafe_split_with_sizes": (
+        "unsafe_split_with_sizes",
+        lambda x: x.unsafe_split_with_sizes([1, 3, 2], 2)[1],
+        (X,),
+    ),
     "clone": ("clone", torch.clone, (X,)),
     "copy": ("copy", lambda x, y: x.clone().copy_(y), (X, Y)),
     "copy of a row": ("copy", lambda x, y: x.clone().copy_(y), (X, Y[0, :1])),
