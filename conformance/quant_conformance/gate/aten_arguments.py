@@ -26,6 +26,8 @@ WITHOUT_EFFECT: Mapping[tuple[str, str], str] = {
     ("split", "split_size"): _SHAPE,
     ("split", "split_sizes"): _SHAPE,
     ("split_with_sizes", "split_sizes"): _SHAPE,
+    ("unsafe_split", "split_size"): _SHAPE,
+    ("unsafe_split_with_sizes", "split_sizes"): _SHAPE,
     ("native_group_norm", "N"): _SHAPE,
     ("native_group_norm", "C"): _SHAPE,
     ("native_group_norm", "HxW"): _SHAPE,

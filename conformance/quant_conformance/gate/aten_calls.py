@@ -77,8 +77,15 @@ class Call:
         for name, value in self._given.items():
             if name in self.read or (name in self._defaults and value == self._defaults[name]):
                 continue
+            if name == "out" and self._is_of_one_dtype():
+                continue  # where the result is written, which is recorded as its value
             if not WITHOUT_EFFECT.keys() & {(self.name, name), ("*", name)}:
                 raise NotImplementedError(f"its argument {name} is not read")
+
+    def _is_of_one_dtype(self) -> bool:
+        """Whether nothing is cast on the way to a place that was given for the result."""
+        leaves = [v.name for v in self._given.values() if isinstance(v, Ref)]
+        return len({self.values[name].dtype for name in leaves}) == 1
 
     @property
     def name(self) -> str:

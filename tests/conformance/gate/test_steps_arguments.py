@@ -186,11 +186,16 @@ def test_an_argument_that_nothing_reads_is_named() -> None:
     call.check_read()
 
 
-def test_a_place_for_the_result_is_refused() -> None:
-    values = {name: X.numpy() for name in ("x", "place", "result")}
-    given = ((Ref("x"), Ref("x")), {"out": Ref("place")}, ("result",))
-    with pytest.raises(NotImplementedError, match="its argument out is not read"):
-        steps_of(Operation(aten.add.out, *given), values)
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_place_for_the_result_that_rounds_it_is_refused(dtype: str) -> None:
+    values = {"x": X.numpy(), **{name: X.numpy().astype(dtype) for name in ("place", "result")}}
+    operation = Operation(aten.add.out, (Ref("x"), Ref("x")), {"out": Ref("place")}, ("result",))
+    if dtype == "float16":
+        with pytest.raises(NotImplementedError, match="its argument out is not read"):
+            steps_of(operation, values)
+    else:
+        (step,) = steps_of(operation, values) or ()
+        assert (step.op, step.inputs) == ("add", ("x", "x"))
 
 
 def test_a_place_that_rounds_may_take_the_element_before_it_and_no_other() -> None:
