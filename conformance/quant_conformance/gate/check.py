@@ -122,9 +122,9 @@ def _judged(
     if said:
         document.failure, document.detail = "wrong", said
         if recording.changed:  # a file may keep them as inputs and outputs
-            kept = ", ".join(sorted(recording.changed))
+            changed = ", ".join(sorted(recording.changed))
             document.failure = "unsupported"
-            document.detail = f"{said}; the model changes its own buffers: {kept}"
+            document.detail = f"{said}; the model changes its own buffers: {changed}"
         return document
     arithmetic = Arithmetic("float16" if question.half else "float32", question.accumulate)
     kept = None if question.repro is None else Reproductions(question.repro, program)

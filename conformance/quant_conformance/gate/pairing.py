@@ -222,8 +222,8 @@ class Pairing:
         What lies between them may have changed the shape; where it moved elements, codes of the
         one are not codes of the other.
         """
-        flat = (self._values[name].reshape(-1) for name in (one, other))
-        return np.array_equal(*flat, equal_nan=True)
+        x, y = (self._values[name].reshape(-1) for name in (one, other))
+        return np.array_equal(x, y, equal_nan=True)
 
     def _changes_nothing(self, region: Region, quantization: Quantization) -> bool:
         """Whether only moved or chosen elements of equally quantized tensors come in."""
