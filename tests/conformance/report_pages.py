@@ -12,10 +12,13 @@ import numpy as np
 from tests.conformance.backends_for_tests import reference
 from tests.conformance.sets import Draft, encodes, f32, make_set, one_of_each
 
+import quant_vectors
+from quant_conformance import Verdict
 from quant_conformance.backends.numpy_reference import NumpyReference
 from quant_conformance.expectations import load_expectations
 from quant_conformance.report import Facts, gate_html_text, html_text
 from quant_conformance.runner import Plan, Run, Runner
+from quant_conformance.verdicts import CaseResult
 
 HOSTILE = '</title><script>window.hacked = 1</script>"\'><img src=x onerror="window.hacked = 1">'
 FACTS = Facts(
@@ -100,6 +103,24 @@ def make_runs(folder: Path) -> list[Run]:
             (reference("LacksPackage"), plain),
         ]
     ]
+
+
+def wide_runs() -> list[Run]:
+    """Fifteen backends with long names, numbers of four digits in every family, every verdict."""
+    families = tuple(dict.fromkeys(case.family for case in quant_vectors.load().cases))
+    results = tuple(
+        CaseResult(f"{family}/{number}", family, ("Q-1",), (), verdict, "it")
+        for family in families
+        for verdict, cases in ((Verdict.WRONG, 250), (Verdict.EXACT, 900))
+        for number in range(cases)
+    )
+    results += tuple(
+        CaseResult(f"encode/{verdict}", "encode", ("ENC-1",), (), verdict, "it")
+        for verdict in Verdict
+    )
+    vectors = {"version": "v1", "digest": "0" * 64}
+    names = ["onnxruntime-nonsaturating", *(f"backend-{number}" for number in range(14))]
+    return [Run(name, name, {}, vectors, results) for name in names]
 
 
 def run_page(runs: list[Run]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -140,12 +141,63 @@ def test_the_command_that_explains_a_case_names_the_vectors(runs: list[Run]) -> 
     assert "--vectors" not in run_page(runs)
 
 
-def test_failures_are_capped_and_the_rest_is_counted(runs: list[Run], page: Node) -> None:
+def test_failures_are_capped_and_the_rest_is_listed(
+    runs: list[Run], page: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shown = panel(page, 1).find("details", class_="failure")
     assert len(shown) == report_runs.FAILURES_SHOWN
     rest = len(runs[1].failures) - report_runs.FAILURES_SHOWN
     assert rest > 0
-    assert f"… and {rest} more failures." in panel(page, 1).text
+    (lines,) = panel(page, 1).find("ul", class_="lines")
+    assert len(lines.find("li")) == rest
+    assert f"{rest} further cases, without their elements" in panel(page, 1).text
+    told = {d.find("summary")[0].find("code")[0].text for d in shown}
+    told |= {li.find("code")[0].text for li in lines.find("li")}
+    assert told == {result.id for result in runs[1].failures}
+    monkeypatch.setattr(report_runs, "LINES_SHOWN", 5)
+    assert f"… and {rest - 5} more failures." in panel(parse(run_page(runs)), 1).text
+
+
+def test_failures_are_grouped_by_cause_and_what_explains_them(page: Node) -> None:
+    (kind,) = panel(page, 1).find("details", class_="kind failures")
+    assert kind.find("summary")[0].text.endswith("53 wrong in encode")
+    assert "encode: " in kind.find("ul", class_="diagnosis")[0].text
+    (crashed,) = panel(page, 2).find("details", class_="kind failures")
+    assert "53 crashed in encode" in crashed.find("summary")[0].text
+    assert "RuntimeError: " in crashed.find("span", class_="cause")[0].text
+
+
+def test_the_overview_shows_what_failed_and_why(runs: list[Run], page: Node) -> None:
+    (overview,) = page.find("section", id="overview")
+    cards = overview.find("article")
+    assert len(cards) == sum(run.failed for run in runs)
+    text = cards[0].text
+    assert "next-code" in text
+    assert "53 wrong in encode" in text
+    assert "encode: " in text  # what explains it
+    first = runs[1].failures[0]
+    assert first.id in text
+    assert first.detail in text
+    (link, *_) = [a for a in cards[0].find("a") if "53 wrong" in a.text]
+    assert page.find("details", id=(link.attributes["href"] or "")[1:])
+    assert "53 crashed in encode" in cards[1].text
+    assert "RuntimeError: " in cards[1].text
+
+
+def test_every_section_of_a_backend_can_be_reached(page: Node) -> None:
+    for number in range(5):
+        part = panel(page, number)
+        (links,) = part.find("nav", class_="sections")
+        targets = [(a.attributes["href"] or "")[1:] for a in links.find("a")]
+        assert [h.attributes["id"] for h in part.find("h3") if "id" in h.attributes] == targets
+    titles = [a.text for a in panel(page, 1).find("nav", class_="sections")[0].find("a")]
+    assert titles[:2] == ["Failures", "Families"]
+    assert "Number lines" in titles
+
+
+def test_what_was_not_judged_is_noted(runs: list[Run]) -> None:
+    noted = replace(runs[0], notes=("nothing was judged: why",))
+    assert "nothing was judged: why" in panel(parse(run_page([noted])), 0).text
 
 
 def test_known_failures_are_gathered_by_reason(page: Node) -> None:

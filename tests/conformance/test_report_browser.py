@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.conformance.report_pages import gate_page, make_runs, run_page
+from tests.conformance.report_pages import gate_page, make_runs, run_page, wide_runs
 
 PROGRAMS = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
 NEEDED = os.environ.get("QUANT_CONFORMANCE_NEEDS_CHROMIUM") == "1"
@@ -28,7 +28,7 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-SIZES = {"desktop": (1280, 900), "phone": (360, 740)}
+SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +56,10 @@ def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     file = folder / "report.html"
     file.write_text(text, encoding="utf-8")
     return Path(file).as_uri()
+
+
+RUN_ALONE = pytest.mark.parametrize("address", ["run"], indirect=True)
+"""For what the gate's report has not."""
 
 
 def show(driver: Any, address: str, size: str = "desktop", theme: str = "light") -> None:
@@ -207,6 +211,128 @@ def test_an_address_inside_a_part_opens_it(driver: Any, address: str) -> None:
     assert console(driver) == []
 
 
+def top_of(driver: Any, element: Any) -> float:
+    return driver.execute_script("return arguments[0].getBoundingClientRect().top", element)
+
+
+def is_in_view(driver: Any, element: Any) -> bool:
+    height = driver.execute_script("return innerHeight")
+    return -1 <= top_of(driver, element) < height
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("scrolled", [0, 60, 100_000])
+def test_headings_do_not_jump_between_tabs(
+    driver: Any, address: str, size: str, scrolled: int
+) -> None:
+    show(driver, address, size)
+    tops = set()
+    for tab in tabs_of(driver):
+        driver.execute_script(f"scrollTo(0, {scrolled})")
+        # By script: the driver would first scroll the page to what it clicks.
+        driver.execute_script("arguments[0].click()", tab)
+        panel = driver.find_element("id", tab.get_attribute("aria-controls"))
+        heading = panel.find_element("css selector", "h2")
+        assert is_in_view(driver, heading)
+        tops.add(round(top_of(driver, heading)))
+        assert driver.execute_script("return scrollX") == 0
+    assert len(tops) == 1, tops
+    show(driver, f"{address}#facts", size)  # nor where an address names the part
+    if not scrolled:
+        heading = driver.find_element("css selector", "#facts h2")
+        assert {round(top_of(driver, heading))} == tops
+
+
+def test_tables_of_the_overview_are_whole_at_1280_pixels(
+    driver: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("wide")
+    file = folder / "report.html"
+    file.write_text(run_page(wide_runs()), encoding="utf-8")
+    show(driver, file.as_uri())
+    for table in driver.find_elements("css selector", "#overview .scroll"):
+        cut = driver.execute_script(
+            "return arguments[0].scrollWidth - arguments[0].clientWidth", table
+        )
+        assert cut <= 0, table.text[:60]
+    assert overflow(driver, SIZES["desktop"][0]) <= 0
+
+
+def test_tables_on_a_phone_show_that_they_go_on(driver: Any, address: str) -> None:
+    show(driver, address, "phone")
+    (first, *_) = driver.find_elements("css selector", "#overview .scroll")
+    cut = "return arguments[0].scrollWidth - arguments[0].clientWidth"
+    assert driver.execute_script(cut, first) > 0
+    # A shadow at the edge, which a cover hides at the end; and a bar that stays.
+    assert first.value_of_css_property("background-image").count("linear-gradient") == 4
+    assert first.value_of_css_property("background-attachment") == "local, local, scroll, scroll"
+    bar = "return getComputedStyle(arguments[0], '::-webkit-scrollbar').height"
+    assert driver.execute_script(bar, first) == "8px"
+
+
+@RUN_ALONE
+def test_sections_are_reached_without_scrolling(driver: Any, address: str) -> None:
+    for size in SIZES:
+        show(driver, f"{address}#backend-2", size)
+        links = driver.find_elements("css selector", "#backend-2 .sections a")
+        assert len(links) >= 5
+        for link in links:
+            driver.execute_script("scrollTo(0, 0)")
+            assert is_in_view(driver, link)
+            driver.execute_script("arguments[0].click()", link)
+            target = driver.find_element("id", link.get_attribute("href").partition("#")[2])
+            assert is_in_view(driver, target), link.text
+    # Nor are the sections far: what is long is folded.
+    show(driver, f"{address}#backend-2")
+    for name in ("policies", "lines"):
+        for found in driver.find_elements("id", f"backend-2-{name}"):
+            assert top_of(driver, found) < 4000
+    assert console(driver) == []
+
+
+def test_failures_can_be_filtered(driver: Any, address: str) -> None:
+    show(driver, address)
+    found = [tab.get_attribute("aria-controls") for tab in tabs_of(driver)]
+    part, root, word = (
+        ("backend-2", "backend-2-kinds", "subnormal-tie")
+        if "backend-2" in found
+        else ("layers", "layer-list", "bound decides")
+    )
+    driver.find_element("id", f"tab-{part}").click()
+    box = driver.find_element("css selector", f"[data-list='{root}']")
+    field, told = (box.find_element("css selector", name) for name in ("input", "output"))
+    assert field.is_displayed()
+    items = driver.find_elements("css selector", f"#{root} [data-item]")
+    before = [item.is_displayed() for item in items]
+
+    field.send_keys(word)
+    shown = [item for item in items if item.is_displayed()]
+    assert len(shown) == 1
+    assert word in shown[0].text
+    assert told.text == f"1 of {len(items)}"
+    field.send_keys(" no-such-word")  # every word must occur
+    assert not any(item.is_displayed() for item in items)
+    assert told.text == f"0 of {len(items)}"
+
+    field.clear()
+    field.send_keys(" ")
+    assert [item.is_displayed() for item in items] == before  # what was folded is folded again
+    assert told.text == ""
+    assert console(driver) == []
+
+
+@RUN_ALONE
+def test_a_link_of_the_overview_opens_what_it_names(driver: Any, address: str) -> None:
+    show(driver, address)
+    links = driver.find_elements("css selector", "#overview .kinds a")
+    assert links
+    name = links[-1].get_attribute("href").partition("#")[2]
+    driver.execute_script("arguments[0].click()", links[-1])
+    target = driver.find_element("id", name)
+    assert is_in_view(driver, target)
+    assert target.tag_name != "details" or target.get_attribute("open") is not None
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_without_scripts_everything_is_there(driver: Any, address: str, size: str) -> None:
     try:
@@ -220,5 +346,7 @@ def test_without_scripts_everything_is_there(driver: Any, address: str, size: st
         links[-1].click()
         assert driver.current_url.endswith("#facts")
         assert overflow(driver, SIZES[size][0]) <= 0
+        # What could do nothing is not shown.
+        assert not any(e.is_displayed() for e in driver.find_elements("css selector", ".filter"))
     finally:
         driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})

@@ -54,9 +54,9 @@ class Counts:
             for name in order
         ]
 
-    def row(self, verdicts: Iterable[Verdict]) -> list[int]:
-        """Returns the counts of some verdicts."""
-        return [self.by_verdict[verdict] for verdict in verdicts]
+    def cells(self, verdicts: Iterable[Verdict]) -> list[tuple[Verdict, int]]:
+        """Returns some verdicts with their counts."""
+        return [(verdict, self.by_verdict[verdict]) for verdict in verdicts]
 
 
 def verdicts_of(runs: Sequence[Run]) -> list[Verdict]:

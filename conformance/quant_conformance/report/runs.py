@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from quant_conformance.causes import failure_groups, spread
+from quant_conformance.causes import failure_groups, general_diagnosis, spread
 from quant_conformance.report.board import (
     Counts,
     by_family,
@@ -17,104 +16,33 @@ from quant_conformance.report.board import (
 )
 from quant_conformance.report.clauses import clause_texts
 from quant_conformance.report.facts import Facts
-from quant_conformance.report.histogram import Histogram, of_distances
-from quant_conformance.report.number_line import Line, number_lines
+from quant_conformance.report.histogram import of_distances
+from quant_conformance.report.number_line import number_lines
 from quant_conformance.report.page import Tab, render
-from quant_conformance.report.words import Tone, count, tone, web_address, worst
+from quant_conformance.report.parts import BackendPart, Failure, Kind, Known, Policy
+from quant_conformance.report.words import count, tone, web_address, worst
 from quant_conformance.runner import Run
 from quant_conformance.samples import Sample
 from quant_conformance.scoreboard import explain_command
-from quant_conformance.tables import diagnosis_lines
 from quant_conformance.verdicts import CaseResult, Verdict
 
 FAILURES_SHOWN = 40
-"""Failures that are shown per backend, the first of each family in turn."""
+"""Failures that are shown per backend with their elements, the first of each group in turn."""
+
+LINES_SHOWN = 1000
+"""Further failures that are listed per backend, a line each."""
+
+OVERVIEW_GROUPS = 3
+"""Groups of failures that the overview shows of each backend."""
+
+OVERVIEW_LINES = 2
+"""Lines of diagnosis that it shows of each of them."""
 
 KNOWN_SHOWN = 40
 """Kinds of known failures that are shown per backend."""
 
 REASONS_SHOWN = 15
 """Reasons of what is unsupported that are shown per backend."""
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A failure, with the elements that show it.
-
-    Attributes:
-        result: the verdict.
-        sample: some wrong elements, if there is an answer of the right shape.
-        repro: the command that explains it.
-    """
-
-    result: CaseResult
-    sample: Sample | None
-    repro: str
-
-
-@dataclass(frozen=True)
-class Known:
-    """Failures that are expected for one reason.
-
-    Attributes:
-        reason: the reason.
-        link: where it is documented.
-        address: the link, if it can be followed from anywhere.
-        cases: how many there are.
-        clauses: the clauses that they test, most frequent first.
-        example: one of them.
-    """
-
-    reason: str
-    link: str | None
-    address: str | None
-    cases: int
-    clauses: tuple[str, ...]
-    example: Failure
-
-
-@dataclass(frozen=True)
-class Policy:
-    """A choice that the specification leaves open.
-
-    Attributes:
-        name: the policy.
-        choices: what was followed and in how many cases, most frequent first.
-        documented: what the backend says it follows, or None.
-        differs: whether it follows anything else.
-    """
-
-    name: str
-    choices: tuple[tuple[str, int], ...]
-    documented: str | None
-    differs: bool
-
-
-@dataclass(frozen=True)
-class BackendPart:
-    """All that the report says of one backend; the attributes are what the template shows."""
-
-    anchor: str
-    run: Run
-    total: Counts
-    families: tuple[Counts, ...]
-    tone: Tone
-    status: str
-    policies: tuple[Policy, ...]
-    diagnosis: tuple[str, ...]
-    failures: tuple[Failure, ...]
-    more_failures: int
-    known: tuple[Known, ...]
-    more_known: int
-    lines: tuple[Line, ...]
-    histograms: tuple[Histogram, ...]
-    right_outputs: tuple[Histogram, ...]
-    unsupported: tuple[tuple[str, int], ...]
-    more_unsupported: int
-
-    def family(self, name: str) -> Counts | None:
-        """Returns the counts of a family, None if it was not asked."""
-        return next((counts for counts in self.families if counts.name == name), None)
 
 
 def html_text(runs: Sequence[Run], facts: Facts, vectors: Path | None = None) -> str:
@@ -131,6 +59,7 @@ def html_text(runs: Sequence[Run], facts: Facts, vectors: Path | None = None) ->
     broken_by = [
         (run.backend, [c for r in _unlike_the_clause(run) for c in r.clauses]) for run in runs
     ]
+    judged = {family.name for part in parts for family in part.families if family.judged}
     failed = sum(run.failed for run in runs)
     status = f"{failed} of {count(len(runs), 'backend')} failed" if failed else "nothing failed"
     tabs = [
@@ -146,7 +75,10 @@ def html_text(runs: Sequence[Run], facts: Facts, vectors: Path | None = None) ->
         lambda verdict: tone(Verdict(verdict)),
         parts=parts,
         verdicts=verdicts_of(runs),
-        families=families_of(runs),
+        families=[f for f in families_of(runs) if f in judged],
+        unjudged=[f for f in families_of(runs) if f not in judged],
+        overview_groups=OVERVIEW_GROUPS,
+        overview_lines=OVERVIEW_LINES,
         clauses=clause_texts(broken_by),
         facts=facts,
         vectors=runs[0].vectors if runs else {"version": "", "digest": ""},
@@ -169,8 +101,6 @@ def _versions(runs: Sequence[Run], facts: Facts) -> Mapping[str, str]:
 def _part(run: Run, anchor: str, vectors: Path | None) -> BackendPart:
     samples = {sample.case: sample for sample in run.samples}
     total = total_of(run)
-    groups = spread(failure_groups(run), FAILURES_SHOWN)
-    failures = [result for _, results in groups for result in results]
     known = _known(run, samples, vectors)
     reasons = Counter(r.detail for r in run.results if r.verdict is Verdict.UNSUPPORTED)
     histograms = [of_distances(distances) for distances in run.distances]
@@ -183,9 +113,8 @@ def _part(run: Run, anchor: str, vectors: Path | None) -> BackendPart:
         tone="bad" if run.failed else total.tone,
         status=_status(run, total),
         policies=tuple(_policies(run)),
-        diagnosis=tuple(diagnosis_lines(run)),
-        failures=tuple(_failure(run, result, samples, vectors) for result in failures),
-        more_failures=len(run.failures) - len(failures),
+        diagnosis=tuple(general_diagnosis(run)),
+        kinds=tuple(_kinds(run, anchor, samples, vectors)),
         known=tuple(known[:KNOWN_SHOWN]),
         more_known=max(0, len(known) - KNOWN_SHOWN),
         lines=tuple(number_lines(points, f"{anchor}-line")),
@@ -211,6 +140,29 @@ def _status(run: Run, total: Counts) -> str:
     if said:
         return ", ".join(said)
     return f"{total.good:,} of {total.judged:,} right" if total.judged else "nothing judged"
+
+
+def _kinds(
+    run: Run, anchor: str, samples: Mapping[str, Sample], vectors: Path | None
+) -> Iterator[Kind]:
+    groups = failure_groups(run)
+    shown = [results for _, results in spread(groups, FAILURES_SHOWN)]
+    lines_left = LINES_SHOWN
+    for number, group in enumerate(groups):
+        results = shown[number] if number < len(shown) else []
+        rest = group.results[len(results) :]
+        lines = rest[:lines_left]
+        lines_left -= len(lines)
+        yield Kind(
+            f"{anchor}-kind-{number + 1}",
+            group.title,
+            group.verdict,
+            group.cause,
+            group.diagnosis,
+            tuple(_failure(run, result, samples, vectors) for result in results),
+            lines,
+            len(rest) - len(lines),
+        )
 
 
 def _failure(

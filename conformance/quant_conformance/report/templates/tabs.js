@@ -4,6 +4,7 @@
   const list = document.querySelector("[role=tablist]");
   const tabs = [...list.querySelectorAll("[role=tab]")];
   const panels = tabs.map((tab) => document.getElementById(tab.getAttribute("aria-controls")));
+  const main = document.getElementById("report");
   const wide = matchMedia("(min-width: 60rem)");
 
   function select(index) {
@@ -18,8 +19,16 @@
     list.scrollTop = tab.offsetTop - (list.clientHeight - tab.offsetHeight) / 2;
   }
 
+  // Whatever part is chosen, its heading is where that of the part before was.
+  function settle() {
+    const edge = wide.matches ? 0 : list.offsetHeight;
+    const above = main.getBoundingClientRect().top - edge;
+    if (above < 0) scrollBy(0, above);
+  }
+
   function choose(index) {
     select(index);
+    settle();
     tabs[index].focus({ preventScroll: true });
     history.replaceState(null, "", "#" + panels[index].id);
   }
@@ -30,7 +39,10 @@
     const panel = target && target.closest(".panel");
     if (!panel) return;
     select(panels.indexOf(panel));
-    if (target instanceof HTMLDetailsElement) target.open = true;
+    if (target === panel) return settle();
+    for (let part = target; part && part !== panel; part = part.parentElement) {
+      if (part instanceof HTMLDetailsElement) part.open = true;
+    }
     target.scrollIntoView();
   }
 
@@ -71,8 +83,49 @@
     });
   }
 
+  // What is listed can be filtered by words, all of which must occur.
+  for (const box of document.querySelectorAll(".filter")) {
+    const root = document.getElementById(box.dataset.list);
+    const input = box.querySelector("input");
+    const output = box.querySelector("output");
+    const items = [...root.querySelectorAll("[data-item]")];
+    const groups = [...root.querySelectorAll("details:not([data-item])")];
+    const opened = new Map();
+    const texts = new Map();
+
+    function textOf(item) {
+      if (!texts.has(item)) {
+        const group = item.closest(".kind");
+        const title = group ? group.querySelector("summary").textContent : "";
+        texts.set(item, (title + " " + item.textContent).toLowerCase());
+      }
+      return texts.get(item);
+    }
+
+    function apply() {
+      const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+      let shown = 0;
+      for (const item of items) {
+        item.hidden = !words.every((word) => textOf(item).includes(word));
+        shown += !item.hidden;
+      }
+      for (const group of groups) {
+        group.hidden = !group.querySelector("[data-item]:not([hidden])");
+        if (words.length && !opened.has(group)) opened.set(group, group.open);
+        if (words.length) group.open = !group.hidden;
+        else if (opened.has(group)) group.open = opened.get(group);
+      }
+      if (!words.length) opened.clear();
+      output.textContent = words.length ? `${shown} of ${items.length}` : "";
+    }
+
+    input.addEventListener("input", apply);
+    box.hidden = items.length < 2;
+  }
+
   addEventListener("hashchange", reveal);
   wide.addEventListener("change", orient);
+  document.documentElement.classList.add("scripted");
   orient();
   list.hidden = false;
   select(0);
