@@ -10,6 +10,12 @@ from quant_torch._suggest import closest
 T = TypeVar("T", bound=type)
 
 
+class UnknownKeyError(ValueError, KeyError):
+    """No class is registered under a key; both bases are what scripts catch for it."""
+
+    __str__ = ValueError.__str__  # a KeyError shows its message in quotes
+
+
 class KeyedClasses:
     """Mixin for a base class whose subclasses are registered under string keys.
 
@@ -49,17 +55,44 @@ class KeyedClasses:
         """The class of a key, or the class itself when one is given.
 
         Raises:
-            ValueError: An unknown key, or a class that is no subclass of this base.
+            UnknownKeyError: A ValueError: an unknown key, or a class that is no subclass of this
+                base.
         """
         if isinstance(key, type) and issubclass(key, cls):
             return key
         if isinstance(key, str) and key in cls.REGISTRY:
             return cls.REGISTRY[key]
         hint = closest(key, cls.REGISTRY) if isinstance(key, str) else ""
-        raise ValueError(
+        raise UnknownKeyError(
             f"no {cls.__name__} is registered as {key!r}{hint}; "
             f"there are {', '.join(sorted(cls.REGISTRY))}"
         )
+
+    @classmethod
+    def get_class(cls, key: str) -> type:
+        """The class registered under a key.
+
+        Raises:
+            UnknownKeyError: A KeyError: there is none.
+        """
+        if not isinstance(key, str):
+            raise UnknownKeyError(f"a {cls.__name__} key is a string, given {key!r}")
+        return cls.lookup(key)
+
+    @classmethod
+    def resolve(cls, data: str | type) -> type:
+        """As :meth:`lookup`, the name that scripts for coreai_opt use."""
+        return cls.lookup(data)
+
+    @classmethod
+    def list_registry_keys(cls) -> set[str]:
+        """The keys that a spec or config may name."""
+        return set(cls.REGISTRY)
+
+    @classmethod
+    def list_registry_values(cls) -> set[type]:
+        """The registered classes."""
+        return set(cls.REGISTRY.values())
 
     @classmethod
     def key_of(cls, registered: type) -> str:

@@ -74,7 +74,7 @@ def expected_weights(
 
 
 def _expected(module: Any, x: Array, recomputed: bool) -> Expected:
-    fields = module.spec.model_dump()
+    fields = module.spec.model_dump(mode="json")
     fields["float_range"] = tuple(fields["float_range"])
     spec = QuantizationSpec.from_dict(fields)
     if recomputed:

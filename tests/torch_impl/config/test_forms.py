@@ -173,7 +173,7 @@ class TestDefaults:
         assert weight.granularity == PerChannelGranularity(axis=0)
         assert (activation.dtype, activation.qscheme.value) == (torch.int8, "symmetric")
         assert activation.granularity.to_dict()["type"] == "per_tensor"
-        dumped = activation.model_dump()["qparam_calculator_cls"]
+        dumped = activation.model_dump(mode="json")["qparam_calculator_cls"]
         assert dumped == "moving_average"
 
     def test_modules_have_no_boundary(self) -> None:

@@ -263,7 +263,7 @@ class TestRegistries:
             module(torch.tensor([0.0, extreme]))
         # ((4 + 8) / 2 + 2) / 2 = 4
         assert module.calculate_qparams().scale.item() == torch.tensor(4 / 127.5).item()
-        assert spec.model_dump()["qparam_calculator_cls"] == "halving"
+        assert spec.model_dump(mode="json")["qparam_calculator_cls"] == "halving"
 
     def test_a_mixin_without_its_rule_says_so(self) -> None:
         @QParamsCalculatorBase.register("forgotten")

@@ -93,6 +93,21 @@ class InputEdge:
         """Whether the producer is a parameter or buffer."""
         return self.op.is_state
 
+    @property
+    def module_stack(self) -> tuple[ModuleContext, ...]:
+        """The modules that the producer runs in, outermost first."""
+        return self.op.module_stack
+
+    @property
+    def inputs(self) -> tuple[InputEdge, ...]:
+        """Where the producer's own tensor arguments come from."""
+        return self.op.inputs
+
+    @property
+    def outputs(self) -> dict[int, tuple[OpInfo, ...]]:
+        """The operations that take each of the producer's outputs, by output index."""
+        return self.op.outputs
+
 
 @dataclass(frozen=True, eq=False)
 class BoundaryEdge:

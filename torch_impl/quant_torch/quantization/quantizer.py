@@ -16,6 +16,7 @@ from quant_torch.quantization._evaluation import evaluating, set_training
 from quant_torch.quantization._example_inputs import ExampleInputs
 from quant_torch.quantization._ownership import Ownership, explain
 from quant_torch.quantization.config import QuantizerConfig
+from quant_torch.quantization.spec.granularity import weighted_module_kinds
 
 
 class Quantizer:
@@ -46,6 +47,11 @@ class Quantizer:
         self._mode: str | None = None  # "calibration_mode" or "training_mode" while inside
         self._trained: nn.Module | None = None
         self._steps = 0
+
+    @staticmethod
+    def supported_modules() -> tuple[type[nn.Module], ...]:
+        """Module classes whose weight is quantized without an axis being named (GRAN-7)."""
+        return tuple(getattr(nn, kind) for kind in weighted_module_kinds())
 
     def prepare(
         self,

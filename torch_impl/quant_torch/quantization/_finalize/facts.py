@@ -13,7 +13,7 @@ from quant_reference.formats import Format
 from quant_torch.quantization.spec._dtypes import format_of
 from quant_torch.quantization.spec._qparams import QParams
 from quant_torch.quantization.spec.fake_quantize import DefaultFakeQuantize, FakeQuantizeImplBase
-from quant_torch.quantization.spec.granularity import GRANULARITY_KEYS, QuantizationGranularity
+from quant_torch.quantization.spec.granularity import QuantizationGranularity
 from quant_torch.quantization.spec.qformulation import QuantizationFormulation
 
 Role = Literal["weight", "activation"]
@@ -54,7 +54,7 @@ class Facts:
     @property
     def granularity_key(self) -> str:
         """``"per_tensor"``, ``"per_channel"`` or ``"per_block"``."""
-        return GRANULARITY_KEYS[type(self.granularity)]
+        return self.granularity.key_of(type(self.granularity))
 
     @property
     def uses_minval(self) -> bool:

@@ -11,6 +11,7 @@ from quant_torch.quantization.config._fields import (
     default_activations,
     default_state,
 )
+from quant_torch.quantization.spec.spec import QuantizationSpec
 
 
 class OpQuantizerConfig(StrictModel):
@@ -30,3 +31,18 @@ class OpQuantizerConfig(StrictModel):
     op_input_spec: TensorSpecs = Field(default_factory=default_activations)
     op_output_spec: TensorSpecs = Field(default_factory=default_activations)
     op_state_spec: StateSpecs = Field(default_factory=default_state)
+
+    @staticmethod
+    def get_default_input_spec() -> dict[int | str, QuantizationSpec | None]:
+        """What ``op_input_spec`` is where it is omitted."""
+        return default_activations()
+
+    @staticmethod
+    def get_default_output_spec() -> dict[int | str, QuantizationSpec | None]:
+        """What ``op_output_spec`` is where it is omitted."""
+        return default_activations()
+
+    @staticmethod
+    def get_default_state_spec() -> dict[str, QuantizationSpec | None]:
+        """What ``op_state_spec`` is where it is omitted."""
+        return default_state()

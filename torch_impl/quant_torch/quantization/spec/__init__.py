@@ -1,12 +1,17 @@
 """Specs, their parts, and the points where users extend them."""
 
 from quant_torch.quantization.spec.factory import QuantizationComponentFactory
-from quant_torch.quantization.spec.fake_quantize import DefaultFakeQuantize, FakeQuantizeImplBase
+from quant_torch.quantization.spec.fake_quantize import (
+    DefaultFakeQuantize,
+    FakeQuantizeImplBase,
+    fp4_forward,
+)
 from quant_torch.quantization.spec.granularity import (
     PerBlockGranularity,
     PerChannelGranularity,
     PerTensorGranularity,
     QuantizationGranularity,
+    resolve_block_sizes,
 )
 from quant_torch.quantization.spec.qformulation import QuantizationFormulation
 from quant_torch.quantization.spec.qparams_calculator import (
@@ -53,4 +58,6 @@ __all__ = [
     "StaticQParamsCalculator",
     "default_activation_quantization_spec",
     "default_weight_quantization_spec",
+    "fp4_forward",
+    "resolve_block_sizes",
 ]

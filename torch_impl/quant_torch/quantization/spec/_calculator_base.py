@@ -133,13 +133,27 @@ class QParamsCalculatorBase(KeyedClasses, nn.Module, ABC):
         """What a fake-quantize module hands to the calculator in place of a tensor."""
         return tensor
 
+    def observe(self, tensor: torch.Tensor) -> QParams:
+        """As calling the calculator, but the result may be its buffers: read it, keep none of it.
+
+        What a fake-quantize module calls on every forward pass.
+        """
+        return QParams(*self(tensor))
+
     def get_qparams(self) -> QParams:
-        """The qparams as they stand; nothing is observed.
+        """The present qparams, in tensors of the caller's own; nothing is observed.
 
         Raises:
             RuntimeError: There are none yet, or the calculator keeps none.
         """
         raise RuntimeError(f"{type(self).__name__} keeps no qparams between tensors")
+
+    def set_export_mode(self, enabled: bool = True) -> None:
+        """Keep the qparams as they are while enabled; nothing to do where none are kept."""
+
+    def current_qparams(self) -> QParams:
+        """As :meth:`get_qparams`, but the result may be the buffers: read it, keep none of it."""
+        return QParams(*self.get_qparams())
 
 
 class StatelessQParamsCalculatorBase(QParamsCalculatorBase):
@@ -165,6 +179,9 @@ class StatefulQParamsCalculatorBase(QParamsCalculatorBase):
 
     The buffers do not exist before the first tensor; loading a state_dict creates them in the
     shapes it holds. A cast of the module leaves scale and minval in float32.
+
+    Attributes:
+        export_mode: Whether the qparams stay as they are, whatever is observed.
     """
 
     _QPARAMS: ClassVar[tuple[str, ...]] = ("scale", "zero_point", "minval")
@@ -178,21 +195,55 @@ class StatefulQParamsCalculatorBase(QParamsCalculatorBase):
         super().__init__(**kwargs)
         for name in self._STATE:
             self.register_buffer(name, None)
+        self.export_mode = False
+        self._has_own_rule = type(self).forward is not StatefulQParamsCalculatorBase.forward
+        self._has_own_getter = (
+            type(self).get_qparams is not StatefulQParamsCalculatorBase.get_qparams
+        )
 
     def forward(self, tensor: torch.Tensor) -> QParams:
-        """Observe a tensor, keep the new qparams and return them."""
-        if self._observe_as_numbers(tensor):
-            return self.get_qparams()
-        qparams = QParams(*self.compute_qparams(tensor, *self.value_range(tensor)))
-        self._keep(**qparams._asdict())
+        """Observe a tensor, keep the new qparams and return copies of them."""
+        self._update(tensor)
         return self.get_qparams()
 
+    def observe(self, tensor: torch.Tensor) -> QParams:
+        """Observe a tensor; see the base class."""
+        if self._has_own_rule or self._forward_hooks or self._forward_pre_hooks:
+            return super().observe(tensor)
+        self._update(tensor)
+        return self.current_qparams()
+
+    def set_export_mode(self, enabled: bool = True) -> None:
+        """Keep the qparams as they are while enabled, whatever is observed; see the base class."""
+        self.export_mode = bool(enabled)
+
     def get_qparams(self) -> QParams:
-        """The qparams as they stand.
+        """Copies of the present qparams: what is observed later does not change them.
+
+        A scale that is learned is given itself, for its gradient.
 
         Raises:
             RuntimeError: No tensor was observed and no state was loaded.
         """
+        return QParams(*(_copied(q) for q in self._buffers_of_qparams()))
+
+    def current_qparams(self) -> QParams:
+        """The buffers; see the base class.
+
+        Raises:
+            RuntimeError: No tensor was observed and no state was loaded.
+        """
+        if self._has_own_getter:
+            return super().current_qparams()
+        return self._buffers_of_qparams()
+
+    def _update(self, tensor: torch.Tensor) -> None:
+        if (self.export_mode and self.scale is not None) or self._observe_as_numbers(tensor):
+            return
+        qparams = QParams(*self.compute_qparams(tensor, *self.value_range(tensor)))
+        self._keep(**qparams._asdict())
+
+    def _buffers_of_qparams(self) -> QParams:
         buffers = self._buffers
         scale = buffers["scale"]
         if scale is None:
@@ -248,6 +299,10 @@ def _alike(old: torch.Tensor, new: torch.Tensor) -> bool:
     same = old.shape == new.shape and old.dtype == new.dtype and old.device == new.device
     ours = not (old.is_inference() or old.requires_grad)
     return same and ours and type(old) is type(new)
+
+
+def _copied(tensor: torch.Tensor | None) -> torch.Tensor | None:
+    return tensor if tensor is None or tensor.requires_grad else tensor.clone()
 
 
 def _short(tensor: torch.Tensor | None) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import nn
@@ -18,6 +20,7 @@ from quant_torch.quantization.spec._calculator_base import (
 )
 from quant_torch.quantization.spec._legal import check_values
 from quant_torch.quantization.spec._qparams import QParams
+from quant_torch.quantization.spec._torchao import register_with_torchao
 from quant_torch.quantization.spec.granularity import (
     BlockSizeMismatchError,
     QuantizationGranularity,
@@ -88,6 +91,7 @@ class FakeQuantizeImplBase(KeyedClasses, nn.Module, ABC):
         # Formulas of users may save qparams for a backward of their own, and observing another
         # tensor overwrites those.
         self._hands_out_copies = True
+        register_with_torchao(FakeQuantizeImplBase)
         # Asked on every forward pass, and an isinstance of an abstract class is slow.
         self.is_stateless = isinstance(qparams_calculator, StatelessQParamsCalculatorBase)
 
@@ -105,6 +109,16 @@ class FakeQuantizeImplBase(KeyedClasses, nn.Module, ABC):
     def quantization_target(self) -> Target:
         """``"weight"`` or ``"activation"``."""
         return self.qparams_calculator.quantization_target
+
+    @property
+    def tensor_fqn(self) -> str:
+        """``tensor_name``, as scripts for coreai_opt call it."""
+        return self.tensor_name
+
+    @classmethod
+    def with_args(cls, **kwargs: Any) -> partial[Self]:
+        """A callable that makes modules of this class with these arguments."""
+        return partial(cls, **kwargs)
 
     @property
     def is_fresh(self) -> bool:
@@ -145,8 +159,25 @@ class FakeQuantizeImplBase(KeyedClasses, nn.Module, ABC):
         except GranularityError as error:
             raise self._named(error) from None
 
+    def is_disabled(self) -> bool:
+        """Whether the tensor turned out not to fit the blocks and passes unchanged."""
+        return self.disabled
+
+    def set_export_mode(self, enabled: bool = True) -> None:
+        """Keep the qparams as they are while enabled, whatever is observed."""
+        self.qparams_calculator.set_export_mode(enabled)
+
+    def apply(self, fn: Callable[[nn.Module], None]) -> Self:
+        """As ``nn.Module.apply``; functions of torchao's PT2E see its kind of module here.
+
+        ``model.apply(torchao.quantization.pt2e.disable_fake_quant)`` acts on instances of
+        torchao's base class only, and would otherwise do nothing, silently.
+        """
+        register_with_torchao(FakeQuantizeImplBase)
+        return super().apply(fn)
+
     def calculate_qparams(self) -> QParams:
-        """(scale, zero_point, minval) as they stand; the latter two None for float formats."""
+        """Copies of scale, zero_point and minval; the latter two None for float formats."""
         return self.qparams_calculator.get_qparams()
 
     def forward(self, tensor: torch.Tensor, overwrite: bool = False) -> torch.Tensor:
@@ -174,7 +205,7 @@ class FakeQuantizeImplBase(KeyedClasses, nn.Module, ABC):
                 if self.observer_enabled or self.is_stateless:
                     qparams = self._observe(tensor)
                 else:
-                    qparams = self._modules["qparams_calculator"].get_qparams()
+                    qparams = self._modules["qparams_calculator"].current_qparams()
                 if not self.fake_quant_enabled:
                     return tensor
                 if self._hands_out_copies and torch.is_grad_enabled():
@@ -192,9 +223,9 @@ class FakeQuantizeImplBase(KeyedClasses, nn.Module, ABC):
         # Qparams get no gradient, and must stay usable after a calibration in inference mode.
         if torch.is_inference_mode_enabled():
             with torch.inference_mode(False), torch.no_grad():
-                return QParams(*calculator(calculator.admit(tensor)))
+                return calculator.observe(calculator.admit(tensor))
         with torch.no_grad():
-            return QParams(*calculator(calculator.admit(tensor.detach())))
+            return calculator.observe(calculator.admit(tensor.detach()))
 
     def fake_quantize(
         self,

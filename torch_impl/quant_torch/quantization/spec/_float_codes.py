@@ -23,6 +23,15 @@ def round_to_format(clamped: torch.Tensor, fmt: Format) -> torch.Tensor:
     return _round_e2m1(clamped)
 
 
+def fp4_forward(tensor: torch.Tensor) -> torch.Tensor:
+    """Round float32 values to float4_e2m1fn: saturating at 6, ties to the even code, NaN kept.
+
+    Args:
+        tensor: Values that are divided by their scale already.
+    """
+    return _round_e2m1(tensor.float().clamp(-6.0, 6.0))
+
+
 def encode(clamped: torch.Tensor, fmt: Format) -> torch.Tensor:
     """Bit codes in uint8 of float32 values inside ±max, or NaN (ENC-1 to ENC-4).
 

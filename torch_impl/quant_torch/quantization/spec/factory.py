@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from quant_torch.quantization.spec.fake_quantize import FakeQuantizeImplBase
 from quant_torch.quantization.spec.granularity import Target
 from quant_torch.quantization.spec.qparams_calculator import QParamsCalculatorBase
@@ -40,6 +42,27 @@ class QuantizationComponentFactory:
             scale_dtype=spec.scale_dtype,
             **spec.get_extra_args(),
         )
+
+    @classmethod
+    def construct(
+        cls, spec: QuantizationSpec | None, target: Target
+    ) -> FakeQuantizeImplBase | None:
+        """As :meth:`create_fake_quantizer`; None for None, which leaves a tensor alone."""
+        return None if spec is None else cls.create_fake_quantizer(spec, target)
+
+    @classmethod
+    def construct_partial(
+        cls, spec: QuantizationSpec | None, target: Target
+    ) -> partial[FakeQuantizeImplBase] | None:
+        """As :meth:`create_fake_quantizer_partial`; None for None."""
+        return None if spec is None else cls.create_fake_quantizer_partial(spec, target)
+
+    @classmethod
+    def create_fake_quantizer_partial(
+        cls, spec: QuantizationSpec, quantization_target: Target
+    ) -> partial[FakeQuantizeImplBase]:
+        """A callable that makes a new fake-quantize module at each call."""
+        return partial(cls.create_fake_quantizer, spec, quantization_target)
 
     @classmethod
     def create_fake_quantizer(

@@ -12,6 +12,7 @@ from quant_torch.quantization.spec import _kernels
 from quant_torch.quantization.spec._autograd import StraightThrough
 from quant_torch.quantization.spec._blocks import BlockLayout
 from quant_torch.quantization.spec._fake_quantize_base import FakeQuantizeImplBase
+from quant_torch.quantization.spec._float_codes import fp4_forward
 from quant_torch.quantization.spec._kernels import Bound, CodeMap
 from quant_torch.quantization.spec._legal import (
     check_codes,
@@ -23,7 +24,7 @@ from quant_torch.quantization.spec._memory import same_bits
 from quant_torch.quantization.spec._value_cache import ValueCache, version_of
 from quant_torch.quantization.spec.qformulation import QuantizationFormulation
 
-__all__ = ["DefaultFakeQuantize", "FakeQuantizeImplBase"]
+__all__ = ["DefaultFakeQuantize", "FakeQuantizeImplBase", "fp4_forward"]
 
 _MAPS_KEPT = 16
 """Several tensors may share one module, such as those before and after a pooling."""

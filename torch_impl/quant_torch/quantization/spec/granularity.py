@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, field_validator, model_validator
 
 from quant_reference.errors import GranularityError
+from quant_torch._registry import KeyedClasses
 from quant_torch._suggest import closest
 
 Target = Literal["weight", "activation"]
@@ -17,17 +18,28 @@ class BlockSizeMismatchError(GranularityError):
     """A block extent that does not divide its axis; at prepare time such a tensor stays float."""
 
 
-class QuantizationGranularity(BaseModel):
-    """Base of the granularities.
+class QuantizationGranularity(KeyedClasses, BaseModel):
+    """Base of the granularities; register a subclass under a key to name it in a config.
 
     Attributes:
         axis: The axis that the granularity is about; negative counts from the end. None where
             there is none, or until ``Quantizer.prepare`` fills it in from the module type.
     """
 
+    REGISTRY: ClassVar[dict[str, type]] = {}
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     axis: StrictInt | None = None
+
+    @classmethod
+    def maybe_build_from_dict(cls, data: object) -> QuantizationGranularity:
+        """A granularity as it is, or read from ``{"type": "per_channel", "axis": 0}``.
+
+        Raises:
+            ValueError: Unknown type or key (SPEC-7).
+        """
+        return granularity_from(data)
 
     def get_block_size(
         self, tensor_shape: Sequence[int], quantization_target: Target = "weight"
@@ -51,7 +63,7 @@ class QuantizationGranularity(BaseModel):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain form: ``{"type": ..., "axis": ..., ...}``."""
-        return {"type": GRANULARITY_KEYS[type(self)], **self.model_dump()}
+        return {"type": self.key_of(type(self)), **self.model_dump()}
 
     def with_axis(self, axis: int) -> QuantizationGranularity:
         """The same granularity on another axis."""
@@ -63,6 +75,7 @@ class QuantizationGranularity(BaseModel):
         return False
 
 
+@QuantizationGranularity.register("per_tensor")
 class PerTensorGranularity(QuantizationGranularity):
     """One set of qparams for the whole tensor (GRAN-1)."""
 
@@ -75,6 +88,7 @@ class PerTensorGranularity(QuantizationGranularity):
         return tuple(tensor_shape)
 
 
+@QuantizationGranularity.register("per_channel")
 class PerChannelGranularity(QuantizationGranularity):
     """One set of qparams per index of an axis (GRAN-2)."""
 
@@ -91,6 +105,7 @@ class PerChannelGranularity(QuantizationGranularity):
         return self.axis is None
 
 
+@QuantizationGranularity.register("per_block")
 class PerBlockGranularity(QuantizationGranularity):
     """One set of qparams per block of a fixed extent (GRAN-3, GRAN-4, GRAN-5).
 
@@ -127,29 +142,12 @@ class PerBlockGranularity(QuantizationGranularity):
         """The block; see the base class."""
         shape, size = tuple(tensor_shape), self.block_size
         if isinstance(size, tuple):
-            if len(size) != len(shape):
-                raise GranularityError(
-                    f"block_size for a tensor of rank {len(shape)}",
-                    given=size,
-                    allowed=f"{len(shape)} extents",
-                    clause="GRAN-6",
-                )
-            extents = tuple(n if e == -1 else e for e, n in zip(size, shape, strict=True))
-        else:
-            axis = _positive_axis(self.axis, len(shape))
-            # A weight's kernel axes stay whole, so a block never separates the taps of a filter.
-            kept = 2 if quantization_target == "weight" else len(shape)
-            extents = tuple(
-                size if i == axis else (1 if i < kept else n) for i, n in enumerate(shape)
-            )
-        for i, (extent, n) in enumerate(zip(extents, shape, strict=True)):
-            if extent and n % extent:
-                raise BlockSizeMismatchError(
-                    f"block extent on axis {i} of shape {shape}",
-                    given=extent,
-                    allowed=f"a divisor of {n}",
-                    clause="GRAN-6",
-                )
+            return tuple(resolve_block_sizes(shape, size))
+        axis = _positive_axis(self.axis, len(shape))
+        # A weight's kernel axes stay whole, so a block never separates the taps of a filter.
+        kept = 2 if quantization_target == "weight" else len(shape)
+        extents = tuple(size if i == axis else (1 if i < kept else n) for i, n in enumerate(shape))
+        _check_divides(shape, extents)
         return extents
 
     @property
@@ -158,18 +156,47 @@ class PerBlockGranularity(QuantizationGranularity):
         return self.axis is None and not isinstance(self.block_size, tuple)
 
 
-GRANULARITIES: dict[str, type[QuantizationGranularity]] = {
-    "per_tensor": PerTensorGranularity,
-    "per_channel": PerChannelGranularity,
-    "per_block": PerBlockGranularity,
-}
-GRANULARITY_KEYS = {cls: key for key, cls in GRANULARITIES.items()}
-
 # Default weight axes: (per channel, per block) (GRAN-7).
 _DEFAULT_AXES: dict[str, tuple[int, int]] = {
     **dict.fromkeys(("Conv1d", "Conv2d", "Conv3d", "Linear", "Embedding"), (0, 1)),
     **dict.fromkeys(("ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"), (1, 0)),
 }
+
+
+def resolve_block_sizes(tensor_shape: Sequence[int], block_sizes: Sequence[int]) -> list[int]:
+    """Extents of one block where each axis has its own, -1 standing for a whole axis (GRAN-5).
+
+    Raises:
+        GranularityError: Another number of extents than axes, or an extent below 1 that is not -1.
+        BlockSizeMismatchError: An extent does not divide its axis (GRAN-6).
+    """
+    shape, sizes = tuple(tensor_shape), tuple(block_sizes)
+    if len(sizes) != len(shape) or any(size < 1 and size != -1 for size in sizes):
+        raise GranularityError(
+            f"block_size for a tensor of rank {len(shape)}",
+            given=sizes,
+            allowed=f"{len(shape)} extents, each at least 1 or -1",
+            clause="GRAN-6",
+        )
+    extents = [n if size == -1 else size for size, n in zip(sizes, shape, strict=True)]
+    _check_divides(shape, extents)
+    return extents
+
+
+def _check_divides(shape: Sequence[int], extents: Sequence[int]) -> None:
+    for i, (extent, n) in enumerate(zip(extents, shape, strict=True)):
+        if extent and n % extent:
+            raise BlockSizeMismatchError(
+                f"block extent on axis {i} of shape {tuple(shape)}",
+                given=extent,
+                allowed=f"a divisor of {n}",
+                clause="GRAN-6",
+            )
+
+
+def weighted_module_kinds() -> tuple[str, ...]:
+    """Class names of the torch modules whose weight has a default axis (GRAN-7)."""
+    return tuple(_DEFAULT_AXES)
 
 
 def default_axis(module_kinds: Sequence[str], granularity: QuantizationGranularity) -> int:
@@ -216,12 +243,13 @@ def granularity_from(given: object) -> QuantizationGranularity:
         raise ValueError(f"granularity must be an object or a mapping, given {given!r} [SPEC-7]")
     arguments = dict(given)
     kind = arguments.pop("type", None)
-    if kind not in GRANULARITIES:
+    known = QuantizationGranularity.REGISTRY
+    if not isinstance(kind, str) or kind not in known:
         raise ValueError(
-            f"granularity type {kind!r}{closest(kind, GRANULARITIES)}: "
-            f"allowed are {', '.join(GRANULARITIES)} [SPEC-7]"
+            f"granularity type {kind!r}{closest(kind, known)}: "
+            f"allowed are {', '.join(known)} [SPEC-7]"
         )
-    return GRANULARITIES[kind](**arguments)
+    return known[kind](**arguments)
 
 
 def blocks_of(shape: Sequence[int], block: Sequence[int]) -> tuple[int, ...]:

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pydantic import (
     ConfigDict,
     Field,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
     ValidatorFunctionWrapHandler,
     field_serializer,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
 from quant_reference import spec as rules
 from quant_reference.formats import Format
+from quant_torch.common import CompressionType
 from quant_torch.quantization._strict_model import StrictModel
-from quant_torch.quantization.spec._dtypes import container_dtype, format_of, torch_dtype
+from quant_torch.quantization.spec._dtypes import (
+    TORCH_DTYPES,
+    container_dtype,
+    format_of,
+    torch_dtype,
+)
 from quant_torch.quantization.spec.fake_quantize import FakeQuantizeImplBase
 from quant_torch.quantization.spec.granularity import (
     PerTensorGranularity,
@@ -62,6 +71,8 @@ class QuantizationSpec(StrictModel):
         pydantic.ValidationError: A ValueError that names what was given, what is allowed and the
             clause.
     """
+
+    SUPPORTED_DTYPES: ClassVar[frozenset[torch.dtype]] = frozenset(TORCH_DTYPES.values())
 
     model_config = ConfigDict(frozen=True, validate_default=True, arbitrary_types_allowed=True)
 
@@ -144,21 +155,30 @@ class QuantizationSpec(StrictModel):
             object.__setattr__(self, "scale_dtype", torch_dtype(checked.scale_dtype))
         return self
 
-    @field_serializer("dtype", "scale_dtype")
+    # In Python mode a dump holds the objects, in JSON mode their names; both can be read again.
+    @field_serializer("dtype", "scale_dtype", when_used="json")
     def _write_dtype(self, dtype: torch.dtype | None) -> str | None:
         return None if dtype is None else format_of(dtype).name
-
-    @field_serializer("qscheme", "qformulation")
-    def _write_enum(self, member: QuantizationScheme | QuantizationFormulation) -> str:
-        return member.value
 
     @field_serializer("granularity")
     def _write_granularity(self, granularity: QuantizationGranularity) -> dict[str, Any]:
         return granularity.to_dict()
 
-    @field_serializer("fake_quantize_cls", "qparam_calculator_cls", "range_calculator_cls")
+    @field_serializer(
+        "fake_quantize_cls", "qparam_calculator_cls", "range_calculator_cls", when_used="json"
+    )
     def _write_class(self, registered: type) -> str:
         return registered.key_of(registered)  # type: ignore[attr-defined]
+
+    @model_serializer(mode="wrap")
+    def _add_computed(
+        self, handler: SerializerFunctionWrapHandler, info: SerializationInfo
+    ) -> dict[str, Any]:
+        written: dict[str, Any] = handler(self)
+        # Not in JSON and YAML: whoever changes the dtype there should not have to change these.
+        if info.mode == "python":
+            written |= {key: getattr(self, key) for key in (*_CHECKED, "target_dtype")}
+        return written
 
     @field_serializer("float_range")
     def _write_float_range(self, bounds: tuple[float | None, float | None]) -> list[float | None]:
@@ -172,23 +192,58 @@ class QuantizationSpec(StrictModel):
     @property
     def n_bits(self) -> int:
         """Width of a code in bits."""
-        return self.format.bits
+        return self.get_n_bits_from_dtype(self.dtype)
 
     @property
     def target_dtype(self) -> torch.dtype:
         """Dtype of a tensor of codes."""
-        return container_dtype(self.format)
+        return self.get_target_dtype(self.dtype)
 
     @property
     def quant_min(self) -> int | float:
         """Least code, or least value of a float format (SPEC-6)."""
-        clipped = self.qscheme is QuantizationScheme.SYMMETRIC_WITH_CLIPPING
-        return self.format.quant_min + (clipped and self.format.kind == "int")
+        return self.get_quant_range(self.dtype, self.qscheme)[0]
 
     @property
     def quant_max(self) -> int | float:
         """Greatest code, or greatest value of a float format (SPEC-6)."""
-        return self.format.quant_max
+        return self.get_quant_range(self.dtype, self.qscheme)[1]
+
+    @staticmethod
+    def get_n_bits_from_dtype(dtype: torch.dtype) -> int:
+        """Width of a code of an element format, in bits.
+
+        Raises:
+            ValueError: The dtype is no element format (FMT-4).
+        """
+        return format_of(dtype).bits
+
+    @staticmethod
+    def get_target_dtype(dtype: torch.dtype) -> torch.dtype:
+        """Dtype of a tensor of codes of an element format.
+
+        Raises:
+            ValueError: The dtype is no element format (FMT-4).
+        """
+        return container_dtype(format_of(dtype))
+
+    @staticmethod
+    def get_quant_range(
+        dtype: torch.dtype, qscheme: QuantizationScheme | str
+    ) -> tuple[int | float, int | float]:
+        """Least and greatest code, or value of a float format (SPEC-6).
+
+        Raises:
+            ValueError: The dtype is no element format (FMT-4), or an unknown scheme.
+        """
+        fmt = format_of(dtype)
+        scheme = QuantizationScheme(qscheme)
+        clipped = scheme is QuantizationScheme.SYMMETRIC_WITH_CLIPPING and fmt.kind == "int"
+        return fmt.quant_min + clipped, fmt.quant_max
+
+    def get_compression_type(self) -> CompressionType:
+        """What a spec of this class is for: quantization."""
+        return CompressionType.QUANTIZATION
 
     def get_extra_args(self) -> dict[str, Any]:
         """Fields that a subclass adds; they are passed on to the components it names."""
