@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from quant_torch._backends import ExportBackend
+from quant_torch._quiet import torch_deprecations_hidden
 from quant_torch._suggest import closest
 from quant_torch._torch_internals import pytree
 from quant_torch.export._files import check_target, write_whole
@@ -165,7 +166,7 @@ def traced(
     """
     given: Any = (tuple(example_inputs), dict(example_kwargs or {}))
     leaves = tuple(pytree.tree_leaves(given))
-    with torch.no_grad():
+    with torch.no_grad(), torch_deprecations_hidden():
         if given[1] or any(not isinstance(value, torch.Tensor) for value in given[0]):
             return torch.jit.trace(_Flat(finalized, given), leaves, check_trace=False)
         hook = finalized.register_forward_hook(lambda _model, _args, result: _flat(result))

@@ -1,5 +1,6 @@
 """The quantizer, its configs and its specs."""
 
+from quant_torch.quantization._input_failures import ExampleInputsError
 from quant_torch.quantization.config import (
     ExecutionMode,
     InvalidExecutionModeError,
@@ -15,6 +16,7 @@ from quant_torch.quantization.spec import (
 )
 
 __all__ = [
+    "ExampleInputsError",
     "ExecutionMode",
     "InvalidExecutionModeError",
     "ModuleQuantizerConfig",

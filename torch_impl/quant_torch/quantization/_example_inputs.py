@@ -49,24 +49,25 @@ class ExampleInputs:
                 "example_inputs must be a tuple of the positional arguments of forward, given "
                 f"{type(example_inputs).__name__}; {hint}"
             )
-        if example_kwargs is None:
-            return cls(example_inputs)
-        names = isinstance(example_kwargs, Mapping) and all(
-            isinstance(name, str) for name in example_kwargs
-        )
-        if not names:
+        kwargs = {} if example_kwargs is None else example_kwargs
+        if not isinstance(kwargs, Mapping) or not all(isinstance(name, str) for name in kwargs):
             raise TypeError(
                 "example_kwargs must be a dict of the keyword arguments of forward by name, given "
                 f"{example_kwargs!r:.80}"
             )
-        signature = inspect.signature(model.forward)
         try:
-            bound = signature.bind(*example_inputs, **example_kwargs)
+            signature = inspect.signature(model.forward)
+        except (TypeError, ValueError):  # such as a scripted forward
+            return cls(example_inputs, dict(kwargs))
+        try:
+            bound = signature.bind(*example_inputs, **kwargs)
         except TypeError as error:
             raise TypeError(
                 f"{type(model).__name__}.forward{signature} does not take these example inputs: "
-                f"{error}"
+                f"{error}{_unpacked(example_inputs)}"
             ) from None
+        if example_kwargs is None:
+            return cls(example_inputs)
         return cls(bound.args, bound.kwargs)
 
     def copied(self) -> ExampleInputs:
@@ -87,3 +88,38 @@ class ExampleInputs:
     def run(self, model: nn.Module) -> Any:
         """The result of the model for these arguments."""
         return model(*self.args, **self.kwargs)
+
+    def tensors(self, model: nn.Module) -> dict[str, torch.Tensor]:
+        """The tensors among the arguments, by the name of their argument and their place in it."""
+        try:
+            bound = inspect.signature(model.forward).bind(*self.args, **self.kwargs)
+            arguments = dict(bound.arguments)
+        except (TypeError, ValueError):
+            arguments = {"example_inputs": self.args, **self.kwargs}
+        leaves, _ = pytree.tree_flatten_with_path(arguments)
+        return {
+            str(path[0].key) + pytree.keystr(path[1:]): leaf
+            for path, leaf in leaves
+            if isinstance(leaf, torch.Tensor)
+        }
+
+    def described(self, model: nn.Module) -> str:
+        """The tensors with their dtypes and shapes, for a message."""
+        tensors = self.tensors(model).items()
+        return ", ".join(f"{name} {kind_of(t)}" for name, t in tensors) or "no tensor"
+
+
+def _unpacked(given: tuple[Any, ...]) -> str:
+    """A hint where a batch was given in place of a tuple that holds it."""
+    alike = len(given) > 1 and all(isinstance(item, torch.Tensor) for item in given)
+    if alike and len({(item.shape, item.dtype) for item in given}) == 1:
+        return (
+            f"; given {len(given)} tensors of one shape, {kind_of(given[0])}: if they are the rows "
+            "of one batch x, write (x,) and not tuple(x)"
+        )
+    return ""
+
+
+def kind_of(tensor: torch.Tensor) -> str:
+    """``float32[4, 3]``."""
+    return f"{str(tensor.dtype).removeprefix('torch.')}{list(tensor.shape)}"

@@ -10,10 +10,14 @@ from typing import Any
 
 from torch import nn
 
+from quant_reference.errors import QuantError
 from quant_torch._backends import ExportBackend
+from quant_torch._quiet import torch_deprecations_hidden
+from quant_torch.quantization._calibration import mark_prepared, warn_if_not_calibrated
 from quant_torch.quantization._engine import create_engine, fake_quantizers
 from quant_torch.quantization._evaluation import evaluating, set_training
 from quant_torch.quantization._example_inputs import ExampleInputs
+from quant_torch.quantization._input_failures import check_float_model
 from quant_torch.quantization._ownership import Ownership, explain
 from quant_torch.quantization.config import QuantizerConfig
 from quant_torch.quantization.spec.granularity import weighted_module_kinds
@@ -82,14 +86,23 @@ class Quantizer:
             RuntimeError: The quantizer has prepared its model already.
             TypeError: example_inputs is no tuple, example_kwargs no dict, or the model's forward
                 does not take them.
+            ExampleInputsError: A RuntimeError: the float model itself fails on them.
         """
         if self._prepared is not None:
             raise RuntimeError(
                 "prepare() was called already; make a new Quantizer for another model or config"
             )
         inputs = ExampleInputs.checked(self._model, example_inputs, example_kwargs)
-        self._prepared = self._engine.prepare(inputs, dynamic_shapes, export_with_no_grad)
+        try:
+            with torch_deprecations_hidden():
+                self._prepared = self._engine.prepare(inputs, dynamic_shapes, export_with_no_grad)
+        except QuantError:
+            raise
+        except Exception:
+            check_float_model(self._model, inputs)
+            raise
         self._set_switches(self._prepared, observing=False, quantizing=True)
+        mark_prepared(self._prepared)
         self._ownership.take(self._prepared)
         return self._prepared
 
@@ -212,11 +225,16 @@ class Quantizer:
             RuntimeError: Before prepare, inside a mode, or a second time.
             ValueError: Unknown backend, something the backend cannot express, or a model that this
                 quantizer did not prepare.
+
+        Warns:
+            UserWarning: Activations were observed on the example inputs alone; names them.
         """
         target = self._whole("finalize", model)
         if self._mode is not None:
             raise RuntimeError(f"finalize() cannot be called inside {self._mode}()")
-        finalized = self._engine.finalize(target, ExportBackend(backend), mmap_dir)
+        warn_if_not_calibrated(fake_quantizers(target))
+        with torch_deprecations_hidden():
+            finalized = self._engine.finalize(target, ExportBackend(backend), mmap_dir)
         self._finalized = True
         return finalized
 

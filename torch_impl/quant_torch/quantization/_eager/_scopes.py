@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import threading
 import warnings
 from types import CodeType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
 
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from quant_torch.quantization._eager._call_sites import SiteKey, looked_into, module_key, site_key
+from quant_torch.quantization._eager._pickling import refuse
 from quant_torch.quantization._eager._sites import Site
 from quant_torch.quantization._eager.supported_ops_registry import COMPOSITES, TorchFunction
 from quant_torch.quantization._module_configs import ModuleSettings
@@ -42,12 +44,12 @@ class PreparedState:
         self.passed_by: set[tuple[str, SiteKey, int]] = set()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> PreparedState:
-        copy = PreparedState()
-        memo[id(self)] = copy
-        copy.functions = dict(self.functions)  # functions are shared, as functions always are
-        copy.observing, copy.quantizing = self.observing, self.quantizing
-        copy.passed_by = set(self.passed_by)
-        return copy
+        twin = PreparedState()
+        memo[id(self)] = twin
+        twin.functions = dict(self.functions)  # functions are shared, as functions always are
+        twin.observing, twin.quantizing = self.observing, self.quantizing
+        twin.passed_by = set(self.passed_by)
+        return twin
 
 
 class CallFrame:
@@ -100,6 +102,16 @@ class ModuleScope:
         self.op_counts: dict[str, int] = {}
         self.paths: dict[SiteKey, int] = {}
         self._own_forward = module.__dict__.get("forward")
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        """Refused, with what to do instead."""
+        refuse()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ModuleScope:
+        twin = object.__new__(ModuleScope)
+        memo[id(self)] = twin
+        twin.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return twin
 
     def attach(self) -> None:
         """Take the place of the module's forward."""

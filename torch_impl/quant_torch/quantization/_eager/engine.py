@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from quant_torch.quantization._eager._config_warnings import warn_about_unmatched_ops
+from quant_torch.quantization._eager._pickling import refuse_pickling
 from quant_torch.quantization._eager._placement import planned_sites
 from quant_torch.quantization._eager._scopes import ModuleScope, PreparedState, scopes_of
 from quant_torch.quantization._eager._tracing import Trace
@@ -53,6 +54,7 @@ class EagerEngine(Engine):
                     warn_about_unmatched_ops(self.config, trace)
                     self._place(model, trace)
                 _initialise(model, inputs)
+            refuse_pickling(model)
         except BaseException:
             undo(model)
             raise

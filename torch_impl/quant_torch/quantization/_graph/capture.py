@@ -6,22 +6,20 @@ module made here has the parameters of the model itself, under their own names, 
 
 from __future__ import annotations
 
-import os
-import traceback
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import fx, nn
 
-import quant_torch
 from quant_torch.quantization._evaluation import evaluating
 from quant_torch.quantization._example_inputs import ExampleInputs
 from quant_torch.quantization._graph.boundaries import record_boundaries, take_out_marks
 from quant_torch.quantization._graph.constants import check_constant_inputs
 from quant_torch.quantization._graph.functionalize import functionalize
 from quant_torch.quantization._graph.train_mode import switchable_dropout
+from quant_torch.quantization._input_failures import users_line
 
 
 class GraphCaptureError(RuntimeError):
@@ -63,7 +61,7 @@ def capture(
                 model, distinct.args, distinct.kwargs, dynamic_shapes=dynamic_shapes, strict=False
             )
         except Exception as error:
-            raise GraphCaptureError(_explain(error)) from error
+            raise GraphCaptureError(_explain(error, inputs, dynamic_shapes)) from error
     exported = program.module(check_guards=False)
     graph = exported.graph
     take_out_marks(graph)
@@ -136,22 +134,47 @@ def _without_aliases(inputs: ExampleInputs) -> ExampleInputs:
     return inputs.mapped(distinct)
 
 
-def _explain(error: Exception) -> str:
+def _explain(error: Exception, inputs: ExampleInputs, dynamic_shapes: Any) -> str:
     """What failed, at which line of the user's model, and what to do."""
     lines = (line.strip() for line in str(error).splitlines())
     reason = next((line for line in lines if line), "no reason given")
     return (
         f"torch.export cannot capture this model: {type(error).__name__}: {reason}"
-        f"{_users_line(error)}\n"
+        f"{users_line(error)}{_fixed_sizes(inputs, dynamic_shapes)}\n"
         "Graph mode needs a model that torch.export accepts. Eager mode does not capture a graph "
         "and takes control flow that depends on data: QuantizerConfig(execution_mode='eager')."
     )
 
 
-def _users_line(error: BaseException) -> str:
-    """The innermost line outside of torch and of this package that led to an error."""
-    inside = tuple(os.path.dirname(package.__file__) for package in (torch, quant_torch))
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if not frame.filename.startswith(inside):
-            return f"\n  {frame.filename}:{frame.lineno}, in {frame.name}: {frame.line}"
-    return ""
+def _fixed_sizes(inputs: ExampleInputs, dynamic_shapes: Any) -> str:
+    """A hint where an axis that is to be dynamic has a size that export takes for a constant."""
+    hints = [
+        f"\nAxis {axis} of {name} is dynamic, and its size in the example inputs is {size}: "
+        "torch.export takes 0 and 1 for constants; give example inputs of size 2 or more there."
+        for name, axis, size in _dynamic_axes(inputs, dynamic_shapes)
+        if size < 2
+    ]
+    return "".join(hints)
+
+
+def _dynamic_axes(inputs: ExampleInputs, dynamic_shapes: Any) -> Iterator[tuple[str, int, int]]:
+    """Name of the argument, axis and size of what is dynamic among the top-level arguments."""
+    if isinstance(dynamic_shapes, dict):
+        given = dict(enumerate(inputs.args)) | inputs.kwargs
+        names = list(dynamic_shapes)
+        pairs = [
+            (name, given.get(name, given.get(place)), dynamic_shapes[name])
+            for place, name in enumerate(names)
+        ]
+    elif isinstance(dynamic_shapes, list | tuple):
+        names = [f"argument {place}" for place in range(len(inputs.args))]
+        pairs = list(zip(names, inputs.args, dynamic_shapes, strict=False))
+    else:
+        return
+    for name, tensor, axes in pairs:
+        if not isinstance(tensor, torch.Tensor) or not axes:
+            continue
+        named = axes.items() if isinstance(axes, dict) else enumerate(axes)
+        for axis, dim in named:
+            if dim is not None and not isinstance(dim, int) and axis < tensor.dim():
+                yield name, axis, tensor.shape[axis]

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import nn
 
-from quant_reference.errors import GranularityError
+from quant_reference.errors import GranularityError, QuantError
 from quant_torch._registry import KeyedClasses
 from quant_torch.quantization.spec._autograd import PassThrough
 from quant_torch.quantization.spec._calculator_base import (
@@ -55,6 +55,7 @@ class FakeQuantizeImplBase(KeyedClasses, nn.Module, ABC):
         fake_quant_enabled: Whether a forward pass returns fake-quantized values.
         disabled: True once the tensor turned out not to fit the blocks: it passes unchanged.
         tensor_name: What the module quantizes, for messages.
+        is_calibrated: Whether it observed a tensor since ``Quantizer.prepare``, or was loaded.
         is_stateless: Whether qparams are recomputed for every tensor; the observer never rests.
         spec: The spec that the module was made from, or None.
         qat_schedule: The schedule that governs the switches in training, or None.
@@ -85,6 +86,7 @@ class FakeQuantizeImplBase(KeyedClasses, nn.Module, ABC):
         self.observer_enabled = True
         self.fake_quant_enabled = True
         self.disabled = False
+        self.is_calibrated = False
         self.tensor_name = ""
         self.spec: Any = None
         self.qat_schedule: Any = None
@@ -204,6 +206,7 @@ class FakeQuantizeImplBase(KeyedClasses, nn.Module, ABC):
             try:
                 if self.observer_enabled or self.is_stateless:
                     qparams = self._observe(tensor)
+                    self.__dict__["is_calibrated"] = True  # nn.Module's own way is slow
                 else:
                     qparams = self._modules["qparams_calculator"].current_qparams()
                 if not self.fake_quant_enabled:
@@ -215,7 +218,7 @@ class FakeQuantizeImplBase(KeyedClasses, nn.Module, ABC):
                 return self.fake_quantize(tensor, *qparams)
             except BlockSizeMismatchError as error:
                 return self._leave_unquantized(tensor, error)
-            except GranularityError as error:
+            except QuantError as error:
                 raise self._named(error) from error
 
     def _observe(self, tensor: torch.Tensor) -> QParams:
@@ -291,7 +294,7 @@ class FakeQuantizeImplBase(KeyedClasses, nn.Module, ABC):
         self.disabled = True
         return tensor
 
-    def _named(self, error: GranularityError) -> GranularityError:
+    def _named(self, error: QuantError) -> QuantError:
         where = f"{self.tensor_name}: " if self.tensor_name else ""
         return type(error)(
             where + error.what, given=error.given, allowed=error.allowed, clause=error.clause
@@ -300,6 +303,7 @@ class FakeQuantizeImplBase(KeyedClasses, nn.Module, ABC):
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         for name in _FOREIGN_STATE:
             state_dict.pop(prefix + name, None)
+        self.is_calibrated = self.is_calibrated or f"{prefix}qparams_calculator.scale" in state_dict
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def extra_repr(self) -> str:
