@@ -257,7 +257,7 @@ def test_nor_do_those_of_a_trace_for_core_ml(mode: str, tmp_path: Any) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         to_coreml(made, (X,), tmp_path / "m.mlpackage")
-    torchs = [
+    messages = [
         str(w.message) for w in caught if "torch" in str(w.message) and "deprecat" in str(w.message)
     ]
-    assert torchs == []
+    assert messages == []
