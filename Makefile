@@ -20,7 +20,7 @@ KEY := $(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 ALL := $(VENV)/.installed-all-$(KEY)
 DEV := $(VENV)/.installed-dev-$(KEY)
 
-.PHONY: run test bench lint vectors vectors-check mutants zoo dist clean
+.PHONY: run test cpus bench lint vectors vectors-check mutants zoo dist clean
 .DELETE_ON_ERROR:
 
 run: $(ALL)  ## judge the default backends and print the scoreboard
@@ -29,6 +29,9 @@ run: $(ALL)  ## judge the default backends and print the scoreboard
 test: $(DEV)  ## the tests, without the measurements
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal --benchmark-disable \
 		--ignore=tests/benchmarks $(ARGS)
+
+cpus: $(DEV)  ## what depends on the processor, as other processors compute it
+	$(BIN)/python -m tests.cpus $(ARGS)
 
 bench: $(DEV)  ## the measurements, one at a time
 	$(BIN)/python -m pytest tests/benchmarks tests/packaging/test_import_time.py $(ARGS)

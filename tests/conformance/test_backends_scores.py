@@ -27,10 +27,11 @@ EXACT = {
 }
 
 EXPORTED = ("coreai-torch", "coreml-mil")  # each batch of cases is a model that is converted
-NAMES = [
-    pytest.param(name, marks=pytest.mark.slow) if name in EXPORTED else name
-    for name in sorted(EXACT)
-]
+MARKS = {
+    **dict.fromkeys(EXPORTED, pytest.mark.slow),
+    **dict.fromkeys(("torch", "torchao"), pytest.mark.cpu),
+}
+NAMES = [pytest.param(name, marks=MARKS.get(name, ())) for name in sorted(EXACT)]
 
 
 @pytest.fixture(scope="module")

@@ -59,6 +59,7 @@ def test_an_authored_model_runs_many_times_per_load(tmp_path: Path) -> None:
             assert y.tobytes() == fake_quantize(x, spec, qparams).tobytes()
 
 
+@pytest.mark.cpu
 @pytest.mark.peers
 @pytest.mark.filterwarnings("ignore")
 def test_a_converted_model_gives_the_sums_of_integers(tmp_path: Path) -> None:

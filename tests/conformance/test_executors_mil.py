@@ -192,6 +192,12 @@ WHOLE = ("embedding", "looks_up")
 ELEMENTWISE = ("moves", "writes", "padded", "arithmetic", "gelu", "leaky_relu")
 """Those without a sum: one kernel, called twice."""
 
+SUMMED = [
+    pytest.param(name, marks=pytest.mark.cpu) if name in ("cnn", "attention") else name
+    for name in MODELS
+    if name not in ELEMENTWISE + WHOLE
+]
+
 
 def convert(
     module: nn.Module, inputs: tuple[Any, ...], path: Path, target: str, precision: str
@@ -244,7 +250,7 @@ def test_float32_programs_give_torchs_bits(name: str, tmp_path: Path) -> None:
         assert same(run(executor, inputs), module(*inputs).numpy())
 
 
-@pytest.mark.parametrize("name", [n for n in MODELS if n not in ELEMENTWISE + WHOLE])
+@pytest.mark.parametrize("name", SUMMED)
 def test_float32_programs_stay_within_the_bounds_of_their_sums(name: str, tmp_path: Path) -> None:
     """Bits would be one processor's: a kernel orders its sums, a converter folds its factors."""
     module, inputs = build(name)
@@ -260,6 +266,7 @@ def test_float32_programs_stay_within_the_bounds_of_their_sums(name: str, tmp_pa
     assert (judge_values(beside, admissible) == WRONG).all()
 
 
+@pytest.mark.cpu
 def test_a_convolution_is_a_plain_sum_without_onednn(tmp_path: Path) -> None:
     """Without it torch gives such a batch to Winograd's kernels, beyond the bounds of a sum."""
     torch.manual_seed(0)

@@ -74,6 +74,7 @@ def test_every_correct_run_ends_inside(model: str, mode: str) -> None:
     assert strayed  # else the runs would show nothing
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize(("model", "mode"), CASES)
 def test_the_sets_are_no_wider_than_their_parts(model: str, mode: str) -> None:
     recording, regions = made(model, mode)

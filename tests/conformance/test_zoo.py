@@ -8,8 +8,9 @@ from quant_conformance.zoo import BACKENDS, CELLS, CONFIGS, MODELS, MODES
 from quant_conformance.zoo.run import run_cell
 
 PACKAGES = {"coreai": "coreai_torch", "coreml": "coremltools"}
+SAMPLE = (("cnn", "uint8_asymmetric", "eager", False), ("transformer", "w8a8", "graph", True))
 EXPORTS = [
-    (*cell, backend)
+    pytest.param(*cell, backend, marks=[pytest.mark.cpu] if cell in SAMPLE else [])
     for cell in CELLS
     for backend in BACKENDS
     if backend == "coreai" or CONFIGS[cell[1]].coreml

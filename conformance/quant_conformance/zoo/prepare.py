@@ -40,7 +40,7 @@ def build(name: str) -> Any:
 
 
 def prepare(model: str, config: str, mode: str) -> Prepared:
-    """Prepare and calibrate a model, the same to the bit every time, in any process.
+    """Prepare and calibrate a model, the same to the bit in any process of a processor.
 
     Args:
         model: Name in ``MODELS``.

@@ -260,6 +260,7 @@ CASES |= {
 }
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize("name", CASES)
 def test_torch_lies_inside_and_little_else_does(name: str) -> None:
     operation, function, inputs = CASES[name]
