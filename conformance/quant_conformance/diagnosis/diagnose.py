@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from quant_conformance.diagnosis.characterize import SHARP, Trait, characterize
 from quant_conformance.diagnosis.evidence import Answer, Mask
 from quant_conformance.mutants import MUTANTS, Mutant
 
@@ -37,6 +38,10 @@ class Explanation:
         contradicted: Right elements that the bug would have made wrong.
         cases: Wrong answers that it gives as a whole.
         of_cases: Wrong answers of the operation.
+        property: Without a hypothesis, what the elements have that are counted in ``matched``, as
+            the rest of "the elements where …"; those right elements that have it, too, are counted
+            in ``contradicted``. Empty where nothing is sure.
+        of_right: Right elements that the property was held against.
     """
 
     operation: str
@@ -48,6 +53,8 @@ class Explanation:
     contradicted: int
     cases: int
     of_cases: int
+    property: str = ""
+    of_right: int = 0
 
 
 def diagnose(answers: Iterable[Answer]) -> list[Explanation]:
@@ -77,7 +84,7 @@ def sentence(explanation: Explanation) -> str:
     percent = "100" if share == 1 else f"{min(share * 100, 99.9):.3g}"
     of_all = f"its {explanation.total} mismatch" + ("" if explanation.total == 1 else "es")
     if not explanation.hypothesis:
-        return f"{explanation.operation}: no known bug gives {percent} % of {of_all}"
+        return f"{explanation.operation}: {_left_over(explanation, percent, of_all)}"
     line = f"{explanation.operation}: matches {explanation.hypothesis} ({explanation.bug}) on "
     line += f"{percent} % of {of_all}"
     if explanation.further < explanation.matched:
@@ -86,6 +93,22 @@ def sentence(explanation: Explanation) -> str:
     if explanation.contradicted:
         line += f"; but {explanation.contradicted} right elements speak against it"
     return line
+
+
+def _left_over(explanation: Explanation, percent: str, of_all: str) -> str:
+    """Says what no known bug gives, and where it lies if that is sure."""
+    unknown = f"no known bug gives {percent} % of {of_all}"
+    if not explanation.property:
+        return unknown
+    if explanation.contradicted:
+        verb = "is" if explanation.contradicted == 1 else "are"
+        right = f"{explanation.contradicted} of {explanation.of_right} right elements"
+        where = f"all lie where {explanation.property}, as {verb} {right}"
+    else:
+        where = f"are exactly the elements where {explanation.property}"
+    if explanation.matched == explanation.total:
+        return f"{of_all} {where}; no known bug gives them all"
+    return f"{unknown}; they {where}"
 
 
 class _Inquiry:
@@ -103,20 +126,63 @@ class _Inquiry:
                 backend = mutant.backend()
                 matches = [answer.matched(backend) for answer in self._wrong]
                 explanation = self._explanation(mutant, matches)
-                if explanation.further > explanation.contradicted:
+                if explanation.further <= explanation.contradicted:
+                    continue
+                denied = sum(_count(~answer.matched(backend)) for answer in self._right)
+                denied += explanation.contradicted
+                if explanation.further > denied:  # else right elements say that it is not the bug
+                    explanation = replace(explanation, contradicted=denied)
                     break
             else:
                 break
-            denied = sum(_count(~answer.matched(backend)) for answer in self._right)
-            contradicted = explanation.contradicted + denied
-            found.append(replace(explanation, contradicted=contradicted))
+            found.append(explanation)
             for mask, match in zip(self._open, matches, strict=True):
                 mask &= ~match
-        left = sum(map(_count, self._open))
-        if left:
-            unmatched = sum(bool(mask.any()) for mask in self._open)
-            found.append(self._made("", "", left, left, 0, unmatched))
+        return self._plainly(found) or found + self._unexplained()
+
+    def _plainly(self, found: Sequence[Explanation]) -> list[Explanation]:
+        """What all wrong elements have in common, if that says more than the known bugs found.
+
+        It does where a property tells wrong from right nearly exactly, and every bug that was
+        found leaves wrong elements over or is denied by more right ones.
+        """
+        total = sum(_count(answer.wrong) for answer in self._wrong)
+        if any(e.matched == total and not e.contradicted for e in found):
+            return []
+        traits = self._traits([answer.wrong for answer in self._wrong])[:1]
+        if not traits or traits[0].right > SHARP * total:
+            return []
+        (trait,) = traits
+        left = [a.wrong & ~held for a, held in zip(self._wrong, trait.holds, strict=True)]
+        whole = not any(mask.any() for mask in left)
+        if not whole or any(e.matched == total and e.contradicted <= trait.right for e in found):
+            return []
+        return [self._left(trait.holds, trait)]
+
+    def _traits(self, masks: Sequence[Mask]) -> list[Trait]:
+        """Properties of wrong elements, held against all right ones."""
+        none = [np.zeros_like(answer.wrong) for answer in self._right]
+        traits = characterize([*self._wrong, *self._right], [*masks, *none])
+        return [replace(trait, holds=trait.holds[: len(self._wrong)]) for trait in traits]
+
+    def _unexplained(self) -> list[Explanation]:
+        """What remains, by the properties of its elements as far as there are any."""
+        if not any(mask.any() for mask in self._open):
+            return []
+        traits = self._traits(self._open)
+        found = [self._left(trait.holds, trait) for trait in traits]
+        for trait in traits:
+            self._open = [mask & ~held for mask, held in zip(self._open, trait.holds, strict=True)]
+        if any(mask.any() for mask in self._open):
+            found.append(self._left(self._open, None))
         return found
+
+    def _left(self, masks: Sequence[Mask], trait: Trait | None) -> Explanation:
+        count = sum(map(_count, masks))
+        cases = sum(bool(mask.any()) for mask in masks)
+        right, of_right = (0, 0) if trait is None else (trait.right, trait.of_right)
+        made = self._made("", "", count, count, right, cases)
+        return replace(made, property="" if trait is None else trait.text, of_right=of_right)
 
     def _best(self) -> list[Mutant]:
         """Picks the hypotheses that explain most of a sample; of equals, the first in the table."""
