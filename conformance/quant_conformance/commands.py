@@ -31,7 +31,7 @@ from quant_conformance.registry import BACKENDS
 from quant_conformance.reports import junit_text, markdown_text
 from quant_conformance.results import read_results, results_text
 from quant_conformance.runner import Plan, Run, Runner, ask_one
-from quant_conformance.scoreboard import print_scoreboard
+from quant_conformance.scoreboard import print_run, print_summary
 from quant_conformance.selection import Selection, select_cases
 from quant_vectors import VectorSet, load
 
@@ -129,8 +129,21 @@ def run(
         None if expectations is None else load_expectations(expectations),
         frozen=vectors is None,
     )
+    console = _console()
+    broken: list[OSError] = []  # nobody reads on: that ends the printing, and not the run
     with progress(references, len(chosen)) as listener:
-        runs = Runner(loaded, chosen, plan, listener).run_all(references)
+
+        def show(done: Run) -> None:
+            if broken:
+                return
+            try:
+                with listener.paused():
+                    print_run(done, console)
+                    sys.stdout.flush()  # what is piped is read while the others run
+            except OSError as error:
+                broken.append(error)
+
+        runs = Runner(loaded, chosen, plan, listener).run_all(references, show)
 
     def html_report() -> str:
         pages = import_module("quant_conformance.report")
@@ -139,7 +152,9 @@ def run(
 
     # What took minutes is seen even where a report cannot be written, and the other way round.
     try:
-        print_scoreboard(runs, _console(), vectors)
+        if broken:
+            raise broken[0]
+        print_summary(runs, console, vectors)
     finally:
         written = write_reports(
             [

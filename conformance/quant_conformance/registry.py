@@ -22,3 +22,6 @@ BACKENDS: dict[str, str] = {
     "coreml-mil": "quant_conformance.backends.coreml_mil:CoreMLMil",
 }
 """Backend name to "module:Class", in the order in which the scoreboard shows them."""
+
+LONGEST = ("coreml-mil", "coreai-torch", "coreai-runtime", "quant-torch-graph", "quant-torch-eager")
+"""Those that take longest, the longest first: they convert models, or capture graphs."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
@@ -18,6 +18,7 @@ from quant_conformance.invoke import Outcome
 from quant_conformance.judge import judge, result_of
 from quant_conformance.loading import Hello, Problem, check_reference, is_builtin
 from quant_conformance.questions import Executor, Limits, Question
+from quant_conformance.registry import LONGEST
 from quant_conformance.samples import Sample, samples_of
 from quant_conformance.verdicts import (
     FAILURES,
@@ -140,8 +141,17 @@ class Runner:
         self._open: list[Executor] = []
         self._cancelled = False
 
-    def run_all(self, references: Sequence[str]) -> list[Run]:
+    def run_all(
+        self, references: Sequence[str], done: Callable[[Run], None] | None = None
+    ) -> list[Run]:
         """Runs every backend and returns their runs in the order given.
+
+        Of several workers, one begins with what takes longest and the others with the rest, so
+        that the first results come soon and the last worker does not end alone.
+
+        Args:
+            references: the backends.
+            done: is told of every run when it ends; calls never overlap, nor with the listener's.
 
         Raises:
             UsageError: a backend that does not exist, before anything has run.
@@ -149,16 +159,39 @@ class Runner:
         for reference in references:
             check_reference(reference)
         jobs = min(self._plan.jobs, len(references))
+        runs: dict[int, Run] = {}
+
+        def finish(index: int) -> None:
+            runs[index] = self.run(references[index])
+            if done is not None:
+                with self._lock:
+                    done(runs[index])
+
         if jobs <= 1 or self._plan.isolate is False:
-            return _told_apart(references, [self.run(reference) for reference in references])
+            for index in range(len(references)):
+                finish(index)
+        else:
+            self._share(shortest_first(references), jobs, finish)
+        return _told_apart(references, [runs[index] for index in range(len(references))])
+
+    def _share(self, order: Sequence[int], jobs: int, finish: Callable[[int], None]) -> None:
+        waiting = deque(order)
+
+        def work(*, longest: bool) -> None:
+            while waiting and not self._cancelled:
+                try:
+                    index = waiting.pop() if longest else waiting.popleft()
+                except IndexError:  # another worker was quicker
+                    return
+                finish(index)
+
         with ThreadPoolExecutor(jobs) as pool:
-            futures = [pool.submit(self.run, reference) for reference in references]
+            futures = [pool.submit(work, longest=worker == 0) for worker in range(jobs)]
             try:
                 wait(futures, return_when=FIRST_EXCEPTION)
                 for future in futures:
                     if future.done():
                         future.result()  # raises what stopped the run, if anything did
-                return _told_apart(references, [future.result() for future in futures])
             except BaseException:
                 self._cancel()
                 pool.shutdown(cancel_futures=True)
@@ -253,6 +286,19 @@ class Runner:
         self._cancelled = True
         for executor in self._open:
             executor.cancel()
+
+
+def shortest_first(references: Sequence[str]) -> list[int]:
+    """Orders backends by how long they take; those not known to take long keep their order.
+
+    Args:
+        references: the backends.
+
+    Returns:
+        Their indices.
+    """
+    longest = {name: place for place, name in enumerate(LONGEST)}
+    return sorted(range(len(references)), key=lambda i: -longest.get(references[i], len(longest)))
 
 
 def _told_apart(references: Sequence[str], runs: Sequence[Run]) -> list[Run]:

@@ -15,6 +15,7 @@ from tests.conformance.sets import encodes, one_of_each, write_set
 
 from quant_conformance.cli import main
 from quant_conformance.registry import BACKENDS
+from quant_conformance.runner import Run, Runner
 
 Capture = pytest.CaptureFixture[str]
 
@@ -70,6 +71,34 @@ def test_known_failures_may_be_given_and_stale_ones_fail(
     assert run(reference("OneBit"), more=more) == 0
     assert run("numpy-reference", more=more) == 1
     assert "stale expectation known.toml" in capsys.readouterr().out
+
+
+def test_each_backend_is_printed_when_it_ends(
+    run: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    seen: list[str] = []
+
+    def ask(self: Runner, name: str) -> Run:
+        seen.append(capsys.readouterr().out)
+        return original(self, name)
+
+    original = Runner.run
+    monkeypatch.setattr(Runner, "run", ask)
+    assert run("numpy-reference", "ml-dtypes") == 0
+    assert seen[0] == ""
+    assert "numpy-reference" in seen[1]
+    assert "ml-dtypes" in capsys.readouterr().out
+
+
+def test_a_reader_who_leaves_costs_no_report(
+    run: Callable[..., int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def leave(*_: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("quant_conformance.commands.print_run", leave)
+    run("numpy-reference", more=("--json", str(tmp_path / "r.json")))
+    assert (tmp_path / "r.json").stat().st_size > 0
 
 
 def test_a_terminal_gets_a_bar(

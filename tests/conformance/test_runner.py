@@ -15,8 +15,8 @@ from quant_conformance.explain import explain
 from quant_conformance.loading import load_class
 from quant_conformance.operations import OPERATIONS
 from quant_conformance.questions import Limits
-from quant_conformance.registry import BACKENDS
-from quant_conformance.runner import Plan, Run, Runner, ask_one
+from quant_conformance.registry import BACKENDS, LONGEST
+from quant_conformance.runner import Plan, Run, Runner, ask_one, shortest_first
 from quant_conformance.selection import Selection, select_cases
 from quant_vectors import OPERATION_OUTPUTS, VectorSet
 
@@ -230,6 +230,34 @@ def test_backends_run_beside_each_other_and_come_back_in_order() -> None:
     ]
     serial = Runner(vectors, vectors.cases).run_all(names)
     assert serial == runs
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_each_run_is_told_when_it_ends(jobs: int) -> None:
+    vectors = make_set(encodes(4))
+    names = ["numpy-reference", "ml-dtypes", "gfloat"]
+    told: dict[str, int] = dict.fromkeys(names, 0)
+    ended: list[str] = []
+
+    def listen(name: str, result: CaseResult | None) -> None:
+        told[name] += 1
+
+    def end(run: Run) -> None:
+        ended.append(run.reference)
+        assert told[run.reference] == 4
+        if jobs == 1:
+            assert sum(told.values()) == 4 * len(ended)  # the next has not begun
+
+    runs = Runner(vectors, vectors.cases, Plan(jobs=jobs), listen).run_all(names, end)
+    assert sorted(ended) == sorted(names)
+    assert [run.reference for run in runs] == names
+
+
+def test_what_takes_longest_goes_last_in_the_order() -> None:
+    assert [LONGEST[0], LONGEST[-1]] == ["coreml-mil", "quant-torch-eager"]
+    names = [LONGEST[0], "numpy-reference", LONGEST[1], "my.py:Backend"]
+    assert shortest_first(names) == [1, 3, 2, 0]
+    assert set(LONGEST) <= set(BACKENDS)
 
 
 def test_backends_of_one_name_are_told_apart() -> None:
