@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from quant_torch.quantization import ModuleQuantizerConfig, OpQuantizerConfig, Quantizer
+from quant_torch.quantization.spec import FakeQuantizeImplBase
 
 X = torch.linspace(-1, 1, 12).reshape(3, 4)
 Pair = namedtuple("Pair", "first second")
@@ -296,6 +297,54 @@ class TestControlFlow:
         model = prepare(net(lambda s, x: x + x), X)
         ints = torch.arange(4)
         assert torch.equal(model(ints), ints + ints)
+
+
+class TestPlacesInCode:
+    """Python rewrites the instructions of what runs often; a call stays where it is."""
+
+    @pytest.mark.parametrize(
+        "function",
+        [
+            lambda s, x: sum(y * y for y in x.chunk(2, 1)),
+            lambda s, x: x.sigmoid(),
+            lambda s, x: sum(map(s.layer, (x, 2 * x))),
+            lambda s, x: max([s.layer(x), s.layer(2 * x)], key=lambda t: t.sum().item()),
+            lambda s, x: Doubling(x)[0] + x,
+            lambda s, x: s.layer(x) + s.layer(x),
+        ],
+    )
+    def test_after_many_runs(self, function: Callable[..., Any]) -> None:
+        config = eager(ModuleQuantizerConfig(op_type_config={"sigmoid": both_ways()}))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "no operation has the type")
+            model = prepare(net(function, layer=nn.Linear(4, 4)), X, config=config)
+        before = quantized(model)
+        assert not any(m.is_fresh for m in model.modules() if isinstance(m, FakeQuantizeImplBase))
+        first = model(X)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            for _ in range(50):
+                assert torch.equal(model(X), first)
+        assert quantized(model) == before
+
+    def test_a_model_that_ran_often_before(self) -> None:
+        def make() -> nn.Module:
+            return net(lambda s, x: sum(s.layer(y) for y in x.chunk(2)), layer=nn.Linear(4, 4))
+
+        for runs in range(24):
+            model = prepare(make(), X[:2])
+            fresh = [m for m in model.modules() if isinstance(m, FakeQuantizeImplBase)]
+            assert not any(m.is_fresh for m in fresh), runs
+
+
+class Doubling:
+    """A class with its own subscript, which Python 3.11 runs without a call into C."""
+
+    def __init__(self, x: Tensor) -> None:
+        self.x = x
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self.x + self.x
 
 
 class TestRepeatedModules:

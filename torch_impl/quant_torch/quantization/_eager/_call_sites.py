@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dis
 import functools
+import itertools
 import linecache
 import os
 import sys
@@ -32,12 +34,36 @@ class SourceFrame(NamedTuple):
     code_context: str
 
 
-# Keys hold ids of code objects, because hashing the objects themselves is slow; they are kept
-# alive here so that no other code object gets the same id.
-_KEPT: dict[int, CodeType] = {}
-
 _TORCH = os.path.dirname(torch.__file__) + os.sep
-_OF_TORCH: set[int] = set()
+
+
+class _Code:
+    """What keys need to know of a code object.
+
+    Attributes:
+        code: Kept alive, so that no other code object gets its id.
+        of_torch: Whether it belongs to torch.
+        places: The instruction of every offset at which a frame can be.
+    """
+
+    __slots__ = ("code", "of_torch", "places")
+
+    def __init__(self, code: CodeType) -> None:
+        self.code = code
+        self.of_torch = code.co_filename.startswith(_TORCH)
+        # Once the interpreter has specialized an instruction, a frame may be at its cache entries
+        # or, in Python 3.11, at the PRECALL before the CALL.
+        self.places: dict[int, int] = {}
+        starts = [(i.offset, i.opname) for i in dis.get_instructions(code)]
+        starts.append((len(code.co_code), ""))
+        for (start, name), (end, _) in itertools.pairwise(starts):
+            place = end if name == "PRECALL" else start
+            self.places.update((offset, place) for offset in range(start, end, 2))
+
+
+# Keys hold ids of code objects, because hashing the objects themselves is slow.
+_KNOWN: dict[int, _Code] = {}
+
 
 # Torch's own frames are kept out of listings; a torch that names them otherwise lists two more.
 _PLUMBING = frozenset(
@@ -62,9 +88,8 @@ def site_key(op_name: str, path: int, depth: int, end: CodeType) -> SiteKey:
     frame: FrameType | None = sys._getframe(depth)
     while frame is not None and frame.f_code is not end:
         code = frame.f_code
-        if id(code) not in _KEPT:
-            _keep(code)
-        key += (id(code), frame.f_lasti)
+        known = _KNOWN.get(id(code)) or _noted(code)
+        key += (id(code), known.places[frame.f_lasti])
         frame = frame.f_back
     return tuple(key)
 
@@ -82,18 +107,16 @@ def module_key(depth: int, end: CodeType) -> SiteKey:
     frame: FrameType | None = sys._getframe(depth)
     while frame is not None and frame.f_code is not end:
         code = frame.f_code
-        if id(code) not in _KEPT:
-            _keep(code)
-        if id(code) not in _OF_TORCH:
-            key += (id(code), frame.f_lasti)
+        known = _KNOWN.get(id(code)) or _noted(code)
+        if not known.of_torch:
+            key += (id(code), known.places[frame.f_lasti])
         frame = frame.f_back
     return tuple(key)
 
 
-def _keep(code: CodeType) -> None:
-    _KEPT[id(code)] = code
-    if code.co_filename.startswith(_TORCH):
-        _OF_TORCH.add(id(code))
+def _noted(code: CodeType) -> _Code:
+    known = _KNOWN[id(code)] = _Code(code)
+    return known
 
 
 def source_frames(depth: int, end: CodeType) -> tuple[SourceFrame, ...]:
