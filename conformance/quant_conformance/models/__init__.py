@@ -54,6 +54,7 @@ MODELS: Mapping[str, ModelEntry] = {
     "concat": ModelEntry("joins", "Concat"),
     "concat_known_ranges": ModelEntry("joins", "ConcatKnownRanges"),
     "shared_weight": ModelEntry("joins", "SharedWeight"),
+    "weight_pieces": ModelEntry("weights", "WeightPieces"),
     "shape_only": ModelEntry("joins", "ShapeOnly"),
     "squeeze_excite": ModelEntry("joins", "SqueezeExcite"),
     "tied_embedding": ModelEntry("networks", "TiedEmbedding"),

@@ -1,4 +1,4 @@
-"""placement: where quantizers belong in thirty models, as lists made by hand from SPEC.md.
+"""placement: where quantizers belong in small models, as lists made by hand from SPEC.md.
 
 The lists stand in ``generate/placement/*.json``: title, clauses, and for each mode the tensors with
 their specs as PLACE-12 writes them. Here they only become cases.

@@ -76,6 +76,13 @@ PLACEMENTS: tuple[Mutant, ...] = (
           placed=_graph(lambda placed: [
               *placed, *(("classify.weight", *p[1:3], "classify.weight") for p in placed
                          if p[0] == "embed.weight" and len(placed) == 6)])),
+    known("weight-piece-forgotten", "leaves pieces of a larger weight in float", "PLACE-5",
+          PLACEMENT, placed=lambda self, placed, mode: [
+              p for p in placed if not p[0].startswith("getitem") and " input weight" not in p[0]]),
+    known("bias-piece-quantized", "takes a piece of a bias for an activation", "PLACE-5",
+          PLACEMENT, placed=_graph(lambda placed: [
+              *placed, *(("getitem_2", _PLAIN, "activation", "getitem_2") for p in placed
+                         if p[0] == "getitem")])),
     known("pools-apart", "gives a pool's output qparams of its own", "PLACE-6", PLACEMENT,
           placed=_apart(*_POOLS)),
     known("concat-apart", "gives a concatenation's output qparams of its own", "PLACE-6",

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from quant_torch.quantization._eager._call_sites import SiteKey
+from quant_torch.quantization._eager._derived import Recipe
 from quant_torch.quantization._eager._scopes import ModuleScope
 from quant_torch.quantization._eager._sites import Path, Site
 from quant_torch.quantization._eager._tracing import TensorInput, Trace, tensor_arguments
@@ -41,6 +42,8 @@ class PlannedSite:
         name: Name of the operation in its module.
         op: What is known about the function, or None.
         inputs: (argument name, spec) of quantized arguments by path.
+        states: Paths of the arguments that count as states, with the recipe of those that are
+            computed from the model's states alone.
         outputs: Spec of quantized outputs by index.
     """
 
@@ -49,6 +52,7 @@ class PlannedSite:
     name: str
     op: SupportedOp | None = None
     inputs: dict[Path, tuple[str, QuantizationSpec]] = field(default_factory=dict)
+    states: dict[Path, Recipe | None] = field(default_factory=dict)
     outputs: dict[int, QuantizationSpec] = field(default_factory=dict)
 
     def build(self) -> Site | None:
@@ -58,10 +62,12 @@ class PlannedSite:
         site = Site(self.name, overwrites=self.op is not None and self.op.result_is_free)
         for path, (argument, spec) in self.inputs.items():
             target: Target = "activation"
-            if is_state_argument(self.op, argument):
+            if path in self.states:
                 target, spec = "weight", with_default_axis(spec, weight_kinds(self.op))
             attribute = f"{self.name}_quantize_{argument}"
-            site.add_input(path, self._module(spec, target, attribute, f"input {argument}"))
+            module = self._module(spec, target, attribute, f"input {argument}")
+            module.derivation = self.states.get(path)
+            site.add_input(path, module)
         for index, spec in self.outputs.items():
             attribute = f"{self.name}_quantize_output_{index}"
             site.outputs[index] = self._module(spec, "activation", attribute, f"output {index}")
@@ -100,6 +106,8 @@ def planned_sites(trace: Trace) -> dict[tuple[str, SiteKey, int], PlannedSite]:
         for tensor in call.inputs:
             spec = _module_input_spec(tensor, _input_spec(config, call.op, tensor))
             if spec is not None and not tensor.owners and is_quantizable(tensor.tensor):
+                if tensor.path not in site.inputs and is_state_argument(call.op, tensor):
+                    site.states[tensor.path] = trace.origins.recipe(tensor.tensor)
                 site.inputs.setdefault(tensor.path, (tensor.name, spec))
         for index, output in call.outputs.items():
             spec = None if config is None else spec_for(config.op_output_spec, index)
@@ -136,7 +144,7 @@ def new_site(
     state = {id(t) for m in [scope.module] for t in (*m.parameters(), *m.buffers())}
     planned = PlannedSite(scope, function, name, op)
     for index, (argument, path, tensor) in enumerate(tensor_arguments(op, args, kwargs)):
-        if is_state_argument(op, argument) or id(tensor) in state:
+        if _is_state_name(op, argument) or id(tensor) in state:
             continue  # a parametrization takes care of it, or nothing can any more
         spec = spec_for(config.op_input_spec, index, argument)
         if spec is not None and is_quantizable(tensor):
@@ -185,8 +193,7 @@ def _input_spec(
 ) -> QuantizationSpec | None:
     if config is None:
         return None
-    # A weight that forward computes (masked, normalised, transposed) is still a weight.
-    if is_state_argument(op, tensor.name):
+    if is_state_argument(op, tensor):
         return spec_for(config.op_state_spec, tensor.name)
     return spec_for(config.op_input_spec, tensor.index, tensor.name)
 
@@ -196,8 +203,16 @@ def is_quantizable(tensor: torch.Tensor) -> bool:
     return tensor.is_floating_point() and tensor.dim() > 0
 
 
-def is_state_argument(op: SupportedOp | None, argument: str) -> bool:
-    """Whether an argument of an operation is a weight or bias and no activation."""
+def is_state_argument(op: SupportedOp | None, tensor: TensorInput) -> bool:
+    """Whether an argument of an operation is a weight or bias and no activation (PLACE-5).
+
+    A weight that forward computes from others (masked, normalised, cut out) is still a weight; one
+    that depends on the model's inputs is an activation.
+    """
+    return _is_state_name(op, tensor.name) and not tensor.of_data
+
+
+def _is_state_name(op: SupportedOp | None, argument: str) -> bool:
     return op is not None and argument in ("weight", "bias") and argument in op.arguments
 
 

@@ -281,3 +281,10 @@ def scopes_of(model: nn.Module) -> list[ModuleScope]:
     """The scopes of a prepared model, or of one of its modules."""
     forwards = (module.__dict__.get("forward") for module in model.modules())
     return [forward for forward in forwards if isinstance(forward, ModuleScope)]
+
+
+def site_at(model: nn.Module, name: str, key: SiteKey, visit: int) -> Site | None:
+    """The site of a call in a prepared model, or None where nothing is quantized there."""
+    scope = model.get_submodule(name).__dict__.get("forward")
+    visits = scope.sites.get(key, []) if isinstance(scope, ModuleScope) else []
+    return visits[visit] if visit < len(visits) else None

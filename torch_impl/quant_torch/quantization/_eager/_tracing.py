@@ -13,6 +13,7 @@ from torch.nn.utils import parametrize
 
 from quant_torch._torch_internals import pytree
 from quant_torch.quantization._eager._call_sites import SiteKey, SourceFrame, source_frames
+from quant_torch.quantization._eager._derived import Origins
 from quant_torch.quantization._eager._scopes import ModuleScope, PreparedState
 from quant_torch.quantization._eager._sites import Path
 from quant_torch.quantization._eager.supported_ops_registry import (
@@ -36,6 +37,7 @@ class TensorInput:
         producer: The operation and output index that it comes from, if one was recorded.
         readers: The running module calls that got it as input, innermost first, with the keys it
             goes by there.
+        of_data: Whether it depends on the model's inputs.
     """
 
     index: int
@@ -45,6 +47,7 @@ class TensorInput:
     owners: list[tuple[nn.Module, str]]
     producer: tuple[OpCall, int] | None
     readers: list[tuple[ModuleCall, tuple[int | str, ...]]]
+    of_data: bool = False
 
 
 @dataclass(eq=False)
@@ -121,10 +124,13 @@ class Trace:
         self._functions = supported_functions()
         self._kept: list[torch.Tensor] = []  # a tensor that lives cannot lend its id to another
         self._owners: dict[int, list[tuple[nn.Module, str]]] = {}
-        for module in model.modules():
+        states = []
+        for module_name, module in model.named_modules():
             for name, tensor in own_tensors(module):
                 self._owners.setdefault(id(tensor), []).append((module, name))
                 self._kept.append(tensor)
+                states.append((module_name, name, tensor))
+        self.origins = Origins(model, states)
         self._running: list[ModuleCall] = []
         self._producers: dict[int, tuple[OpCall, int]] = {}
         self._names: dict[tuple[str, SiteKey, int], str] = {}
@@ -151,6 +157,7 @@ class Trace:
                 self._kept.append(leaf)
         if not self._running:
             self.model_inputs = [t for t in pytree.tree_leaves((args, kwargs)) if _is_tensor(t)]
+            self.origins.from_data(self.model_inputs)
         self._running.append(call)
         self.module_calls.append(call)
 
@@ -197,6 +204,7 @@ class Trace:
                 running.inputs.pop(id(tensor), None)
             self._producers[id(tensor)] = (call, index)
             self._kept.append(tensor)
+        self.origins.called(function, args, kwargs, outputs, place)
         call.outputs = outputs
         self.calls.append(call)
 
@@ -214,6 +222,7 @@ class Trace:
                 for running in reversed(self._running)
                 if id(tensor) in running.inputs
             ],
+            self.origins.is_of_data(tensor),
         )
 
 

@@ -152,6 +152,8 @@ class CoreAIActivation(nn.Module):
 
     def forward(self, x: torch.Tensor, overwrite: bool = False) -> torch.Tensor:
         """Fake-quantized values in x's dtype; x is never overwritten."""
+        if x.dim() == 0:  # the operators want an axis
+            return self.forward(x.reshape(1)).reshape(())
         dtype = x.dtype
         if dtype is not torch.float32:
             x = x.to(torch.float32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+from collections.abc import Container
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,7 @@ from quant_torch._backends import ExportBackend
 from quant_torch.quantization._eager._scopes import scopes_of
 from quant_torch.quantization._evaluation import evaluating
 from quant_torch.quantization._finalize.backends import FORMS, Forms
+from quant_torch.quantization._finalize.derived import DerivedWeight
 from quant_torch.quantization._finalize.facts import Facts, LeftAlone, is_left_out
 from quant_torch.quantization._finalize.refusals import refuse
 from quant_torch.quantization._finalize.storage import Storage, values_of
@@ -58,18 +60,21 @@ def _finalized(
     forms = FORMS[backend]
     left_out = {id(q): q for q in _quantizers(model) if is_left_out(q)}
     weights = [w for w in _weights(model) if id(w.facts.quantizer) not in left_out]
-    of_weights = {id(w.facts.quantizer) for w in weights}
+    derived = _derived(model, left_out)
+    of_weights = {id(facts.quantizer) for facts in (*(w.facts for w in weights), *derived)}
     activations = [
         Facts(q, "activation")
         for q in _quantizers(model)
         if id(q) not in of_weights and id(q) not in left_out
     ]
-    refuse(backend, [*(w.facts for w in weights), *activations])
+    refuse(backend, [*(w.facts for w in weights), *derived, *activations])
     forms.load()
     storage = Storage(mmap_dir)
     memo = _kept_as_they_are(model)
     for facts in activations:
         memo[id(facts.quantizer)] = forms.activation(facts)
+    for facts, tensor in derived.items():
+        memo[id(facts.quantizer)] = DerivedWeight(facts, tensor, forms, storage)
     for quantizer in (*left_out.values(), *(w.facts.quantizer for w in weights)):
         memo.setdefault(id(quantizer), LeftAlone())
     finalized = copy.deepcopy(model, memo)
@@ -83,6 +88,17 @@ def _finalized(
 
 def _quantizers(model: nn.Module) -> list[FakeQuantizeImplBase]:
     return [m for m in model.modules() if isinstance(m, FakeQuantizeImplBase)]
+
+
+def _derived(model: nn.Module, left_out: Container[int]) -> dict[Facts, torch.Tensor]:
+    """The weights that forwards compute from the model's states alone, with their values."""
+    found = {}
+    for quantizer in _quantizers(model):
+        recipe = quantizer.derivation
+        if recipe is not None and id(quantizer) not in left_out:
+            value = recipe.compute(model)
+            found[Facts(quantizer, "weight", tuple(value.shape), value.dtype)] = value
+    return found
 
 
 def _weights(model: nn.Module) -> list[_Weight]:

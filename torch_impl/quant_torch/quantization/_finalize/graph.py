@@ -11,6 +11,7 @@ import torch
 from torch import fx, nn
 
 from quant_torch._backends import ExportBackend
+from quant_torch._torch_internals import pytree
 from quant_torch.quantization._evaluation import evaluating
 from quant_torch.quantization._finalize.backends import FORMS, Forms
 from quant_torch.quantization._finalize.facts import Facts, is_left_out
@@ -169,7 +170,8 @@ class _Finalizer:
             return self._attribute(node.target).detach()
         args, kwargs = fx.node.map_arg((node.args, node.kwargs), self._value)
         function = self._module(node) if node.op == "call_module" else node.target
-        return function(*args, **kwargs).detach()
+        # A parameter that is taken apart gives a list or a tuple of tensors.
+        return pytree.tree_map_only(torch.Tensor, torch.Tensor.detach, function(*args, **kwargs))
 
     def _replace_by(self, node: fx.Node, made: Any, wanted: str) -> fx.Node:
         """Let a new tensor or module stand for a node, under a name that is free."""

@@ -108,6 +108,16 @@ def is_state(node: fx.Node) -> bool:
     return node.op == "get_attr"
 
 
+def is_random(node: fx.Node) -> bool:
+    """Whether an operation draws random numbers, also in evaluation mode."""
+    if not isinstance(node.target, OpOverload):
+        return False
+    name = node.target._schema.name.rpartition("::")[2]
+    if "dropout" in name:
+        return node.args[-1] is not False  # as captured: (x, p, train)
+    return torch.Tag.nondeterministic_seeded in node.target.tags
+
+
 def argument_name(node: fx.Node, source: fx.Node) -> str | None:
     """What the operator's schema calls the argument in which ``source`` enters ``node``."""
     if not isinstance(node.target, OpOverload):

@@ -11,8 +11,16 @@ from quant_torch.quantization._eager._placement import with_default_axis
 from quant_torch.quantization._eager.supported_ops_registry import BUILT_IN, weight_kinds
 from quant_torch.quantization._graph.boundaries import ENTERS, LEAVES
 from quant_torch.quantization._graph.configs import GraphConfig, Rank, warn
+from quant_torch.quantization._graph.functionalize import MUTATED
 from quant_torch.quantization._graph.matching import Region
-from quant_torch.quantization._graph.ops import argument_name, is_float, is_state, op_type, shape_of
+from quant_torch.quantization._graph.ops import (
+    argument_name,
+    is_float,
+    is_random,
+    is_state,
+    op_type,
+    shape_of,
+)
 from quant_torch.quantization._graph.patterns import WEIGHTED
 from quant_torch.quantization.config import OpQuantizerConfig, QATSchedule
 from quant_torch.quantization.config._fields import names, spec_for
@@ -21,7 +29,8 @@ from quant_torch.quantization.spec.spec import QuantizationSpec
 Edge = tuple[fx.Node, fx.Node]
 """(tensor, operation that reads it)."""
 
-_WEIGHT_PLACE = {**dict.fromkeys(WEIGHTED, 1), "embedding": 0}
+_STATE_PLACES = {**dict.fromkeys(WEIGHTED, (1, 2)), "embedding": (0,)}
+"""Where a layer takes its weight and its bias."""
 
 
 @dataclass(frozen=True)
@@ -100,12 +109,12 @@ def _ask_region(
     requests: Requests,
 ) -> None:
     anchor, output = region.anchor, region.output
-    weight = weight_of(anchor)
+    computed = computed_states(anchor)
     for index, source in enumerate(anchor.all_input_nodes):
         if not is_float(source):
             continue
         argument = argument_name(anchor, source)
-        if is_state(source) or source is weight:
+        if is_state(source) or source in computed:
             name = source.target.rpartition(".")[2] if is_state(source) else argument
             spec = spec_for(config.op_state_spec, name)
             if spec is not None:
@@ -176,13 +185,15 @@ def _ask_module_states(
             )  # fmt: skip
 
 
-def weight_of(anchor: fx.Node) -> fx.Node | None:
-    """The weight of a layer, also when it is computed from parameters, as weight_norm does."""
-    place = _WEIGHT_PLACE.get(op_type(anchor))
-    if place is None or place >= len(anchor.args):
-        return None
-    weight = anchor.args[place]
-    return weight if isinstance(weight, fx.Node) and _comes_from_states(weight) else None
+def computed_states(anchor: fx.Node) -> set[fx.Node]:
+    """The weight and bias of a layer that are computed from states alone (PLACE-5).
+
+    As weight_norm does, or as pieces of a larger parameter.
+    """
+    places = _STATE_PLACES.get(op_type(anchor), ())
+    given = [anchor.args[place] for place in places if place < len(anchor.args)]
+    given += [anchor.kwargs.get(name) for name in ("weight", "bias")]
+    return {a for a in given if isinstance(a, fx.Node) and _comes_from_states(a)}
 
 
 def _comes_from_states(node: fx.Node) -> bool:
@@ -191,6 +202,8 @@ def _comes_from_states(node: fx.Node) -> bool:
         current = waiting.pop()
         if current.op == "placeholder" or (not is_state(current) and not current.all_input_nodes):
             return False
+        if current.meta.get(MUTATED) or is_random(current):
+            return False  # another value in the next run
         if current not in seen:
             seen.add(current)
             waiting += current.all_input_nodes

@@ -59,6 +59,7 @@ class FakeQuantizeImplBase(KeyedClasses, nn.Module, ABC):
         is_stateless: Whether qparams are recomputed for every tensor; the observer never rests.
         spec: The spec that the module was made from, or None.
         qat_schedule: The schedule that governs the switches in training, or None.
+        derivation: How a weight that no parameter holds is computed from the model, or None.
     """
 
     REGISTRY: ClassVar[dict[str, type]] = {}
@@ -90,6 +91,7 @@ class FakeQuantizeImplBase(KeyedClasses, nn.Module, ABC):
         self.tensor_name = ""
         self.spec: Any = None
         self.qat_schedule: Any = None
+        self.derivation: Any = None
         # Formulas of users may save qparams for a backward of their own, and observing another
         # tensor overwrites those.
         self._hands_out_copies = True
