@@ -8,6 +8,7 @@ import name alone. ``import quant_torch`` loads torch and pydantic; a subpackage
 from importlib import import_module
 from types import ModuleType
 
+from quant_torch._backends import CoreAIExportError
 from quant_torch.common import (
     CoreMLExportError,
     DependencyVersionWarning,
@@ -19,6 +20,7 @@ from quant_torch.common import (
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "CoreAIExportError",
     "CoreMLExportError",
     "DependencyVersionWarning",
     "ExportBackend",

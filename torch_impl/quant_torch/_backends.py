@@ -33,3 +33,7 @@ class ExportBackend(StrEnum, metaclass=_NamesDeprecatedMembers):
 
 class CoreMLExportError(ValueError):
     """The model holds something that Core ML cannot express."""
+
+
+class CoreAIExportError(ValueError):
+    """The model holds something that Core AI, or its converter, cannot express."""

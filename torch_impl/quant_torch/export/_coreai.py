@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+from torch.export import ExportedProgram
 
-from quant_torch._backends import ExportBackend
+from quant_torch._backends import CoreAIExportError, ExportBackend
 from quant_torch.casting import cast_to_16_bit_precision
+from quant_torch.export._blame import Alone, Attempt, blame
 from quant_torch.export._files import check_target, write_whole
+from quant_torch.export._origins import Origins
+from quant_torch.export.rewriting import COREAI, over
+from quant_torch.export.rewriting.alone import of_program
+from quant_torch.export.rewriting.folding import fold_constants
 from quant_torch.quantization.quantizer import Quantizer
 
 
@@ -90,12 +98,36 @@ def save_coreai(
         program = torch.export.export(
             finalized, example_inputs, dict(example_kwargs or {}), dynamic_shapes=dynamic_shapes
         )
-    program = program.run_decompositions(coreai_torch.get_decomp_table())
+    fold_constants(program)
+    program = program.run_decompositions(over(COREAI, coreai_torch.get_decomp_table()))
     if cast_16bit:
         cast_to_16_bit_precision(program)
-    converter = coreai_torch.TorchConverter()
-    converter.add_exported_program(program)
-    converted = converter.to_coreai()
+    try:
+        converted = _converted(coreai_torch, program)
+    except Exception as error:  # the converter's own, of whatever kind
+        name = f"coreai-torch {metadata.version('coreai-torch')}"
+        raise CoreAIExportError(blame(name, error, _attempts(finalized, program))) from error
     if hasattr(converted, "optimize"):  # later versions optimize while they convert
         converted.optimize()
     return write_whole(target, converted.save_asset)
+
+
+def _converted(coreai_torch: Any, program: ExportedProgram) -> Any:
+    converter = coreai_torch.TorchConverter()
+    converter.add_exported_program(program)
+    return converter.to_coreai()
+
+
+def _attempts(finalized: nn.Module, program: ExportedProgram) -> Iterator[Attempt]:
+    """Each operation of a program, and its conversion alone."""
+    import coreai_torch
+
+    origins = Origins(finalized)
+
+    def attempt(function: Callable[..., Any], examples: tuple[torch.Tensor, ...]) -> object:
+        alone = torch.export.export(Alone(function), examples)
+        alone = alone.run_decompositions(coreai_torch.get_decomp_table())
+        return _converted(coreai_torch, alone)
+
+    for node, key, function, examples in of_program(program):
+        yield key, partial(origins.of_node, node), partial(attempt, function, examples)

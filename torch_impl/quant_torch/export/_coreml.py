@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from quant_torch._backends import ExportBackend
+from quant_torch._backends import CoreMLExportError, ExportBackend
 from quant_torch._quiet import torch_deprecations_hidden
 from quant_torch._suggest import closest
 from quant_torch._torch_internals import pytree
+from quant_torch.export._blame import Alone, Attempt, blame
 from quant_torch.export._files import check_target, write_whole
+from quant_torch.export._origins import Origins
 from quant_torch.export._targets import of_finalized, of_prepared, refuse_old_target
+from quant_torch.export.rewriting import COREML
+from quant_torch.export.rewriting.alone import of_trace
+from quant_torch.export.rewriting.trace import rewrite_trace
 from quant_torch.quantization.quantizer import Quantizer
 
 _PRECISIONS = ("float16", "float32")
@@ -108,18 +115,39 @@ def save_coreml(
     target = _check(path, deployment_target, compute_precision, overwrite)
     coremltools = _coremltools()
     refuse_old_target(of_finalized(finalized), deployment_target, coremltools.target)
-    converted = coremltools.convert(
-        traced(finalized, example_inputs, example_kwargs),
-        convert_to="mlprogram",
-        minimum_deployment_target=coremltools.target[deployment_target],
-        inputs=[
-            _tensor_type(coremltools, leaf)
-            for leaf in pytree.tree_leaves((example_inputs, dict(example_kwargs or {})))
-        ],
-        compute_precision=getattr(coremltools.precision, compute_precision.upper()),
-        pass_pipeline=_safe_passes(coremltools) if pass_pipeline is None else pass_pipeline,
-    )
+    model = traced(finalized, example_inputs, example_kwargs)
+    rewrite_trace(model, COREML)
+    leaves = pytree.tree_leaves((example_inputs, dict(example_kwargs or {})))
+    settings = {
+        "convert_to": "mlprogram",
+        "minimum_deployment_target": coremltools.target[deployment_target],
+        "compute_precision": getattr(coremltools.precision, compute_precision.upper()),
+        "pass_pipeline": _safe_passes(coremltools) if pass_pipeline is None else pass_pipeline,
+    }
+    inputs = [_tensor_type(coremltools, leaf) for leaf in leaves]
+    try:
+        converted = coremltools.convert(model, inputs=inputs, **settings)
+    except Exception as error:  # the converter's own, of whatever kind
+        name = f"coremltools {metadata.version('coremltools')}"
+        attempts = _attempts(finalized, model, settings)
+        raise CoreMLExportError(blame(name, error, attempts)) from error
     return write_whole(target, lambda made: converted.save(str(made)))
+
+
+def _attempts(
+    finalized: nn.Module, model: torch.jit.ScriptModule, settings: dict[str, Any]
+) -> Iterator[Attempt]:
+    """Each operation of a trace, and its conversion alone."""
+    coremltools = _coremltools()
+    origins = Origins(finalized)
+
+    def attempt(function: Callable[..., Any], examples: tuple[torch.Tensor, ...]) -> object:
+        alone = traced(Alone(function).eval(), examples)
+        inputs = [_tensor_type(coremltools, leaf) for leaf in examples]
+        return coremltools.convert(alone, inputs=inputs, **settings)
+
+    for node, key, function, examples in of_trace(model):
+        yield key, partial(origins.of_trace, node), partial(attempt, function, examples)
 
 
 def _check(
@@ -166,9 +194,12 @@ def traced(
     """
     given: Any = (tuple(example_inputs), dict(example_kwargs or {}))
     leaves = tuple(pytree.tree_leaves(given))
+    plain = all(isinstance(value, torch.Tensor) and value.dim() for value in given[0])
     with torch.no_grad(), torch_deprecations_hidden():
-        if given[1] or any(not isinstance(value, torch.Tensor) for value in given[0]):
-            return torch.jit.trace(_Flat(finalized, given), leaves, check_trace=False)
+        if given[1] or not plain:
+            return torch.jit.trace(
+                _Flat(finalized, given), tuple(map(_with_axis, leaves)), check_trace=False
+            )
         hook = finalized.register_forward_hook(lambda _model, _args, result: _flat(result))
         try:
             return torch.jit.trace(finalized, example_inputs, check_trace=False)
@@ -187,15 +218,23 @@ class _Flat(nn.Module):
     def __init__(self, model: nn.Module, example: tuple[tuple[Any, ...], dict[str, Any]]) -> None:
         super().__init__()
         self.model = model
-        self._nest = pytree.tree_structure(example)
+        leaves, self._nest = pytree.tree_flatten(example)
+        self._scalars = [isinstance(leaf, torch.Tensor) and leaf.dim() == 0 for leaf in leaves]
         for name, buffer in model.named_buffers(recurse=False):
             if name == _METADATA_VERSION:  # which coremltools reads from the root
                 self.register_buffer(name, buffer)
 
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Call the model with the tensors where they belong."""
-        args, kwargs = pytree.tree_unflatten(list(tensors), self._nest)
+        pairs = zip(tensors, self._scalars, strict=True)
+        given = [tensor.reshape(()) if scalar else tensor for tensor, scalar in pairs]
+        args, kwargs = pytree.tree_unflatten(given, self._nest)
         return _flat((self.model(*args, **kwargs),))
+
+
+def _with_axis(leaf: Any) -> Any:
+    """An input of a Core ML model has an axis at least."""
+    return leaf.reshape(1) if isinstance(leaf, torch.Tensor) and leaf.dim() == 0 else leaf
 
 
 def _flat(result: Any) -> Any:
@@ -223,4 +262,4 @@ def _tensor_type(coremltools: Any, leaf: Any) -> Any:
 
     kinds = {torch.float32: np.float32, torch.float16: np.float16}
     dtype = kinds.get(leaf.dtype, np.int32)
-    return coremltools.TensorType(shape=tuple(leaf.shape), dtype=dtype)
+    return coremltools.TensorType(shape=tuple(leaf.shape) or (1,), dtype=dtype)

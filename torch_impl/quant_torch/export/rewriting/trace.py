@@ -1,0 +1,190 @@
+"""A trace for coremltools, changed in place: constants folded, operations rewritten."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from quant_torch._torch_internals import OpOverload
+from quant_torch.export.rewriting._rule import Rules
+from quant_torch.export.rewriting.trace_values import UNKNOWN, Values, overload_of, shape_only
+
+_LARGEST = 1 << 20
+"""Elements up to which a constant may grow by being folded."""
+
+_KEPT = frozenset({"quantize_per_tensor", "quantize_per_channel", "dequantize", "alias", "detach"})
+"""What coremltools has to see even if it is constant."""
+
+
+def rewrite_trace(traced: torch.jit.ScriptModule, rules: Rules) -> None:
+    """Fold what does not depend on the data, and apply rules until none applies.
+
+    Args:
+        traced: The trace; its submodules are inlined.
+        rules: By operation.
+    """
+    graph = traced.graph
+    torch._C._jit_pass_inline(graph)
+    _fold(traced, graph)
+    pending = list(graph.nodes())
+    while pending:
+        node = pending.pop(0)
+        overload = overload_of(node)
+        if overload in rules:
+            pending = _applied(traced, graph, node, overload, rules[overload]) + pending
+    torch._C._jit_pass_dce(graph)
+    _fold(traced, graph)
+
+
+def _fold(traced: torch.jit.ScriptModule, graph: Any) -> None:
+    """Put constants where the data has no say: sizes, ranges, and what is computed from them.
+
+    coremltools computes some of them as integers although they are not, and lacks the operations
+    of others.
+    """
+    values = Values(traced)
+    for node in list(graph.nodes()):
+        outputs = list(node.outputs())
+        overload = overload_of(node)
+        if overload is None:
+            values.follow(node)
+            continue
+        if overload._schema.name.partition("::")[2] in _KEPT or overload._schema.is_mutable:
+            continue
+        args = [values.of(value) for value in node.inputs()]
+        if any(arg is UNKNOWN for arg in args) and shape_only(overload):
+            args = [values.stand_in(value) for value in node.inputs()]
+        if any(arg is UNKNOWN for arg in args) or not _is_deterministic(overload):
+            continue
+        if values.reads_compressed(node):
+            continue
+        result = _called(overload, args)
+        if result is UNKNOWN or len(outputs) != 1 or _grows(result, args):
+            continue
+        values.put(outputs[0], result)
+    _materialize(graph, values)
+    torch._C._jit_pass_dce(graph)
+
+
+def _materialize(graph: Any, values: Values) -> None:
+    """Constants where values that are known now meet operations that stay."""
+    for node in list(graph.nodes()):
+        if node.kind() in ("prim::Constant", "prim::GetAttr"):
+            continue
+        for output in list(node.outputs()):
+            known = values.folded(output)
+            if known is UNKNOWN or not isinstance(known, Tensor | int | float | bool):
+                continue
+            with graph.insert_point_guard(node):
+                constant = graph.insertConstant(_storable(known))
+            constant.node().copyMetadata(node)
+            output.replaceAllUsesWith(constant)
+
+
+def _storable(known: Any) -> Any:
+    return known.detach().clone().contiguous() if isinstance(known, Tensor) else known
+
+
+def _called(overload: OpOverload, args: list[Any]) -> Any:
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return call(overload, args)
+    except Exception:  # what torch itself cannot compute stays as it was
+        return UNKNOWN
+
+
+def call(overload: OpOverload, args: list[Any], function: Callable[..., Any] | None = None) -> Any:
+    """Call an operation, or a rule in its place, with arguments in the order of its schema."""
+    schema = overload._schema.arguments
+    plain = [a for a, spec in zip(args, schema, strict=False) if not spec.kwarg_only]
+    named = {s.name: a for a, s in zip(args, schema, strict=False) if s.kwarg_only}
+    if function is None:
+        return overload(*plain, **named)
+    defaults = {s.name: s.default_value for s in schema if s.has_default_value()}
+    # A rule is written down with the arguments that it reads; the dtype and the like of a trace
+    # are always those of its inputs.
+    return function(*plain, **{n: v for n, v in named.items() if v != defaults.get(n)})
+
+
+def _grows(result: Any, args: list[Any]) -> bool:
+    if not isinstance(result, Tensor):
+        return False
+    sizes = [arg.numel() for arg in args if isinstance(arg, Tensor)]
+    return result.numel() > max([_LARGEST, *sizes])
+
+
+def _is_deterministic(overload: OpOverload) -> bool:
+    return torch.Tag.nondeterministic_seeded not in overload.tags
+
+
+def _applied(
+    traced: torch.jit.ScriptModule, graph: Any, node: Any, overload: OpOverload, rule: Any
+) -> list[Any]:
+    """The nodes that took the place of one; none where the rule does not apply."""
+    values = Values(traced)
+    places: list[Any] = []
+    examples: list[Tensor] = []
+    args: list[Any] = []
+    for value in node.inputs():
+        example = values.example(value)
+        if example is UNKNOWN:
+            return []
+        if isinstance(example, Tensor):
+            places.append(value)
+            examples.append(example)
+            args.append(_Place(len(examples) - 1))
+        elif isinstance(example, list) and any(isinstance(e, Tensor) for e in example):
+            return []
+        else:
+            args.append(example)
+
+    def written_out(*tensors: Tensor) -> Any:
+        given = [tensors[a.index] if isinstance(a, _Place) else a for a in args]
+        result = call(overload, given, rule)
+        if result is NotImplemented:
+            raise _DoesNotApplyError
+        return result
+
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            inner = torch.jit.trace(written_out, tuple(examples), check_trace=False).graph
+    except _DoesNotApplyError:
+        return []
+    return _inlined(graph, node, inner, places)
+
+
+def _inlined(graph: Any, node: Any, inner: Any, places: list[Any]) -> list[Any]:
+    torch._C._jit_pass_inline(inner)
+    known = dict(zip((v.debugName() for v in inner.inputs()), places, strict=True))
+    made = []
+    for each in inner.nodes():
+        clone = graph.createClone(each, lambda value: known[value.debugName()])
+        clone.insertBefore(node)
+        clone.copyMetadata(node)
+        made.append(clone)
+        for old, new in zip(each.outputs(), clone.outputs(), strict=True):
+            known[old.debugName()] = new
+    results = [known[value.debugName()] for value in inner.outputs()]
+    if len(results) == 1 and node.outputsSize() > 1:  # a tuple, which the operation gives apart
+        results = list(results[0].node().inputs())
+    for old, new in zip(node.outputs(), results, strict=True):
+        old.replaceAllUsesWith(new)
+    node.destroy()
+    return made
+
+
+class _DoesNotApplyError(Exception):
+    """The converter takes the operation as it is."""
+
+
+class _Place:
+    """Where a tensor goes among the arguments of a rule."""
+
+    def __init__(self, index: int) -> None:
+        self.index = index
