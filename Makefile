@@ -20,7 +20,7 @@ KEY := $(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 ALL := $(VENV)/.installed-all-$(KEY)
 DEV := $(VENV)/.installed-dev-$(KEY)
 
-.PHONY: run test cpus bench lint vectors vectors-check mutants zoo dist clean
+.PHONY: run test cpus bench lint vectors vectors-check mutants zoo converters dist clean
 .DELETE_ON_ERROR:
 
 run: $(ALL)  ## judge the default backends and print the scoreboard
@@ -53,6 +53,9 @@ mutants: $(ALL)  ## does the quick tier catch every known bug?
 
 zoo: $(DEV)  ## whole models through every config, mode and backend, to docs/zoo.md
 	OMP_NUM_THREADS=1 $(BIN)/python -m quant_conformance.zoo --out docs/zoo.md --jobs $(JOBS) $(ARGS)
+
+converters: $(DEV)  ## every operation through both converters, to docs/converters.md
+	OMP_NUM_THREADS=1 $(BIN)/quant-conformance converters --out docs/converters.md --jobs $(JOBS) $(ARGS)
 
 dist: $(DEV)
 	$(BIN)/python -m build

@@ -15,6 +15,7 @@ from rich.console import Console
 
 import quant_vectors
 from quant_conformance.clauses import spec_clauses
+from quant_conformance.converters.command import converters
 from quant_conformance.coverage import unjudged
 from quant_conformance.diff import KINDS, compare_results
 from quant_conformance.errors import UsageError
@@ -266,6 +267,7 @@ def mutants(
 
 app.command("check-export")(check_export)
 app.command("record")(record)
+app.command("converters")(converters)
 
 
 def _console() -> Console:

@@ -27,18 +27,27 @@ class CoreAIExecutor:
         path: the asset (a folder). The program is loaded once, for any number of runs.
         function: its function.
         timeout: seconds for loading, and for each run.
+        runtime: the process to use; it stays open. None starts one for this model.
 
     Raises:
         ExecutorError: no such asset or function, or Core AI cannot load it.
         TimeoutError: loading took longer than ``timeout``.
     """
 
-    def __init__(self, path: Path | str, function: str = "main", *, timeout: float = 60.0) -> None:
+    def __init__(
+        self,
+        path: Path | str,
+        function: str = "main",
+        *,
+        timeout: float = 60.0,
+        runtime: Runtime | None = None,
+    ) -> None:
         self._path = Path(path).absolute()
         if not self._path.is_dir():
             raise ExecutorError(f"there is no .aimodel folder at {path}")
         self._function = function
-        self._runtime = Runtime(timeout=timeout)
+        self._runtime = Runtime(timeout=timeout) if runtime is None else runtime
+        self._shared = runtime is not None
         self._loaded = False
         described = self._load()
         self.inputs: tuple[str, ...] = tuple(described["inputs"])
@@ -76,8 +85,9 @@ class CoreAIExecutor:
         return str(self._ask("text", str(self._path)))
 
     def close(self) -> None:
-        """Ends the child process."""
-        self._runtime.close()
+        """Ends the child process, if it is for this model alone."""
+        if not self._shared:
+            self._runtime.close()
 
     def _load(self) -> dict[str, Any]:
         described: dict[str, Any] = self._ask("open", str(self._path), self._function)
