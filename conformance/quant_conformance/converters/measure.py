@@ -47,7 +47,7 @@ class Cell:
         return self.verdict + (f": {self.detail}" if self.detail else "")
 
 
-class Function(nn.Module):
+class Function(nn.Module):  # type: ignore[misc]
     """A function as a model.
 
     Args:
