@@ -4,13 +4,3 @@ A model of one operation goes through each converter twice: as the converter has
 ``quant_torch.export``, which writes out what the converter gets wrong. The results are held to the
 bounds of SPEC.md, chapter 15, where the gate has them, and to torch's bits otherwise.
 """
-
-from quant_conformance.converters.cases import LAYER_CASES, Case
-from quant_conformance.converters.element_cases import ELEMENT_CASES
-from quant_conformance.converters.measure import Cell, measure
-from quant_conformance.converters.page import page
-
-CASES = (*LAYER_CASES, *ELEMENT_CASES)
-"""Every operation at every setting."""
-
-__all__ = ["CASES", "Case", "Cell", "measure", "page"]

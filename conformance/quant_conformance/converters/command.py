@@ -28,7 +28,7 @@ def converters(
     """Take each operation through the converters; exit 1 if an exported one is wrong."""
     from joblib import Parallel, delayed
 
-    from quant_conformance.converters import CASES
+    from quant_conformance.converters.every import CASES
     from quant_conformance.converters.page import COLUMNS, WRONG, page
     from quant_conformance.gate.steps import TABLE
 
@@ -60,7 +60,8 @@ def converters(
 
 
 def _at(place: int, target: str, way: str) -> Cell:
-    from quant_conformance.converters import CASES, measure
+    from quant_conformance.converters.every import CASES
+    from quant_conformance.converters.measure import measure
 
     return measure(CASES[place], target, way)
 
