@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from quant_conformance.errors import UsageError
 from quant_conformance.verdicts import RANK, Verdict
 
 Kind = Literal["worse", "better", "changed", "new", "gone"]
@@ -44,7 +45,15 @@ Runs = Mapping[str, Mapping[str, Any]]
 
 
 def compare_results(before: Runs, after: Runs) -> list[Change]:
-    """Returns every change between two files, in the order of ``KINDS``."""
+    """Returns every change between two files, in the order of ``KINDS``.
+
+    Raises:
+        UsageError: no backend has a case in both, so that nothing can be compared.
+    """
+    shared = [name for name in before if name in after]
+    if not any(_by_id(before[name]).keys() & _by_id(after[name]).keys() for name in shared):
+        given = f"{', '.join(before) or 'none'} before, {', '.join(after) or 'none'} after"
+        raise UsageError(f"nothing can be compared: no backend has a case in both files ({given})")
     names = [*before, *(name for name in after if name not in before)]
     changes = [
         change

@@ -216,6 +216,19 @@ def test_diff(run: Callable[..., int], tmp_path: Path, capsys: Capture) -> None:
     assert main(["diff", str(good), str(tmp_path / "none.json")]) == 2
 
 
+def test_diff_of_what_has_nothing_in_common(
+    run: Callable[..., int], tmp_path: Path, capsys: Capture
+) -> None:
+    one, other, cases = (tmp_path / name for name in ("one.json", "other.json", "cases.json"))
+    run("numpy-reference", more=("--family", "encode", "--json", str(one)))
+    run("ml-dtypes", more=("--family", "encode", "--json", str(other)))
+    run("numpy-reference", more=("--family", "pack", "--json", str(cases)))
+    for after in (other, cases):
+        capsys.readouterr()
+        assert main(["diff", str(one), str(after)]) == 2
+        assert "no backend has a case in both files" in capsys.readouterr().err
+
+
 def test_vectors_generate_calls_the_generator(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

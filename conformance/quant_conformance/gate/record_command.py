@@ -54,6 +54,8 @@ def record(
         subject, chosen, out, layers=layers, overwrite=overwrite, origin=origin
     )
     print_summary(summary, out, Console() if sys.stdout.isatty() else Console(width=110))
+    if not summary.cases:  # a set that nothing can be held to
+        raise typer.Exit(2)
 
 
 def print_summary(summary: Summary, out: Path, console: Console) -> None:
