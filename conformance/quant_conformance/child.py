@@ -7,6 +7,7 @@ Started by isolated.py. The expected answers never come here, and what goes back
 from __future__ import annotations
 
 import ctypes
+import gc
 import pickle
 import sys
 from collections.abc import Callable
@@ -39,6 +40,8 @@ def main(handle: int, questions_file: str, reference: str, tier: str) -> None:
         sys.exit("the backend raised KeyboardInterrupt when it was opened")
     connection.send(hello)
     printed, flush_c = Captured(forward=1), _c_flush()  # the parent reads our standard output
+    # Converters collect garbage often; the questions and whole frameworks are none.
+    gc.freeze()
     while backend is not None:
         try:
             indices: list[int] = connection.recv()

@@ -13,13 +13,17 @@ from typing import Self
 
 from quant_conformance.errors import UsageError
 from quant_conformance.invoke import Kind, Outcome
-from quant_conformance.loading import Hello, check_reference, display_name
+from quant_conformance.loading import Hello, check_reference, display_name, is_builtin
 from quant_conformance.process import Child, ChildDiedError
 from quant_conformance.questions import READY, Limits, Question
 
 GIVE_UP_AFTER: dict[Kind, int] = {"timed_out": 5, "died": 20}
 """After so many in a row of one operation, its other cases are not run but get the same verdict:
 a backend that hangs on everything would else take hours."""
+
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+"""For the suite's own backends: tensors are small, and several backends run at a time. Others may
+have mistakes that show in several threads only."""
 
 _CHILD = "quant_conformance.child"
 
@@ -141,6 +145,7 @@ class Isolated:
             _CHILD,
             [str(self._file), self._reference, self._limits.tier],
             Path(self._folder.name),
+            ONE_THREAD if is_builtin(self._reference) else None,
         )
         self._child = child
         name = display_name(self._reference)

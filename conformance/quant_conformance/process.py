@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import IO, Any
@@ -36,15 +36,27 @@ class Child:
     """One child process: calls ``main(handle, *arguments)`` of a module.
 
     ``handle`` is the file descriptor of a ``multiprocessing.connection.Connection`` to here.
+
+    Args:
+        module: the module.
+        arguments: for its ``main``.
+        folder: for temporary files.
+        variables: defaults of environment variables; what is set here counts.
     """
 
-    def __init__(self, module: str, arguments: Sequence[str], folder: Path) -> None:
+    def __init__(
+        self,
+        module: str,
+        arguments: Sequence[str],
+        folder: Path,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         self._connection, theirs = Pipe()
         path = json.dumps([entry or str(Path.cwd()) for entry in sys.path])
         handle = theirs.fileno()
         command = [sys.executable, "-c", _START, path, module, str(handle), *arguments]
         # Whatever a killed process leaves in its temporary folder goes with ours.
-        environment = {**os.environ, "TMPDIR": str(folder)}
+        environment = {**(variables or {}), **os.environ, "TMPDIR": str(folder)}
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from threading import Lock
 
@@ -18,8 +17,8 @@ from quant_conformance.invoke import Outcome
 from quant_conformance.judge import judge, result_of
 from quant_conformance.loading import Hello, Problem, check_reference, is_builtin
 from quant_conformance.questions import Executor, Limits, Question
-from quant_conformance.registry import LONGEST
 from quant_conformance.samples import Sample, samples_of
+from quant_conformance.schedule import share, shortest_first
 from quant_conformance.verdicts import (
     FAILURES,
     CaseResult,
@@ -171,31 +170,8 @@ class Runner:
             for index in range(len(references)):
                 finish(index)
         else:
-            self._share(shortest_first(references), jobs, finish)
+            share(shortest_first(references), jobs, finish, self._cancel)
         return _told_apart(references, [runs[index] for index in range(len(references))])
-
-    def _share(self, order: Sequence[int], jobs: int, finish: Callable[[int], None]) -> None:
-        waiting = deque(order)
-
-        def work(*, longest: bool) -> None:
-            while waiting and not self._cancelled:
-                try:
-                    index = waiting.pop() if longest else waiting.popleft()
-                except IndexError:  # another worker was quicker
-                    return
-                finish(index)
-
-        with ThreadPoolExecutor(jobs) as pool:
-            futures = [pool.submit(work, longest=worker == 0) for worker in range(jobs)]
-            try:
-                wait(futures, return_when=FIRST_EXCEPTION)
-                for future in futures:
-                    if future.done():
-                        future.result()  # raises what stopped the run, if anything did
-            except BaseException:
-                self._cancel()
-                pool.shutdown(cancel_futures=True)
-                raise
 
     def run(self, reference: str) -> Run:
         """Runs one backend.
@@ -286,19 +262,6 @@ class Runner:
         self._cancelled = True
         for executor in self._open:
             executor.cancel()
-
-
-def shortest_first(references: Sequence[str]) -> list[int]:
-    """Orders backends by how long they take; those not known to take long keep their order.
-
-    Args:
-        references: the backends.
-
-    Returns:
-        Their indices.
-    """
-    longest = {name: place for place, name in enumerate(LONGEST)}
-    return sorted(range(len(references)), key=lambda i: -longest.get(references[i], len(longest)))
 
 
 def _told_apart(references: Sequence[str], runs: Sequence[Run]) -> list[Run]:

@@ -16,7 +16,8 @@ from quant_conformance.loading import load_class
 from quant_conformance.operations import OPERATIONS
 from quant_conformance.questions import Limits
 from quant_conformance.registry import BACKENDS, LONGEST
-from quant_conformance.runner import Plan, Run, Runner, ask_one, shortest_first
+from quant_conformance.runner import Plan, Run, Runner, ask_one
+from quant_conformance.schedule import shortest_first
 from quant_conformance.selection import Selection, select_cases
 from quant_vectors import OPERATION_OUTPUTS, VectorSet
 
@@ -254,7 +255,7 @@ def test_each_run_is_told_when_it_ends(jobs: int) -> None:
 
 
 def test_what_takes_longest_goes_last_in_the_order() -> None:
-    assert [LONGEST[0], LONGEST[-1]] == ["coreml-mil", "quant-torch-eager"]
+    assert [LONGEST[0], LONGEST[-1]] == ["coreai-torch", "quant-torch-eager"]
     names = [LONGEST[0], "numpy-reference", LONGEST[1], "my.py:Backend"]
     assert shortest_first(names) == [1, 3, 2, 0]
     assert set(LONGEST) <= set(BACKENDS)
