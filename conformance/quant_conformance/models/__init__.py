@@ -46,6 +46,7 @@ MODELS: Mapping[str, ModelEntry] = {
     "depthwise_separable": ModelEntry("chains", "DepthwiseSeparable"),
     "known_ranges": ModelEntry("chains", "KnownRanges"),
     "pool_chain": ModelEntry("chains", "PoolChain"),
+    "pool_arguments": ModelEntry("pools", "PoolArguments"),
     "dropout": ModelEntry("chains", "WithDropout"),
     "elementwise": ModelEntry("joins", "Elementwise"),
     "in_place": ModelEntry("joins", "InPlace"),

@@ -87,6 +87,18 @@ PLACEMENTS: tuple[Mutant, ...] = (
           placed=_apart(*_POOLS)),
     known("concat-apart", "gives a concatenation's output qparams of its own", "PLACE-6",
           PLACEMENT, placed=_apart("cat")),
+    known("pool-divisor-ignored", "takes every average pool for one that keeps its range",
+          "PLACE-6 PLACE-8", PLACEMENT, placed=_graph(lambda placed: [
+              (p[0], p[1], p[2], "relu6") if p[0] == "avg_pool2d" else p for p in placed])),
+    known("pool-dilation-ignored", "takes every max pool for one that keeps its range", "PLACE-6",
+          PLACEMENT, placed=_graph(lambda placed: [
+              (p[0], p[1], p[2], "avg_pool2d")
+              if p[0] == "max_pool2d" and any(q[0] == "avg_pool2d" for q in placed) else p
+              for p in placed])),
+    known("pool-sign-kept", "pins a pool that can give -inf to the sign of its input", "PLACE-8",
+          PLACEMENT, placed=_each(
+              lambda p: _respec(qscheme="asymmetric", float_range=[0.0, None])(p)
+              if p[0] == "max_pool2d" == p[3] else p)),
     known("shape-only-forgotten", "does not quantize behind reshape and transpose", "PLACE-7",
           PLACEMENT, placed=_without(*_SHAPE_ONLY)),
     known("shape-only-apart", "gives reshape and transpose qparams of their own", "PLACE-7",

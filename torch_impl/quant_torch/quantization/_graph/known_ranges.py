@@ -8,9 +8,13 @@ from typing import Any
 
 from torch import fx
 
+from quant_torch.quantization._graph.functionalize import MUTATED
 from quant_torch.quantization._graph.ops import op_type
-from quant_torch.quantization._graph.patterns import POOLS, SHAPE_ONLY
-from quant_torch.quantization._graph.train_mode import DROPOUTS
+from quant_torch.quantization._graph.value_preserving import (
+    divisor_ratio,
+    is_average,
+    stays_inside,
+)
 from quant_torch.quantization.spec.qparams_calculator import StatelessQParamsCalculatorBase
 from quant_torch.quantization.spec.qscheme import QuantizationScheme
 from quant_torch.quantization.spec.spec import QuantizationSpec
@@ -42,8 +46,8 @@ _OUTPUTS = {
     "hardsigmoid": KnownRange(0.0, 1.0),
     "tanh": KnownRange(-1.0, 1.0),
 }
-# What these give lies within the range of what they get, zero included.
-_INSIDE = SHAPE_ONLY | POOLS | {"mean", "flatten", "cat"}
+# In training they scale up what they keep, and give 0 for the rest.
+_SCALING = frozenset({"dropout", "feature_dropout"})
 
 
 def known_range(node: fx.Node, known: dict[fx.Node, KnownRange | None]) -> KnownRange | None:
@@ -60,17 +64,19 @@ def known_range(node: fx.Node, known: dict[fx.Node, KnownRange | None]) -> Known
 
 def _range_of(node: fx.Node, known: dict[fx.Node, KnownRange | None]) -> KnownRange | None:
     kind = op_type(node)
+    if node.meta.get(MUTATED):
+        return None  # what is written later may be anything
     if kind in _OUTPUTS:
         return _OUTPUTS[kind]
     if kind == "hardtanh":
         return _hardtanh(node)
-    if kind in DROPOUTS:
-        # In training a dropout scales up what it keeps: only a bound of 0 stays.
-        inner = hull(known.get(source) for source in node.all_input_nodes)
-        return None if inner is None else _bounds_of_zero(inner)
-    if kind in _INSIDE:
-        return hull(known.get(source) for source in node.all_input_nodes)
-    return None
+    scales = kind in _SCALING or (is_average(node) and divisor_ratio(node) > 0)
+    if not scales and not stays_inside(node):
+        return None
+    inner = hull(known.get(source) for source in node.all_input_nodes)
+    if inner is None or (kind not in _SCALING and stays_inside(node)):
+        return inner
+    return _bounds_of_zero(inner)
 
 
 def _hardtanh(node: fx.Node) -> KnownRange | None:

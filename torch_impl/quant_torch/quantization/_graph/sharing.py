@@ -20,6 +20,7 @@ from quant_torch.quantization._graph.matching import Region
 from quant_torch.quantization._graph.ops import is_float, is_state, op_type, shape_of
 from quant_torch.quantization._graph.patterns import POOLS, SHAPE_ONLY
 from quant_torch.quantization._graph.requests import Request, Requests
+from quant_torch.quantization._graph.value_preserving import shares
 from quant_torch.quantization.config import QATSchedule
 from quant_torch.quantization.spec.granularity import (
     PerChannelGranularity,
@@ -116,7 +117,7 @@ class Placement:
         self._join_equal_readers()
         for node in self._nodes:
             region = self._regions.get(node)
-            if region is not None and region.pattern.kind == "value_preserving":
+            if region is not None and shares(region):
                 self._share(node)
         return self._resolve()
 
