@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
+from types import FunctionType, TracebackType
 
 import quant_conformance
 
@@ -15,7 +15,7 @@ LONGEST = 8000
 """Characters of a traceback that are kept: its end, which says most."""
 
 _HARNESS = Path(quant_conformance.__file__).parent
-_ASKING = frozenset(str(_HARNESS / f"{name}.py") for name in ("invoke", "child", "in_process"))
+_ASKING = frozenset(str(_HARNESS / f"{name}.py") for name in ("invoke", "gate/subject"))
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 
@@ -37,12 +37,13 @@ class Place:
         return f"{self.file}:{self.line} in {self.function}"
 
 
-def place_of(error: BaseException, owner: type) -> Place | None:
+def place_of(error: BaseException, owner: type | FunctionType) -> Place | None:
     """Finds the innermost line that belongs to a backend, or the innermost of all.
 
     Args:
         error: what was raised.
-        owner: the class of the backend. What lies beside its file, or in its package, is its own.
+        owner: the class of the backend, or the function that was called. What lies beside its
+            file, or in its package, is its own.
     """
     places = list(_frames(error.__traceback__))
     root = _root(owner)
@@ -72,7 +73,7 @@ def _frames(trace: TracebackType | None) -> Iterator[Place]:
         trace = trace.tb_next
 
 
-def _root(owner: type) -> Path | None:
+def _root(owner: type | FunctionType) -> Path | None:
     """Returns the folder of a class's package, or of its file if that is in none."""
     module = sys.modules.get(owner.__module__)
     package = sys.modules.get((getattr(module, "__package__", None) or "").partition(".")[0])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 from zipfile import BadZipFile
 
@@ -12,9 +13,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from quant_conformance.errors import UsageError
+from quant_conformance.errors import ConformanceError, UsageError
 from quant_conformance.gate.inputs import FORMS, Inputs
+from quant_conformance.invoke import describe
 from quant_conformance.loading import load_object
+from quant_conformance.traces import place_of, trace_of
 
 _FORMS = (
     "an nn.Module that has example_inputs() or batches(count), a pair (module, example_inputs), or "
@@ -73,7 +76,7 @@ def load_subject(reference: str, data: str | None = None) -> Subject:
         raise UsageError(f"model {reference!r} is {type(factory).__name__}; give {_FORMS}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        made = factory()
+        made = _called("model", reference, factory)
         subject = _subject(reference, made, needs_data=data is None)
     if data is not None:
         subject.batches = load_batches(data)
@@ -84,7 +87,8 @@ def load_batches(data: str) -> list[Inputs]:
     """Loads the inputs of forward passes; see :func:`load_subject`."""
     if not data.endswith(".npz"):
         loader = load_object(data, "data")
-        return _batches(loader() if callable(loader) else loader, data)
+        given = _called("data", data, loader) if callable(loader) else loader
+        return _batches(given, data)
     path = Path(data)
     if not path.is_file():
         raise UsageError(f"data {data!r}: there is no such file")
@@ -107,6 +111,22 @@ def load_batches(data: str) -> list[Inputs]:
         )
     ordered = [columns[f"input_{index}"] for index in range(len(columns))]
     return [Inputs(tuple(row)) for row in zip(*ordered, strict=True)]
+
+
+def _called(what: str, reference: str, function: Callable[[], Any]) -> Any:
+    """Calls what the user names; what it raises is told with the line of the user's code.
+
+    Raises:
+        UsageError: it raised.
+    """
+    try:
+        return function()
+    except ConformanceError:
+        raise
+    except Exception as error:
+        owner = function if isinstance(function, type | FunctionType) else type(function)
+        told = f"{what} {reference!r} raised {describe(error)} ({place_of(error, owner)})"
+        raise UsageError(f"{told}\n{trace_of(error).rstrip()}") from error
 
 
 def load_config(path: Path | None, mode: str | None) -> Any:

@@ -246,3 +246,31 @@ def test_the_module_of_a_file_does_not_stay(file: str) -> None:
     before = set(sys.modules)
     load_subject(f"{file}:pair")
     assert "models" not in set(sys.modules) - before
+
+
+RAISING = """
+def helper():
+    return {}["no such key"]
+
+
+def net():
+    return helper()
+"""
+
+
+@pytest.mark.parametrize("what", ["model", "data"])
+def test_what_a_factory_raises_is_told_with_its_line(tmp_path: Path, what: str) -> None:
+    file = tmp_path / "raising_nets.py"
+    file.write_text(RAISING)
+    call = load_subject if what == "model" else load_batches
+    with pytest.raises(UsageError) as caught:
+        call(f"{file}:net")
+    first, *trace = str(caught.value).splitlines()
+    assert first == (
+        f"{what} '{file}:net' raised KeyError: 'no such key' (raising_nets.py:3 in helper)"
+    )
+    assert trace[0] == "Traceback (most recent call last):"
+    assert [line for line in trace if line.startswith("  File")] == [  # nothing of ours
+        f'  File "{file}", line 7, in net',
+        f'  File "{file}", line 3, in helper',
+    ]
