@@ -20,7 +20,7 @@ KEY := $(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 ALL := $(VENV)/.installed-all-$(KEY)
 DEV := $(VENV)/.installed-dev-$(KEY)
 
-.PHONY: run test cpus bench lint vectors vectors-check mutants zoo converters dist clean
+.PHONY: run test cpus bench lint vectors vectors-check mutants zoo converters readme dist clean
 .DELETE_ON_ERROR:
 
 run: $(ALL)  ## judge the default backends and print the scoreboard
@@ -56,6 +56,9 @@ zoo: $(DEV)  ## whole models through every config, mode and backend, to docs/zoo
 
 converters: $(DEV)  ## every operation through both converters, to docs/converters.md
 	OMP_NUM_THREADS=1 $(BIN)/quant-conformance converters --out docs/converters.md --jobs $(JOBS) $(ARGS)
+
+readme: $(DEV)  ## what the README shows of a run, anew; ARGS=--check only compares
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.readme_samples $(ARGS)
 
 dist: $(DEV)
 	$(BIN)/python -m build

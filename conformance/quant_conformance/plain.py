@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import io
 import sys
+import unicodedata
 from typing import Final
 
 HANDLER: Final = "quant-conformance-plain"
@@ -13,21 +14,27 @@ HANDLER: Final = "quant-conformance-plain"
 _SPELLED: Final = {
     **dict(zip("·−–—─✓✗×⌊⌋⌈⌉", ".----vxx[][]", strict=True)),
     **{"…": "...", "→": "->", "±": "+-", "∓": "-+", "½": "1/2", "≤": "<=", "≥": ">="},
-    **{"∞": "inf", "√": "sqrt", "Σ": "sum", "α": "alpha", "β": "beta", "γ": "gamma"},
-    **{"ε": "eps", "λ": "lambda", "μ": "mu", "π": "pi", "σ": "sigma"},
+    **{"∞": "inf", "√": "sqrt", "≈": "~", "≠": "!=", "∈": "in", "⁻": "^-"},
+    **dict(zip("‘’“”", "''\"\"", strict=True)),
     **{raised: f"^{digit}" for digit, raised in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
     **{"ᵀ": "^T", "\u0303": "~", "\N{NO-BREAK SPACE}": " "},
 }
-"""What the suite itself writes, in ASCII. Everything else becomes an escape: ``\\xe9``."""
+"""What the suite itself writes, in ASCII."""
 
 
 def _spell(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     part = error.object[error.start : error.end]
-    escaped = (c.encode("ascii", "backslashreplace").decode("ascii") for c in part)
-    spelled = (_SPELLED.get(c, e) for c, e in zip(part, escaped, strict=True))
-    return "".join(spelled), error.end
+    return "".join(_SPELLED.get(c) or _named(c) for c in part), error.end
+
+
+def _named(character: str) -> str:
+    """Writes a Greek letter by its name, anything else as an escape."""
+    alphabet, *_, name = unicodedata.name(character, "NO NAME").split()
+    if alphabet == "GREEK":
+        return name.lower()
+    return character.encode("ascii", "backslashreplace").decode("ascii")
 
 
 codecs.register_error(HANDLER, _spell)

@@ -82,9 +82,28 @@ def test_a_table_stays_aligned() -> None:
         document.layers.append(Layer(name, steps, ["Q-1"], "exact", "int8", 4, 1.0, 0.25, 40.0))
     written = io.BytesIO()
     out = io.TextIOWrapper(written, encoding="ascii", errors=HANDLER)
-    console = Console(file=out, width=80)
+    console = Console(file=out, width=110)
     print_document(document, console)
     out.flush()
     _, first, second, *_ = written.getvalue().decode("ascii").splitlines()
     assert "linear -> relu" in first
     assert first.index("exact") == second.index("exact")
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_no_verdict_of_the_gate_is_broken(width: int) -> None:
+    document = GateDocument("net", "", "graph", "coreai", False, {})
+    verdicts = ("admissible", "unsupported", "undecided", "unlikely")
+    for verdict in verdicts:
+        name, steps = "layer1.0.downsample.conv1/again", "conv2d → batch_norm → relu"
+        document.layers.append(Layer(name, steps, ["Q-1"], verdict, "int8", 4, 1.0, 0.25, 40.0))
+    out = io.StringIO()
+    print_document(document, Console(file=out, width=width))
+    lines = out.getvalue().splitlines()
+    table = lines[: next(n for n, line in enumerate(lines) if "[Q-1]" in line)]
+    assert all(len(line.rstrip()) <= width for line in table)
+    for verdict in verdicts:
+        figures = [line.split()[-5:] for line in table if verdict in line]
+        assert figures == [[verdict, "100.0%", "25.00%", "40.0", "dB"]]
+    words = "".join("".join(line[: width - 38].split()) for line in table)
+    assert words.count("conv2d→batch_norm→relu") == len(verdicts)

@@ -12,6 +12,9 @@ from quant_conformance.plain import spelled
 SHOWN_FAILURES = 10
 """Failed tensors whose details are printed."""
 
+WIDE = 100
+"""Columns from which on a tensor and what computes it stand side by side."""
+
 
 def print_document(document: GateDocument, console: Console) -> None:
     """Prints the tensors, the weights, the whole model and the verdict."""
@@ -36,20 +39,19 @@ def print_document(document: GateDocument, console: Console) -> None:
 
 
 def _layers(document: GateDocument, console: Console) -> Table:
+    # Verdicts and figures are never broken; where that leaves little room, what computes a tensor
+    # stands below its name.
+    narrow = console.width < WIDE
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name, justify in (
-        ("tensor", "left"),
-        ("computed by", "left"),
-        ("verdict", "left"),
-        ("one code", "right"),
-        ("flipped", "right"),
-        ("SQNR", "right"),
-    ):
-        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for name in ("tensor",) if narrow else ("tensor", "computed by"):
+        table.add_column(name, overflow="fold")
+    table.add_column("verdict", no_wrap=True)
+    for name in ("one code", "flipped", "SQNR"):
+        table.add_column(name, justify="right", no_wrap=True)
     for layer in document.layers:
+        named = [Text(spelled(text, console.encoding)) for text in (layer.name, layer.operation)]
         table.add_row(
-            Text(spelled(layer.name, console.encoding)),
-            Text(spelled(layer.operation, console.encoding)),
+            *([Text("\n  ").join(named)] if narrow else named),
             Text(layer.verdict, style="" if layer.verdict not in FAILING else "bold red"),
             "" if layer.single is None else f"{layer.single:.1%}",
             f"{layer.flipped:.2%}" if layer.flipped else "·",
