@@ -20,7 +20,7 @@ KEY := $(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 ALL := $(VENV)/.installed-all-$(KEY)
 DEV := $(VENV)/.installed-dev-$(KEY)
 
-.PHONY: run test cpus bench lint vectors vectors-check mutants zoo converters readme dist clean
+.PHONY: run test cpus bench lint vectors vectors-check clauses mutants zoo converters readme dist clean
 .DELETE_ON_ERROR:
 
 run: $(ALL)  ## judge the default backends and print the scoreboard
@@ -47,6 +47,9 @@ vectors: $(ALL)  ## rebuild the frozen vectors from the reference
 
 vectors-check: $(ALL)  ## rebuild them elsewhere and compare byte for byte
 	$(BIN)/quant-conformance vectors generate --check
+
+clauses: $(ALL)  ## which function, case and mutant every clause has, to docs/clauses.md
+	$(BIN)/python -m quant_conformance.clause_places > docs/clauses.md
 
 mutants: $(ALL)  ## does the quick tier catch every known bug?
 	$(BIN)/quant-conformance mutants --tier quick $(ARGS)

@@ -12,7 +12,9 @@ import numpy as np
 from quant_conformance.layers import float_layer_of, layer_of
 from quant_conformance.placement import written
 from quant_conformance.protocol import Array
+from quant_reference.batch_norm import BatchNorm
 from quant_reference.granularity import granularity_from_dict
+from quant_reference.lifecycle import Lifecycle
 from quant_reference.qparams import QParams
 from quant_reference.spec import QuantizationSpec
 
@@ -53,18 +55,13 @@ def _qparams(tensors: Tensors) -> QParams:
     return QParams(tensors["scale"], tensors.get("zero_point"), tensors.get("minval"))
 
 
-def _batches(tensors: Tensors) -> list[Array]:
-    names = sorted((n for n in tensors if n.startswith("batch_")), key=lambda n: int(n[6:]))
-    return [tensors[name] for name in names]
-
-
 def _with_qparams(name: str) -> Callable[[Case, Tensors], Arguments]:
     return lambda case, tensors: (tensors[name], _spec(case), _qparams(tensors))
 
 
 def _observed(case: Case, tensors: Tensors) -> Arguments:
     constant = case.arguments.get("averaging_constant", 0.01)
-    return _batches(tensors), _spec(case), case.target, case.arguments["kind"], constant
+    return _numbered(tensors, "batch_"), _spec(case), case.target, case.arguments["kind"], constant
 
 
 def _whole_model(case: Case, tensors: Tensors) -> Arguments:
@@ -115,6 +112,52 @@ def _stored_weight(answer: Any) -> dict[str, Any]:
     if not isinstance(answer, tuple | list) or len(answer) != 2:
         raise MalformedAnswer(f"the answer is {_kind(answer)}, not a pair (codes, QParams)")
     return {"codes": _checked("codes", answer[0]), **_qparams_fields(answer[1])}
+
+
+def _batch_norm(case: Case, tensors: Tensors) -> Arguments:
+    a, t = case.arguments, tensors
+    norm = BatchNorm(t["mean"], t["variance"], a["eps"], t.get("gamma"), t.get("beta"))
+    return t["weight"], t.get("bias"), norm, a["transposed"], a["groups"]
+
+
+def _folded(answer: Any) -> dict[str, Any]:
+    if not isinstance(answer, tuple | list) or len(answer) != 2:
+        raise MalformedAnswer(f"the answer is {_kind(answer)}, not a pair (weight, bias)")
+    return {"weight": _checked("weight", answer[0]), "bias": _checked("bias", answer[1])}
+
+
+def _trace(answer: Any) -> dict[str, Any]:
+    names = ("outputs", "scales", "zero_points", "switches", "refusals", "statistics")
+    if not all(hasattr(answer, name) for name in names):
+        raise MalformedAnswer(f"the answer is {_kind(answer)}, not a Trace")
+    found = {name: getattr(answer, name) for name in names}
+    return {name: _checked(name, value) for name, value in found.items() if value is not None}
+
+
+def lifecycle_of(case: Case, tensors: Tensors) -> Lifecycle:
+    """Builds the life that a case asks about."""
+    a, t = case.arguments, tensors
+    norm = None
+    if "mean" in t:
+        norm = BatchNorm(t["mean"], t["variance"], a["eps"], t.get("gamma"), t.get("beta"))
+    return Lifecycle(
+        t["weight_0"],
+        _numbered(t, "batch_"),
+        {name: QuantizationSpec.from_dict(spec) for name, spec in a["specs"].items()},
+        a["events"],
+        _numbered(t, "weight_"),
+        t.get("bias"),
+        norm,
+        a.get("momentum", 0.1),
+        None if a.get("schedule") is None else tuple(a["schedule"]),
+    )
+
+
+def _numbered(tensors: Tensors, prefix: str) -> list[Array]:
+    names = sorted(
+        (n for n in tensors if n.startswith(prefix)), key=lambda n: int(n[len(prefix) :])
+    )
+    return [tensors[name] for name in names]
 
 
 def _axis(answer: Any) -> dict[str, Any]:
@@ -185,6 +228,8 @@ OPERATIONS: Mapping[str, Operation] = {
         ),
         _axis,
     ),
+    "fold_batch_norm": Operation("fold_batch_norm", _batch_norm, _folded),
+    "lifecycle": Operation("lifecycle", lambda case, t: (lifecycle_of(case, t),), _trace),
     "placement": Operation(
         "placement",
         lambda case, t: (case.arguments["model_id"], case.arguments["mode"]),

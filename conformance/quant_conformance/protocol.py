@@ -26,6 +26,8 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from quant_reference import QParams, QuantizationSpec
     from quant_reference.admissible import FloatLayer, Layer
+    from quant_reference.batch_norm import BatchNorm
+    from quant_reference.lifecycle import Lifecycle, Trace
     from quant_vectors import Case
 
 Array = NDArray[Any]
@@ -153,6 +155,34 @@ class Backend:
         Args:
             module_kind: a torch module class name.
             granularity: a ``quant_reference`` granularity whose axis is None.
+        """
+        raise NotImplementedError
+
+    def fold_batch_norm(
+        self, weight: Array, bias: Array | None, norm: BatchNorm, transposed: bool, groups: int
+    ) -> tuple[Array, Array]:
+        """Folds a batch norm into the layer before it (BN-1, BN-2).
+
+        Args:
+            weight: of the layer, (outputs, inputs, ...), or of a transposed convolution.
+            bias: of the layer, or None.
+            norm: running statistics, eps, gamma and beta, one entry per output channel.
+            transposed: whether the layer is a transposed convolution.
+            groups: of a transposed convolution.
+
+        Returns:
+            (weight, bias) of the layer that needs no batch norm, in weight's dtype.
+        """
+        raise NotImplementedError
+
+    def lifecycle(self, life: Lifecycle) -> Trace:
+        """Takes a linear layer from prepare to finalize and says what was seen (LIFE-1 to LIFE-7).
+
+        Args:
+            life: the layer, what it is called with, its specs and the events in their order.
+
+        Returns:
+            A ``quant_reference.lifecycle.Trace``.
         """
         raise NotImplementedError
 

@@ -31,7 +31,10 @@ def test_every_operation_of_the_vectors_can_be_asked() -> None:
     # Models are asked for in test_placement.py, test_exported_family.py and gate/test_family.py,
     # layers in test_record.py.
     asked = {draft.operation for draft in one_of_each()}
-    elsewhere = {"placement", "export_weights", "layer", "float_layer", "model_output", "model"}
+    elsewhere = {
+        "placement", "export_weights", "layer", "float_layer", "model_output", "model",
+        "fold_batch_norm", "lifecycle",
+    }  # fmt: skip
     assert asked | elsewhere == OPERATIONS.keys()
 
 

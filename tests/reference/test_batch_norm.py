@@ -31,7 +31,15 @@ def statistics(
             zeros if beta is None else beta,
         )
     ]
-    return [ChannelStatistics(m, v, eps, g, b) for m, v, g, b in zip(*columns, strict=True)]
+    dtypes = tuple(
+        (mean if column is None else column).dtype.name for column in (mean, variance, gamma, beta)
+    )
+    if gamma is None:  # 1 in the dtype of the root
+        dtypes = (*dtypes[:2], dtypes[1], dtypes[3])
+    return [
+        ChannelStatistics(m, v, eps, g, b, dtypes)  # type: ignore[arg-type]
+        for m, v, g, b in zip(*columns, strict=True)
+    ]
 
 
 def assert_like_the_oracle(
@@ -58,12 +66,15 @@ def assert_like_the_oracle(
     assert got_weight.shape == weight.shape
     assert_same(got_weight, expected, weight.dtype, weight)
     biases = [None] * len(channels) if bias is None else numbers(bias)
-    folded = [oracle.fold_bias(b, c, dtype) for b, c in zip(biases, channels, strict=True)]
+    of_bias = None if bias is None else bias.dtype.name
+    folded = [oracle.fold_bias(b, c, dtype, of_bias) for b, c in zip(biases, channels, strict=True)]
     assert_same(got_bias, folded, weight.dtype)
 
 
+@pytest.mark.parametrize("mixed", [False, True])
 @given(data=st.data(), dtype=st.sampled_from(list(DTYPES)))
-def test_any_layer(dtype: str, data: st.DataObject) -> None:
+def test_any_layer(dtype: str, mixed: bool, data: st.DataObject) -> None:
+    """In one dtype, or with each tensor in its own."""
     groups = data.draw(st.integers(1, 2))
     transposed = data.draw(st.booleans())
     channels = 2 * groups
@@ -71,7 +82,8 @@ def test_any_layer(dtype: str, data: st.DataObject) -> None:
 
     def draw(values: st.SearchStrategy[float], size: int) -> Array:
         drawn = data.draw(st.lists(values, min_size=size, max_size=size))
-        return np.array(drawn, np.float32).astype(DTYPES[dtype])
+        own = data.draw(st.sampled_from(list(DTYPES))) if mixed else dtype
+        return np.array(drawn, np.float32).astype(DTYPES[own])
 
     norm = {
         "mean": draw(FINITE, channels),

@@ -9,8 +9,10 @@ import ml_dtypes
 import numpy as np
 
 from quant_conformance.backends._torch_arrays import to_numpy, to_torch
+from quant_conformance.backends._torch_lifecycles import TorchLifecycle
 from quant_conformance.protocol import Array, Backend
 from quant_reference import QParams, QuantizationSpec
+from quant_reference.lifecycle import Lifecycle, Trace
 
 _FP4 = "float4_e2m1fn"
 
@@ -45,9 +47,14 @@ class CoreaiOpt(Backend):
     checks_input = False
 
     def __init__(self) -> None:
+        import coreai_opt
+        import coreai_opt.quantization
         import torch
         from coreai_opt.config.spec.factory import CompressionTargetTensor
         from coreai_opt.quantization import spec
+        from coreai_opt.quantization.spec.fake_quantize import FakeQuantizeBase
+
+        self._package, self._fake_quantize = coreai_opt, FakeQuantizeBase
 
         class WithConstant(spec.QuantizationSpec):
             """A spec with one more argument for its calculator, as the factory documents."""
@@ -138,6 +145,12 @@ class CoreaiOpt(Backend):
         if axis is None:
             raise ValueError(f"prepare gives {mapping} no axis")
         return int(axis)
+
+    def lifecycle(self, life: Lifecycle) -> Trace:
+        """Its Quantizer in eager mode; in graph mode the same layer does the same."""
+        if life.norm is not None:
+            raise NotImplementedError("batch norm is not folded before finalize")
+        return TorchLifecycle(self._package, self._fake_quantize, "eager", life).live()
 
     def validate_spec(self, mapping: Mapping[str, Any]) -> None:
         """Goes as far as a user has to, to meet the refusal: the spec, a module, a first shape."""

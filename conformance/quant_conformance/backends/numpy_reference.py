@@ -14,7 +14,9 @@ import quant_reference as ref
 from quant_conformance.plain_layers import Layers
 from quant_conformance.protocol import Array, Backend
 from quant_reference.admissible import FloatLayer, Layer
+from quant_reference.batch_norm import BatchNorm, fold_batch_norm
 from quant_reference.granularity import Target
+from quant_reference.lifecycle import Lifecycle, Trace, run_lifecycle
 from quant_reference.observers import ObserverKind
 from quant_reference.packing import PackOrder
 
@@ -81,6 +83,18 @@ class NumpyReference(Backend):
 
     def default_axis(self, module_kind: str, granularity: Any) -> int:
         return ref.default_axis(module_kind, granularity)
+
+    def fold_batch_norm(
+        self, weight: Array, bias: Array | None, norm: BatchNorm, transposed: bool, groups: int
+    ) -> tuple[Array, Array]:
+        n = norm
+        return fold_batch_norm(
+            weight, bias, n.gamma, n.beta, n.mean, n.variance, n.eps,
+            transposed=transposed, groups=groups,
+        )  # fmt: skip
+
+    def lifecycle(self, life: Lifecycle) -> Trace:
+        return run_lifecycle(life)
 
     def export_weights(
         self, x: Array, spec: ref.QuantizationSpec, module_kind: str

@@ -9,9 +9,12 @@ import numpy as np
 
 from quant_conformance.backends._torch_arrays import to_numpy, to_torch
 from quant_conformance.backends._torch_layers import TorchLayers
+from quant_conformance.backends._torch_lifecycles import TorchLifecycle
 from quant_conformance.protocol import Array
 from quant_reference import QParams, QuantizationSpec
+from quant_reference.batch_norm import BatchNorm
 from quant_reference.granularity import PerBlock
+from quant_reference.lifecycle import Lifecycle, Trace
 
 # Modules small enough to be prepared in milliseconds, each weight axis of another extent.
 _MODULES: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
@@ -93,6 +96,23 @@ class QuantTorch(TorchLayers):
         leaf = to_torch(x).requires_grad_()
         self._module(spec, qparams, x.shape)(leaf).backward(to_torch(grad))
         return to_numpy(leaf.grad)
+
+    def fold_batch_norm(
+        self, weight: Array, bias: Array | None, norm: BatchNorm, transposed: bool, groups: int
+    ) -> tuple[Array, Array]:
+        """The modules that a folded batch norm becomes in graph mode."""
+        from quant_torch.quantization._graph.batch_norm import FoldedBias, FoldedWeight
+
+        kernel = to_torch(weight)
+        gamma, beta, mean, variance = (
+            None if x is None else to_torch(x)
+            for x in (norm.gamma, norm.beta, norm.mean, norm.variance)
+        )
+        given = None if bias is None else to_torch(bias)
+        axis, split = (1, groups) if transposed else (0, 1)
+        folded = FoldedWeight(norm.eps, axis, split).eval()(kernel, gamma, variance)
+        shift = FoldedBias(norm.eps, kernel.dtype).eval()(given, gamma, beta, mean, variance)
+        return to_numpy(folded), to_numpy(shift)
 
     def default_axis(self, module_kind: str, granularity: Any) -> int:
         nn = self._torch.nn
@@ -185,6 +205,14 @@ class QuantTorchEager(QuantTorch):
     """
 
     name = "quant-torch-eager"
+
+    def lifecycle(self, life: Lifecycle) -> Trace:
+        """The Quantizer in eager mode."""
+        if life.norm is not None:
+            raise NotImplementedError("eager mode never folds a batch norm (BN-5)")
+        import quant_torch
+
+        return TorchLifecycle(quant_torch, self._parts.FakeQuantizeImplBase, "eager", life).live()
 
     def qparams(self, x: Array, spec: QuantizationSpec, target: str) -> QParams:
         prepared, _ = self._model(x, self._spec(spec), target)

@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from quant_conformance.backends._torch_arrays import to_numpy, to_torch
+from quant_conformance.backends._torch_lifecycles import TorchLifecycle
 from quant_conformance.backends.quant_torch import QuantTorch, _as_qparams, _state
 from quant_conformance.operations import OPERATIONS
 from quant_conformance.protocol import Array
 from quant_reference import QParams, QuantizationSpec
+from quant_reference.lifecycle import Lifecycle, Trace
 
 if TYPE_CHECKING:
     from quant_vectors import Case
@@ -102,6 +104,12 @@ class QuantTorchGraph(QuantTorch):
             (placed.tensor, placed.spec.model_dump(mode="json"), placed.target, placed.group)
             for placed in placement(prepared)
         ]
+
+    def lifecycle(self, life: Lifecycle) -> Trace:
+        """The Quantizer in graph mode."""
+        import quant_torch
+
+        return TorchLifecycle(quant_torch, self._parts.FakeQuantizeImplBase, "graph", life).live()
 
     def qparams(self, x: Array, spec: QuantizationSpec, target: str) -> QParams:
         answer: QParams = self._answer("qparams", (x, spec, target))

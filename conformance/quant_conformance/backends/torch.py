@@ -12,6 +12,7 @@ from quant_conformance.backends._torch_observers import observed
 from quant_conformance.protocol import Array, Backend
 from quant_reference import QParams, QuantizationSpec, quantize
 from quant_reference.admissible import FloatLayer, Layer
+from quant_reference.batch_norm import BatchNorm
 from quant_reference.formats import FORMATS
 
 _PACKED = {"uint4": "quint4x2", "uint2": "quint2x4"}
@@ -27,6 +28,7 @@ class Torch(Backend):
       for groups along the last axis of a matrix, and for dequantize.
     * fake_quantize and gradient: ``torch.fake_quantize_per_tensor_affine`` and ``_per_channel_``.
     * qparams and observe: the MinMax observers of ``torch.ao.quantization``.
+    * fold_batch_norm: ``torch.nn.utils.fuse_conv_bn_weights``.
     * layer: the functions of ``torch.nn.functional`` on dequantized operands. What stands before
       and behind them is the reference's dequantize and quantize; torch's own are judged apart.
     """
@@ -176,6 +178,24 @@ class Torch(Backend):
                 x, scale.reshape(-1), zero_point.reshape(-1), layout.axis, *limits
             )
         raise NotImplementedError("fused fake-quantize works per tensor or per channel")
+
+    def fold_batch_norm(
+        self, weight: Array, bias: Array | None, norm: BatchNorm, transposed: bool, groups: int
+    ) -> tuple[Array, Array]:
+        """``torch.nn.utils.fuse_conv_bn_weights``, which knows no groups of the transposed."""
+        if transposed and groups > 1:
+            raise NotImplementedError("fuse_conv_bn_weights is not told of groups")
+        kernel, shift = self._torch.nn.utils.fuse_conv_bn_weights(
+            to_torch(weight),
+            None if bias is None else to_torch(bias),
+            to_torch(norm.mean),
+            to_torch(norm.variance),
+            norm.eps,
+            None if norm.gamma is None else to_torch(norm.gamma),
+            None if norm.beta is None else to_torch(norm.beta),
+            transpose=transposed,
+        )
+        return to_numpy(kernel.detach()), to_numpy(shift.detach())
 
     def _one(self) -> Any:
         return self._torch.tensor(1.0)

@@ -8,6 +8,7 @@ from typing import Final
 
 from quant_conformance.generate.builder import Builder
 from quant_conformance.generate.families import (
+    batch_norm,
     decode,
     dequantize,
     elementwise_cover,
@@ -21,6 +22,7 @@ from quant_conformance.generate.families import (
     gradient_range,
     half_subnormals,
     layer,
+    lifecycle,
     model,
     observe,
     observe_data,
@@ -79,6 +81,8 @@ _FAMILIES = (
     model,
     layer,
     odd_groups,
+    batch_norm,
+    lifecycle,
 )
 
 

@@ -7,9 +7,26 @@ from types import MappingProxyType
 
 from quant_conformance.generate.flag import Flag
 from quant_conformance.generate.flags_elements import LAYOUT, ROUNDING, SPECIAL
-from quant_conformance.generate.flags_tensors import EXPORT, LAYER, OBSERVERS, PLACEMENT, QPARAMS
+from quant_conformance.generate.flags_tensors import (
+    EXPORT,
+    LAYER,
+    LIFECYCLE,
+    OBSERVERS,
+    PLACEMENT,
+    QPARAMS,
+)
 
 FLAGS: Mapping[str, Flag] = MappingProxyType(
-    {**ROUNDING, **SPECIAL, **LAYOUT, **QPARAMS, **OBSERVERS, **PLACEMENT, **EXPORT, **LAYER}
+    {
+        **ROUNDING,
+        **SPECIAL,
+        **LAYOUT,
+        **QPARAMS,
+        **OBSERVERS,
+        **PLACEMENT,
+        **EXPORT,
+        **LAYER,
+        **LIFECYCLE,
+    }
 )
 """Flag -> what it stands for."""

@@ -198,3 +198,21 @@ LAYER = {
         "",
     ),
 }
+
+LIFECYCLE = {
+    "BatchNormFold": Flag(
+        "A batch norm is folded by another formula, in other dtypes, or into other channels.",
+        "Weights that are a few ulp off, or those of another channel, before they are quantized.",
+        "",
+    ),
+    "BatchNormTraining": Flag(
+        "A folded batch norm trains on other statistics than it should, or is not frozen.",
+        "A model that trains on something else than it is evaluated on.",
+        "",
+    ),
+    "Lifecycle": Flag(
+        "Observers or fake-quantization are on when they should be off, or ranges begin anew.",
+        "Calibration that is not used, or qparams that move during evaluation.",
+        "",
+    ),
+}

@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quant_conformance.operations import lifecycle_of
 from quant_reference import QuantizationSpec, get_format, make_observer, value_range
+from quant_reference.lifecycle import run_lifecycle
 from quant_vectors import Case
 
 Array = NDArray[Any]
@@ -146,6 +148,14 @@ def _e8m0(spec: QuantizationSpec, lo: Array, hi: Array, expected: Tensors) -> li
     return [Alternatives("e8m0_nonfinite_range", "nan_scale", {"exponent_field": {"scale": scale}})]
 
 
+def _lifecycle(case: Case, inputs: Tensors, expected: Tensors) -> list[Alternatives]:
+    trace = run_lifecycle(lifecycle_of(case, inputs), calibration_weights="quantized")
+    other = {name: getattr(trace, name) for name in expected}
+    if all(np.array_equal(other[name], array) for name, array in expected.items()):
+        return []
+    return [Alternatives("calibration_weights", "float", {"quantized": other})]
+
+
 def unclamped(inputs: Tensors, spec: QuantizationSpec) -> Array:
     """Return the rounded, unclamped code (integer formats) or x/scale (float formats)."""
     x = inputs["x"].astype(np.float32)
@@ -177,5 +187,6 @@ _FINDERS: Mapping[str, Callable[[Case, Tensors, Tensors], list[Alternatives]]] =
         "gradient": _gradient,
         "qparams": _qparams,
         "observe": _observe,
+        "lifecycle": _lifecycle,
     }
 )

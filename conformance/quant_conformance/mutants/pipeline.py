@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from quant_conformance.mutants.lives import Lives
 from quant_conformance.mutants.ranges import Ranges
 from quant_conformance.placement import Placed, read, stated_lines
 from quant_conformance.plain_layers import Layers
@@ -28,7 +29,7 @@ from quant_reference import (
 from quant_reference.quantize import checked_params
 
 
-class Pipeline(Layers, Ranges):
+class Pipeline(Lives, Layers, Ranges):
     """Every method of the protocol (SPEC.md, Q, DQ, FQ, GRAD, GRAN-7 and SPEC)."""
 
     name = "pipeline"

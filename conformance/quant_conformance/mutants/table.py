@@ -19,6 +19,7 @@ from quant_conformance.mutants.tables.layers import LAYERS
 from quant_conformance.mutants.tables.layouts import LAYOUTS
 from quant_conformance.mutants.tables.least_scales import LEAST_SCALES
 from quant_conformance.mutants.tables.legal_specs import LEGAL_SPECS
+from quant_conformance.mutants.tables.lifecycles import LIFECYCLES
 from quant_conformance.mutants.tables.misfits import MISFITS
 from quant_conformance.mutants.tables.moving_averages import MOVING_AVERAGES
 from quant_conformance.mutants.tables.observers import OBSERVERS
@@ -70,6 +71,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *OBSERVERS,
     *MOVING_AVERAGES,
     *PLACEMENTS,
+    *LIFECYCLES,
     *EXPORTS,
     *LAYERS,
     *SYSTEMS,

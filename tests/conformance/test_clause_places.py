@@ -1,0 +1,108 @@
+"""Every clause has its places, and whoever cites a clause cites one that exists."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from quant_conformance.clause_places import (
+    EXEMPT,
+    KINDS,
+    Places,
+    clause_places,
+    expanded,
+    table,
+)
+from quant_conformance.clauses import spec_clauses
+
+ROOT = Path(__file__).parents[2]
+CHAPTERS = {clause.rpartition("-")[0] for clause in spec_clauses()}
+LOOKS_LIKE_A_CLAUSE = re.compile(r"(?<![\w`/.-])([A-Z][A-Z0-9]{0,9})-(\d+|\*)(?![\w-])")
+OTHER_NAMES = {
+    "UTF": "an encoding of text",
+    "SHA": "a hash",
+    "SHAKE": "a hash",
+    "MINE": "tests: a set of one's own may name clauses of its own",
+    "Q-99": "tests: asking for a clause that does not exist",
+}
+"""What is written like a clause and is none."""
+
+
+@cache
+def places() -> dict[str, Places]:
+    return clause_places()
+
+
+@pytest.mark.parametrize("clause", list(spec_clauses()))
+def test_a_clause_has_every_place_or_a_reason(clause: str) -> None:
+    assert [k for k in places()[clause].missing() if (clause, k) not in EXEMPT] == []
+
+
+def test_an_exemption_is_needed_and_explained() -> None:
+    for (clause, kind), reason in EXEMPT.items():
+        assert kind in KINDS
+        assert kind in places()[clause].missing(), f"{clause} has its {kind}"
+        assert len(reason) > 20
+
+
+def test_only_the_oracle_is_ever_missing() -> None:
+    """A clause without a function, a case or a mutant could be wrong, and nobody would notice."""
+    assert {kind for _, kind in EXEMPT} == {"oracle"}
+
+
+def rows(text: str) -> dict[str, list[str]]:
+    """Title of a clause -> the cells of its row."""
+    lines = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("| ")]
+    return {cells[0].strip(): [cell.strip() for cell in cells[1:]] for cells in lines[1:]}
+
+
+def test_the_page_is_what_is_computed() -> None:
+    """Cases and mutants may have been added since; nothing on the page may be gone."""
+    page, computed = rows((ROOT / "docs" / "clauses.md").read_text(encoding="utf-8")), rows(table())
+    assert page.keys() == computed.keys(), "make clauses"
+    for title, (functions, oracle, cases, mutants) in page.items():
+        found = places()[title.split()[0]]
+        assert set(re.findall(r"`(.+?)`", functions)) <= set(found.functions), title
+        assert set(re.findall(r"`(.+?)`", oracle)) <= set(found.oracle), title
+        assert bool(found.oracle) or oracle == computed[title][1], title
+        assert 0 < int(cases) <= found.cases, title
+        assert 0 < int(mutants) <= found.mutants, title
+
+
+def test_a_place_that_is_not_there_is_missing() -> None:
+    assert Places((), ("encode",), 3, 0).missing() == ["function", "mutants"]
+    assert expanded("ENC-2 to ENC-4, Q-1 and DQ-2 to Q-3") == {
+        "ENC-2", "ENC-3", "ENC-4", "Q-1", "DQ-2"
+    }  # fmt: skip
+
+
+def sources() -> list[Path]:
+    folders = ("conformance", "docs", "reference", "tests", "torch_impl", "vectors")
+    endings = {".py", ".md", ".toml", ".j2", ".js", ".json", ".html"}
+    found = [ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "README.md", "Makefile")]
+    for folder in folders:
+        found += [
+            path
+            for path in (ROOT / folder).rglob("*")
+            if path.suffix in endings and not any(part.startswith(".") for part in path.parts)
+        ]
+    return [path for path in found if path != Path(__file__)]
+
+
+def test_every_clause_that_is_cited_exists() -> None:
+    """In code, messages, tests, documents, cases and findings."""
+    wrong = []
+    for path in sources():
+        for chapter, number in LOOKS_LIKE_A_CLAUSE.findall(path.read_text(encoding="utf-8")):
+            exists = (
+                chapter in CHAPTERS
+                if number == "*"
+                else f"{chapter}-{number}" in {*spec_clauses(), *OTHER_NAMES}
+                or chapter in OTHER_NAMES
+            )
+            if not exists:
+                wrong.append(f"{path.relative_to(ROOT)}: {chapter}-{number}")
+    assert wrong == []
