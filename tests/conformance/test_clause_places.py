@@ -25,6 +25,8 @@ OTHER_NAMES = {
     "UTF": "an encoding of text",
     "SHA": "a hash",
     "SHAKE": "a hash",
+    "AVX": "instructions of a processor",
+    "IEEE": "a standard",
     "MINE": "tests: a set of one's own may name clauses of its own",
     "Q-99": "tests: asking for a clause that does not exist",
 }
