@@ -92,6 +92,7 @@ def test_the_probe_sees_a_third_party_module() -> None:
 
 
 BEHIND_A_FRAMEWORK = (
+    "quant_conformance.converters",
     "quant_conformance.coreai",
     "quant_conformance.executors",
     "quant_conformance.gate",
@@ -113,7 +114,7 @@ def test_no_module_of_the_suite_loads_a_framework() -> None:
 
 def test_the_command_line_loads_no_framework() -> None:
     """``--help`` and a typing mistake answer at once, also in an install without torch."""
-    modules = ("cli", "commands", "gate.command", "gate.record_command")
+    modules = ("cli", "commands", "converters.command", "gate.command", "gate.record_command")
     assert not loaded_by(*(f"quant_conformance.{name}" for name in modules)) & FRAMEWORKS
 
 
