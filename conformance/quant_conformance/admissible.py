@@ -12,7 +12,13 @@ from quant_conformance.bits import CODE_DTYPES, Ordinals, ordinals, show
 from quant_conformance.protocol import Array
 from quant_conformance.verdicts import Verdict
 from quant_reference import QuantError
-from quant_reference.admissible import VERDICTS, AdmissibleCodes, judge_codes
+from quant_reference.admissible import (
+    VERDICTS,
+    AdmissibleCodes,
+    AdmissibleValues,
+    judge_codes,
+    judge_value_sets,
+)
 from quant_reference.spec import QuantizationSpec
 from quant_vectors.model import SETS
 
@@ -73,7 +79,7 @@ def words_of(case: Case, expected: Mapping[str, Array], given: Array) -> NDArray
         QuantError: a code that the format does not have.
     """
     if case.spec is None:
-        return _judge_values(given, expected)
+        return judge_value_sets(given, AdmissibleValues(**{end: expected[end] for end in SETS}))
     return judge_codes(given, _codes(case, expected))
 
 
@@ -140,16 +146,6 @@ def beyond(
     high, high_nan = ordinals(ends[f"{prefix}high"], fmt)
     steps = np.minimum(place - low, 0) + np.maximum(place - high, 0)
     return np.where(nan, 0, steps), nan & ~low_nan & ~high_nan
-
-
-def _judge_values(given: Array, expected: Mapping[str, Array]) -> NDArray[np.uint8]:
-    low, high, likely_low, likely_high = (expected[end] for end in SETS)
-    inside = (given >= low) & (given <= high)
-    likely = (given >= likely_low) & (given <= likely_high)
-    unknown = np.isneginf(likely_low) & np.isposinf(likely_high)
-    words = np.where(likely, _INDEX[Verdict.ADMISSIBLE], _INDEX[Verdict.WRONG])
-    words = np.where(inside & ~likely, _INDEX[Verdict.UNLIKELY], words)
-    return np.where(unknown, _INDEX[Verdict.UNDECIDED], words).astype(np.uint8)
 
 
 def _unlike(name: str, given: Any, want: Array) -> str:

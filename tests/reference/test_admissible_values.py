@@ -10,12 +10,14 @@ import pytest
 
 from quant_reference import InputError, QParams, QuantizationSpec
 from quant_reference.admissible import (
+    VERDICTS,
     Arithmetic,
     Bounds,
     FloatLayer,
     QuantizedTensor,
     Step,
     admissible_values,
+    judge_value_sets,
     judge_values,
 )
 
@@ -94,3 +96,13 @@ def test_a_float_layer_holds_every_order_of_a_sum() -> None:
 def test_what_is_no_float_layer(steps: Any, operands: Any, said: str) -> None:
     with pytest.raises(InputError, match=said):
         FloatLayer(steps, operands)
+
+
+def test_what_overflows_on_both_sides_is_undecided_by_bounds_and_by_sets() -> None:
+    """ADM-12 has one rule: in float16 these ends are infinite, though the radius is a number."""
+    wide = Bounds(np.array([0.0, 0.0]), np.array([1e6, 1.0]), np.array([1e6, 1.0]))
+    given = np.array([3.0, 3.0], np.float16)
+    words = judge_values(given, wide, HALF)
+    assert [VERDICTS[word] for word in words] == ["undecided", "wrong"]
+    sets = admissible_values(wide, HALF)
+    assert np.array_equal(judge_value_sets(given, sets), words)

@@ -31,6 +31,7 @@ from quant_reference.admissible.codes import (
     admissible_values,
     count_verdicts,
     judge_codes,
+    judge_value_sets,
     judge_values,
 )
 from quant_reference.admissible.contractions import einsum, linear, matmul, mean, sum
@@ -111,6 +112,7 @@ __all__ = [
     "identity",
     "instance_norm",
     "judge_codes",
+    "judge_value_sets",
     "judge_values",
     "layer_norm",
     "leaky_relu",

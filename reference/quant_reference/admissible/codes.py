@@ -196,11 +196,20 @@ def judge_values(x: Array, bounds: Bounds, arithmetic: Arithmetic = FLOAT32) -> 
             allowed=f"float16 or float32 of shape {bounds.shape}",
             clause="ADM-12",
         )
-    sets = []
-    for kind in ("rigorous", "probable"):
-        low, high = outward(bounds, kind, arithmetic)
-        sets.append((given >= low) & (given <= high))
-    return _verdicts(sets[0], sets[1], ~np.isfinite(bounds.probable))
+    return judge_value_sets(given, admissible_values(bounds, arithmetic))
+
+
+def judge_value_sets(x: Array, admissible: AdmissibleValues) -> NDArray[np.uint8]:
+    """Verdict on each value by the ends of its sets (ADM-12).
+
+    Args:
+        x: In the shape of the sets.
+        admissible: The sets; infinite probable ends on both sides decide nothing.
+    """
+    inside = (x >= admissible.low) & (x <= admissible.high)
+    likely = (x >= admissible.likely_low) & (x <= admissible.likely_high)
+    unknown = np.isneginf(admissible.likely_low) & np.isposinf(admissible.likely_high)
+    return _verdicts(inside, likely, unknown)
 
 
 def count_verdicts(verdicts: NDArray[np.uint8]) -> dict[str, int]:
