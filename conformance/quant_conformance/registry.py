@@ -23,5 +23,5 @@ BACKENDS: dict[str, str] = {
 }
 """Backend name to "module:Class", in the order in which the scoreboard shows them."""
 
-LONGEST = ("coreai-torch", "coreml-mil", "coreai-runtime", "quant-torch-graph", "quant-torch-eager")
+LONGEST = ("coreai-torch", "quant-torch-graph", "coreml-mil", "coreai-runtime", "quant-torch-eager")
 """Those that take longest, the longest first: they convert models, or capture graphs."""

@@ -9,9 +9,10 @@ import pytest
 from tests.conformance.backends_for_tests import reference
 from tests.conformance.sets import Draft, encodes, f32, make_set, one_of_each
 
-from quant_conformance import CaseResult, Verdict
+from quant_conformance import CaseResult, Verdict, isolated
 from quant_conformance.errors import UsageError
 from quant_conformance.explain import explain
+from quant_conformance.isolated import ONE_THREAD
 from quant_conformance.loading import load_class
 from quant_conformance.operations import OPERATIONS
 from quant_conformance.questions import Limits
@@ -255,6 +256,25 @@ def test_each_run_is_told_when_it_ends(jobs: int) -> None:
     runs = Runner(vectors, vectors.cases, Plan(jobs=jobs), listen).run_all(names, end)
     assert sorted(ended) == sorted(names)
     assert [run.reference for run in runs] == names
+
+
+@pytest.mark.parametrize(("name", "variables"), [("torch", ONE_THREAD), ("Powers", None)])
+def test_only_our_own_backends_get_one_thread(
+    name: str, variables: dict[str, str] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Started(Exception):  # noqa: N818 (no error)
+        pass
+
+    given = []
+
+    def start(*arguments: object) -> None:
+        given.append(arguments[3])
+        raise Started
+
+    monkeypatch.setattr(isolated, "Child", start)
+    with pytest.raises(Started):
+        isolated.Isolated(name if name in BACKENDS else reference(name), [], Limits())
+    assert given == [variables]
 
 
 def test_what_takes_longest_goes_last_in_the_order() -> None:
