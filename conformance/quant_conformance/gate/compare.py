@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,6 +22,7 @@ from quant_conformance.gate.qparams import (
 )
 from quant_conformance.gate.recording import Quantization, Recording
 from quant_conformance.gate.regions import Region, Regions
+from quant_conformance.gate.sharing import Known, shared
 from quant_conformance.gate.sums import Rescaled
 from quant_conformance.protocol import Array
 from quant_reference import dequantize
@@ -83,46 +84,77 @@ class _Comparison:
 
     def run(self) -> Findings:
         stored = self.program.weights
+        absent = [name for name in self.pairing.missing if name not in self.misshapen]
+        regions = self.regions.build(list(self.floats), absent)
         pairs = pair_weights(self.regions.weights, self.expected, stored)
+        pairs = self._shared(pairs, regions, stored)
         paired = {result: stored[name] for result, name in pairs.items()}
         weights = judge_weights(self.regions.weights, self.expected, paired, self.regions.unread)
-        self._constants_of_sums(weights, pairs, paired)
+        self._constants_of_sums(weights, pairs, stored)
         self.pairing.tell(self.expected)
         self._tell_of_shapes()
         at_run_time = self._constants_at_run_time(weights)
-        absent = [name for name in self.pairing.missing if name not in self.misshapen]
-        layers = [self._layer(r) for r in self.regions.build(list(self.floats), absent)]
+        layers = [self._layer(region) for region in regions]
         known = {quantizer.codes for quantizer in self.misshapen.values()} | at_run_time
         layers += [_surplus(q) for q in self.pairing.surplus if q.codes not in known]
         layers += self._handed_on(absent)
         return Findings(layers, weights, self._end_to_end())
 
+    def _shared(
+        self,
+        pairs: Mapping[str, str],
+        regions: Sequence[Region],
+        stored: Mapping[str, StoredTensor],
+    ) -> dict[str, str]:
+        """Lets equal constants have one of the file, where their layers read it."""
+        results = dict[str, str]()
+        for region in regions:
+            quantization = region.quantization
+            if quantization is None:
+                results[region.target] = self._name_of(region.target)
+                continue
+            partner = self.pairing.partners.get(self.pairing.kept(quantization.result))
+            if partner is not None:
+                results[region.target] = partner.codes
+        names = [*self.floats.values(), *(q.codes for q in self.program.quantizers)]
+        fixed = {name: self.computed[name] for name in names}
+        first = self.regions.first_alike
+        alike = {q.result: first[q.result] for q in self.regions.weights}
+        known = Known(self.program.operations, results, fixed, stored.keys())
+        return shared(pairs, alike, regions, known, self.regions.repeated_weights)
+
     def _constants_of_sums(
         self,
         weights: list[Weight],
         pairs: Mapping[str, str],
-        paired: Mapping[str, StoredTensor],
+        stored: Mapping[str, StoredTensor],
     ) -> None:
         """Leaves the scales of constants that sums with divided scales read to those sums.
 
         Args:
             weights: the verdicts on the quantized constants, which are changed.
             pairs: result of a quantizer -> name of the constant in the file.
-            paired: the same, with the constants themselves.
+            stored: the constants in the file.
         """
-        read = {name for found in self.program.sums for name in found.operands}
+        read = {name for found in self.program.sums for name in found.operands} & stored.keys()
         for index, quantization in enumerate(self.regions.weights):
-            name, right = pairs.get(quantization.result), self.expected.qparams(quantization)
-            if name not in read or right.scale.size != 1:
+            right = self.expected.qparams(quantization)
+            if not read or right.scale.size != 1:
                 continue
-            stored = paired[quantization.result]
-            other = replace(stored, scale=right.scale.reshape(stored.scale.shape))
-            self.pairing.summands[name] = quantization
-            divided = weights[index].verdict != "exact"
-            if divided and not differing_weight(quantization, self.expected, other):
-                told = "with its scale divided as that of the sum"
-                weights[index] = replace(weights[index], verdict="exact", detail=told)
-                self.expected.is_quantized(quantization)
+            paired = pairs.get(quantization.result)
+            # One that others read, too, is in the file a second time, with its own scale.
+            for name in read if paired is None or paired not in read else {paired}:
+                if stored[name].codes.size != self.expected.codes(quantization).size:
+                    continue
+                scale = right.scale.reshape(stored[name].scale.shape)
+                other = replace(stored[name], scale=scale)
+                divided = not differing_weight(quantization, self.expected, other)
+                if divided or name == paired:
+                    self.pairing.summands.setdefault(name, quantization)
+                if divided and name == paired and weights[index].verdict != "exact":
+                    told = "with its scale divided as that of the sum"
+                    weights[index] = replace(weights[index], verdict="exact", detail=told)
+                    self.expected.is_quantized(quantization)
 
     def _constants_at_run_time(self, weights: list[Weight]) -> set[str]:
         """Codes of constants that the file quantizes when it runs, where it holds no codes of them.
@@ -221,7 +253,7 @@ class _Comparison:
     def _judged(self, region: Region) -> tuple[str, Judged]:
         """The name of a region's result in the file, and the verdict on it."""
         if region.quantization is None:
-            name = self.floats.get(region.target) or self._output(region.target)
+            name = self._name_of(region.target)
             return name, self.judge.values(region, self.computed[name])
         partner = self.pairing.partners[region.quantization.result]
         return partner.codes, self._codes(region, region.quantization, partner)
@@ -269,8 +301,10 @@ class _Comparison:
             layer.detail = f"the file has no {spec.dtype} quantizer for this tensor"
         return layer
 
-    def _output(self, target: str) -> str:
-        return self.program.outputs[self.recording.outputs.index(target)]
+    def _name_of(self, target: str) -> str:
+        """The file's value for a float result."""
+        found = self.floats.get(target)
+        return found or self.program.outputs[self.recording.outputs.index(target)]
 
     def _end_to_end(self) -> EndToEnd:
         flipped = total = 0

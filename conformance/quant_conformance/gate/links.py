@@ -6,6 +6,7 @@ Its weight still is: what reads it, with the bias behind, is the layer.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 
 from quant_conformance.gate.expected import Expected
@@ -33,12 +34,17 @@ def linked_results(regions: Regions, expected: Expected, program: Program) -> di
     """
     cuts = regions.float_cuts()
     weights = {q.result: q for q in regions.weights} if cuts else {}
+    # Of equal ones the file may have one, which does not tell whose result it makes.
+    firsts = Counter(regions.first_alike[name] for name in weights)
+    single = {name for name in weights if firsts[regions.first_alike[name]] == 1}
     stored = program.weights if weights else {}
     pairs = pair_weights(list(weights.values()), expected, stored)
     found = dict[str, str]()
     for region in regions.build(cuts):
         read = [name for name in region.operands if name in weights]
         if region.quantization is not None or len(read) != 1 or read[0] not in pairs:
+            continue
+        if read[0] not in single:
             continue
         weight = pairs[read[0]]
         if not differing_weight(weights[read[0]], expected, stored[weight]):

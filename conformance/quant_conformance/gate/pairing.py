@@ -62,6 +62,7 @@ class Pairing:
         self._activations = regions.activations
         self._quantized = regions.quantized
         self._unread = regions.unread
+        self._constants = regions.constants
         self._program = program
         self.partners = dict(partners)
         self.left_out: dict[str, str] = {}
@@ -184,8 +185,8 @@ class Pairing:
             None for whatever is no such sum.
         """
         codes = self.partners[quantization.result].codes
-        known = [q for q in self._activations if q.result in self.partners]
-        by_codes = self.summands | {self.partners[q.result].codes: q for q in known}
+        paired = [q for q in self._activations if q.result in self.partners]
+        by_codes = self.summands | {self.partners[q.result].codes: q for q in paired}
         for found in self._program.sums:
             first, second = (by_codes.get(name) for name in found.operands)
             if found.codes != codes or first is None or second is None:
@@ -194,8 +195,10 @@ class Pairing:
             checked = rescaled(found, (first, second), (one, two, result), half)
             if isinstance(checked, str):
                 return checked
-            scales = {name: checked.scales.get(self.kept(name)) for name in operands}
-            return replace(checked, scales={n: s for n, s in scales.items() if s is not None})
+            by_first = {self._first.get(n, n): scale for n, scale in checked.scales.items()}
+            firsts = {name: self._first.get(self.kept(name), self.kept(name)) for name in operands}
+            known = {n: by_first[first] for n, first in firsts.items() if first in by_first}
+            return replace(checked, scales=known)
         return None
 
     def _settle(self, regions: Iterable[Region]) -> None:
@@ -209,12 +212,13 @@ class Pairing:
             if twin is not None:
                 self.left_out[name] = twin
             elif self._changes_nothing(region, quantization):
-                for operand in region.operands:
+                moved = self._moved(region)
+                for operand in moved:
                     found = operand not in self.partners and name in self.partners
                     if found and self._in_one_order(operand, name):
                         self.partners[operand] = self.partners.pop(name)
                 if name not in self.partners:
-                    self.left_out[name] = region.operands[0]
+                    self.left_out[name] = moved[0]
 
     def _in_one_order(self, one: str, other: str) -> bool:
         """Whether two tensors, of whatever shapes, hold the same elements in the same order.
@@ -228,14 +232,37 @@ class Pairing:
     def _changes_nothing(self, region: Region, quantization: Quantization) -> bool:
         """Whether only moved or chosen elements of equally quantized tensors come in."""
         facts = quantization.facts
-        sources = [self._quantized.get(name) for name in region.operands]
+        sources = [self._quantized.get(name) for name in self._moved(region)]
         return (
             bool(sources)
             and not region.lacking
-            and all(step.op in MOVES or self._is_of_single_elements(step) for step in region.steps)
+            and all(
+                step.op in MOVES or self._is_of_single_elements(step) or self._ones(step)
+                for step in region.steps
+            )
             and facts.spec.granularity.to_dict()["type"] == "per_tensor"
             and all(s is not None and _same(s.facts, facts) for s in sources)
         )
+
+    def _moved(self, region: Region) -> list[str]:
+        """What a region reads, but for the ones that it multiplies by."""
+        ones = {name for step in region.steps for name in self._ones(step)}
+        return [name for name in region.operands if name not in ones]
+
+    def _ones(self, step: Step) -> list[str]:
+        """The constant ones that a tensor is multiplied by, as a norm does that never learned.
+
+        Converters leave such a product out.
+        """
+        result = self._values.get(step.output)
+        if step.op not in ("mul", "div") or result is None:
+            return []
+        *first, second = (str(name) for name in step.inputs)
+        for one, other in ((second, first[0]), (first[0], second)):
+            changed = other not in self._values or self._values[other].shape != result.shape
+            if one in self._constants and not changed and np.all(self._values[one] == 1):
+                return [one] if step.op == "mul" or one == second else []
+        return []
 
     def _is_of_single_elements(self, step: Step) -> bool:
         """Whether a mean has one element for each of its results."""

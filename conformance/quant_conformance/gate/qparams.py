@@ -16,6 +16,9 @@ from quant_conformance.gate.recording import Quantization
 from quant_conformance.protocol import Array
 from quant_reference import QParams, QuantizationSpec, dequantize
 
+_ORDER = 2.0**-30
+"""Weight of the order where values do not tell which constant is which."""
+
 UNREAD = "left out of the file: nothing reads it"
 """What is told of a tensor from which no output follows."""
 
@@ -114,7 +117,8 @@ def pair_weights(
         stored: what is in the file.
 
     Returns:
-        Result of the quantizer -> name in the file; without those that have nothing of their size.
+        Result of the quantizer -> name in the file, one to one; without those that have nothing of
+        their size.
     """
     values = {name: stored[name].dequantized().astype(np.float64) for name in stored}
     costs = np.full((len(quantizations), max(len(stored), 1)), 10.0)
@@ -122,13 +126,14 @@ def pair_weights(
         right = expected.values(quantization).astype(np.float64).reshape(-1)
         for j, array in enumerate(values.values()):
             if array.size == right.size:
-                costs[i, j] = difference(right, array.reshape(-1))
+                order = abs(i / len(quantizations) - j / len(stored))
+                costs[i, j] = difference(right, array.reshape(-1)) + _ORDER * order
     names = list(stored)
     rows, columns = linear_sum_assignment(costs)
     return {
         quantizations[i].result: names[j]
         for i, j in zip(rows.tolist(), columns.tolist(), strict=True)
-        if costs[i, j] <= 1.0
+        if costs[i, j] <= 1.0 + _ORDER
     }
 
 

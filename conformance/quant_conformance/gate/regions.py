@@ -83,6 +83,30 @@ class Regions:
         """Results of the quantizers from which no output follows; see :mod:`.unread`."""
         return unread(self._recording)
 
+    @cached_property
+    def repeated_weights(self) -> set[str]:
+        """Results of the quantizers of weights from which nothing follows but repetitions.
+
+        A file that computes once what the model computes twice needs the weight of one of them.
+        """
+        first, weights = self.first_alike, {q.result for q in self.weights}
+        unvaried, found = {*self.constants, *weights}, set[str]()
+        made_of = dict[str, set[str]]()  # what follows from weights and constants alone
+        read = dict[str, list[str]]()
+        for operation in self._recording.operations:
+            inputs, outputs = operation.inputs, [str(n) for n in operation.outputs if n is not None]
+            own = {w for n in inputs for w in ({n} & weights | made_of.get(n, set()))}
+            if all(name in unvaried for name in inputs):
+                unvaried.update(outputs)
+                made_of |= dict.fromkeys(outputs, own)
+                continue
+            for weight in own:
+                read.setdefault(weight, []).extend(outputs)
+        for weight, results in read.items():
+            if results and all(first.get(name, name) != name for name in results):
+                found.add(weight)
+        return found
+
     @property
     def outputs(self) -> list[str]:
         """Names of the model's outputs."""
