@@ -10,6 +10,7 @@ import numpy as np
 from quant_conformance.executors.stored import StoredTensor
 from quant_conformance.gate.alignment import Aligner
 from quant_conformance.gate.document import FAILING, EndToEnd, Layer, Weight
+from quant_conformance.gate.doubts import Doubts
 from quant_conformance.gate.expected import Expected
 from quant_conformance.gate.judge import Judge, Judged, ordinals, sqnr
 from quant_conformance.gate.programs import Program, ProgramQuantizer, as_prepared, converted
@@ -89,16 +90,32 @@ class _Comparison:
         pairs = pair_weights(self.regions.weights, self.expected, stored)
         pairs = self._shared(pairs, regions, stored)
         paired = {result: stored[name] for result, name in pairs.items()}
-        weights = judge_weights(self.regions.weights, self.expected, paired, self.regions.unread)
+        weights = judge_weights(
+            self.regions.weights,
+            self.expected,
+            paired,
+            unread=self.regions.unread,
+            lost=self._lost_weights(regions),
+        )
         self._constants_of_sums(weights, pairs, stored)
         self.pairing.tell(self.expected)
         self._tell_of_shapes()
         at_run_time = self._constants_at_run_time(weights)
-        layers = [self._layer(region) for region in regions]
+        found: list[tuple[Layer, Region | None]] = [(self._layer(r), r) for r in regions]
         known = {quantizer.codes for quantizer in self.misshapen.values()} | at_run_time
-        layers += [_surplus(q) for q in self.pairing.surplus if q.codes not in known]
-        layers += self._handed_on(absent)
+        surplus = [q for q in self.pairing.surplus if q.codes not in known]
+        found += [(_surplus(quantizer), None) for quantizer in surplus]
+        handed_on = self._handed_on(absent)
+        if not handed_on and not any(weight.verdict == "wrong" for weight in weights):
+            self._doubts.settle(found)
+        layers = [*(layer for layer, _ in found), *handed_on]
         return Findings(layers, weights, self._end_to_end())
+
+    @property
+    def _doubts(self) -> Doubts:
+        return Doubts(
+            self.recording, self.expected, self.judge, self.program, self.whole, self.half
+        )
 
     def _shared(
         self,
@@ -122,6 +139,16 @@ class _Comparison:
         alike = {q.result: first[q.result] for q in self.regions.weights}
         known = Known(self.program.operations, results, fixed, stored.keys())
         return shared(pairs, alike, regions, known, self.regions.repeated_weights)
+
+    def _lost_weights(self, regions: Sequence[Region]) -> set[str]:
+        """Results of weights' quantizers, of whose layers no result was found in the file."""
+        found = set[str]()
+        for region in regions:
+            quantization = region.quantization
+            result = region.target if quantization is None else quantization.result
+            if quantization is None or self.pairing.kept(result) in self.pairing.partners:
+                found.update(region.operands)
+        return {q.result for q in self.regions.weights} - found
 
     def _constants_of_sums(
         self,

@@ -8,10 +8,13 @@ from typing import Any
 
 SCHEMA = "quant-conformance/gate/1"
 
-ORDER = ("exact", "admissible", "undecided", "unlikely", "wrong")
-"""Verdicts on a tensor, the better ones first."""
+ORDER = ("exact", "admissible", "unpaired", "undecided", "unlikely", "wrong")
+"""Verdicts on a tensor, the better ones first.
 
-FAILING = ("undecided", "unlikely", "wrong", "crashed", "timed_out", "unsupported")
+"unpaired" is what the file was not shown to have wrong: which of its tensors it is was not found.
+"""
+
+FAILING = ("unpaired", "undecided", "unlikely", "wrong", "crashed", "timed_out", "unsupported")
 """Verdicts that do not pass the gate."""
 
 
@@ -89,7 +92,7 @@ class Weight:
 
     Attributes:
         name: its name in the model.
-        verdict: "exact" or "wrong".
+        verdict: "exact", "unpaired" or "wrong".
         dtype: its format.
         granularity: which elements share qparams.
         clauses: clauses of SPEC.md that it is held to.
@@ -166,6 +169,12 @@ class GateDocument:
         return max(found, key=lambda v: ORDER.index(v) if v in ORDER else -1, default="unsupported")
 
     @property
+    def unpaired(self) -> int:
+        """How many tensors and weights were not found, without anything shown to be wrong."""
+        found = [layer.verdict for layer in self.layers] + [w.verdict for w in self.weights]
+        return found.count("unpaired")
+
+    @property
     def failed(self) -> bool:
         """Whether it does not pass."""
         return self.verdict in FAILING
@@ -176,4 +185,4 @@ class GateDocument:
         failure = body.pop("failure")
         if failure is None and not body["detail"]:
             del body["detail"]
-        return {"schema": SCHEMA, "verdict": self.verdict, **body}
+        return {"schema": SCHEMA, "verdict": self.verdict, "unpaired": self.unpaired, **body}

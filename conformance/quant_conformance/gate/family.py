@@ -89,9 +89,15 @@ def _summary(found: Findings) -> tuple[Verdict, str]:
         exact = all(x.verdict == "exact" for x in found.layers)
         return (Verdict.EXACT if exact else Verdict.ADMISSIBLE), ""
     worst = next(
-        (v for v in ("wrong", "unlikely", "undecided") if any(f[0] == v for f in failed)),
+        (
+            v
+            for v in ("wrong", "unlikely", "undecided", "unpaired")
+            if any(f[0] == v for f in failed)
+        ),
         "unsupported",
     )
     told = [f"{name}: {detail}" for verdict, name, detail in failed if verdict == worst]
     more = f"; … and {len(told) - SHOWN} more tensors" if len(told) > SHOWN else ""
-    return Verdict(worst), "; ".join(told[:SHOWN]) + more
+    # Of a tensor that was not found nothing is known, as of one with a bound that admits all codes.
+    named = Verdict.UNDECIDED if worst == "unpaired" else Verdict(worst)
+    return named, "; ".join(told[:SHOWN]) + more

@@ -142,6 +142,7 @@ def judge_weights(
     expected: Expected,
     paired: Mapping[str, StoredTensor],
     unread: Collection[str] = (),
+    lost: Collection[str] = (),
 ) -> list[Weight]:
     """Holds the weights in a file to the prepared model's, bit for bit.
 
@@ -150,12 +151,15 @@ def judge_weights(
         expected: what they have to be.
         paired: result of a quantizer -> what the file has for it; see :func:`pair_weights`.
         unread: results of quantizers from which no output follows; the file may lack them.
+        lost: results of quantizers of whose layers nothing was found in the file, so that there is
+            no telling what the file has for them.
     """
     verdicts = []
     for quantization in quantizations:
         facts, shape = quantization.facts, expected.codes(quantization).shape
         found = paired.get(quantization.result)
         left_out = found is None and quantization.result in unread
+        verdict = "unpaired" if found is None and quantization.result in lost else "wrong"
         if left_out:
             detail = UNREAD
         elif found is None:
@@ -171,7 +175,7 @@ def judge_weights(
         verdicts.append(
             Weight(
                 facts.name,
-                "wrong" if detail and not left_out else "exact",
+                verdict if detail and not left_out else "exact",
                 facts.spec.dtype,
                 str(facts.spec.granularity.to_dict()["type"]),
                 _clauses(facts.spec),

@@ -33,6 +33,8 @@ def print_document(document: GateDocument, console: Console) -> None:
         console.print(Text(_failure(layer)))
     if len(failed) > SHOWN_FAILURES:
         console.print(f"… and {len(failed) - SHOWN_FAILURES} more tensors")
+    if document.unpaired:
+        console.print(f"unpaired: {document.unpaired} tensors and weights", highlight=False)
     if document.detail:
         console.print(Text(document.detail))
     console.print(Text(f"verdict: {document.verdict}", style="bold"))
@@ -66,7 +68,7 @@ def _print_weights(document: GateDocument, console: Console) -> None:
         right = len(document.weights) - len(wrong)
         console.print(f"weights: {right} of {len(document.weights)} exact", highlight=False)
     for weight in wrong[:SHOWN_FAILURES]:
-        console.print(Text(f"  wrong {weight.name} ({weight.dtype}): {weight.detail}"))
+        console.print(Text(f"  {weight.verdict} {weight.name} ({weight.dtype}): {weight.detail}"))
     if len(wrong) > SHOWN_FAILURES:
         console.print(f"  … and {len(wrong) - SHOWN_FAILURES} more weights")
 

@@ -182,7 +182,7 @@ OPERATIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "three": ("linear", ("two", "turned")),
     "turned": ("transpose", ("w", "axes")),
 }
-FIXED = {name: np.float32([index]) for index, name in enumerate(("one", "two", "three"))}
+FIXED = {name: np.array([index], np.float32) for index, name in enumerate(("one", "two", "three"))}
 
 
 def region(target: str, *operands: str) -> Region:
