@@ -83,8 +83,8 @@ def refused(name: str, case: Case) -> str | None:
         return None if packs else "per block on the last axis"
     if spec["qformulation"] == "minval":
         return "qformulation zp"
-    if vectors().inputs(case)["x"].dtype != np.float32:
-        return "float32 models"
+    if vectors().inputs(case)["x"].dtype not in (np.float32, np.float16):
+        return "float32 or float16 weights"
     known = spec["dtype"] in ("int4", "uint4", "int8", "uint8")
     return None if known else "int4, uint4, int8 or uint8 weights"
 

@@ -128,11 +128,11 @@ def test_after_a_refusal_the_other_backend_is_open(mode) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_half_precision_model_is_not_for_core_ml(mode) -> None:
-    model = nn.Sequential(nn.Linear(32, 4)).half().eval()
+def test_a_bfloat16_model_is_not_for_core_ml(mode) -> None:
+    model = nn.Sequential(nn.Linear(32, 4)).bfloat16().eval()
     quantizer = Quantizer(model, QuantizerConfig.presets.w8(execution_mode=mode))
-    quantizer.prepare((torch.randn(2, 32).half(),))
-    assert_refused(quantizer, ExportBackend.CoreML, "0.weight", "float16", "model.float()")
+    quantizer.prepare((torch.randn(2, 32).bfloat16(),))
+    assert_refused(quantizer, ExportBackend.CoreML, "0.weight", "bfloat16", "model.float()")
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -76,8 +76,11 @@ def _coreai_fp4(facts: Facts) -> Complaint:
 def _coreml(facts: Facts) -> Complaint:
     if facts.uses_minval and facts.format.is_integer:
         return "qformulation zp"
-    if facts.dtype not in (None, torch.float32):
-        return f"float32 models (this tensor is {facts.dtype}); finalize a model.float()"
+    if facts.role == "activation" and facts.dtype not in (None, torch.float32):
+        return f"float32 activations (this one is {facts.dtype}); finalize a model.float()"
+    if facts.dtype not in (None, torch.float32, torch.float16):
+        # coremltools derives codes from values, and those of bfloat16 are a step of uint8 apart.
+        return f"float32 or float16 weights (this one is {facts.dtype}); finalize a model.float()"
     if facts.role == "weight":
         if facts.format.name in ("int4", "uint4", *_ACTIVATION_INTEGERS):
             return None
