@@ -21,6 +21,7 @@ from quant_conformance.gate.qparams import (
     judge_weights,
     pair_weights,
 )
+from quant_conformance.gate.readings import Readings
 from quant_conformance.gate.recording import Quantization, Recording
 from quant_conformance.gate.regions import Region, Regions
 from quant_conformance.gate.sharing import Known, shared
@@ -72,16 +73,18 @@ class _Comparison:
         self.half = arithmetic.values == "float16"
         self.regions = Regions(recording)
         self.expected = Expected(recording, self.half)
-        self.judge = Judge(recording, self.expected, arithmetic)
-        self.other_judge: Judge | None = None
-        if self.half and arithmetic.accumulate == "float32":
-            self.other_judge = Judge(recording, self.expected, Arithmetic("float16", "float16"))
         aligner = Aligner(recording, self.regions, self.expected, program)
         self.whole = aligner.whole
         found = aligner.best()
         self.pairing, self.floats = found.pairing, found.floats
         self.replaced, self.computed = found.replaced, found.computed
         self.misshapen = self.pairing.misshapen
+        readings = Readings(recording, list(self.floats))
+        self.judge = Judge(recording, self.expected, arithmetic, readings)
+        self.other_judge: Judge | None = None
+        if self.half and arithmetic.accumulate == "float32":
+            narrow = Arithmetic("float16", "float16")
+            self.other_judge = Judge(recording, self.expected, narrow, readings)
 
     def run(self) -> Findings:
         stored = self.program.weights

@@ -13,6 +13,7 @@ import numpy as np
 from quant_conformance.gate.document import Layer, Worst
 from quant_conformance.gate.expected import Expected, to_half
 from quant_conformance.gate.folding import folded
+from quant_conformance.gate.readings import Readings
 from quant_conformance.gate.recording import Recording
 from quant_conformance.gate.regions import SILENT, Region
 from quant_conformance.gate.sums import Rescaled
@@ -62,12 +63,20 @@ class Judge:
         recording: one run of the prepared model.
         expected: the reference's answers to it.
         arithmetic: what the program computes in.
+        readings: the same regions, held to the prepared model itself.
     """
 
-    def __init__(self, recording: Recording, expected: Expected, arithmetic: Arithmetic) -> None:
+    def __init__(
+        self,
+        recording: Recording,
+        expected: Expected,
+        arithmetic: Arithmetic,
+        readings: Readings,
+    ) -> None:
         self._recording = recording
         self._expected = expected
         self._arithmetic = arithmetic
+        self._readings = readings
 
     def bounds(self, region: Region, scales: Mapping[str, float] | None = None) -> Bounds:
         """The exact result of a region, and what may be computed in its place (ADM-1).
@@ -139,6 +148,7 @@ class Judge:
         words = np.array(VERDICTS)[judge_codes(given, admissible)]
         self._count(layer, words)
         layer.single = admissible.single["probable"]
+        self._check_reading(layer, region, None if scaling is not None else bounds)
         if not self._expected.agrees(quantization):
             layer.verdict = "wrong"
             layer.detail = "the prepared model's own fake-quantize is not the reference's (FQ-1)"
@@ -170,10 +180,19 @@ class Judge:
         self._count(layer, words)
         if layer.verdict == "admissible" and layer.flipped == 0:
             layer.verdict = "exact"
+        self._check_reading(layer, region, bounds)
         if layer.verdict in ("wrong", "unlikely"):
             layer.worst = _worst_value(words == layer.verdict, bounds, given, prepared)
         low, high = bounds.ends("rigorous")
         return Judged(layer, region, partial(self._operands, region), low, high)
+
+    def _check_reading(self, layer: Layer, region: Region, bounds: Bounds | None) -> None:
+        """Takes a verdict back that rests on steps which are not what the model computes."""
+        plain = self._arithmetic == Arithmetic()
+        fault = self._readings.fault(region, bounds if plain else None)
+        if fault:
+            layer.verdict, layer.detail = "unsupported", fault
+            layer.wrong = layer.unlikely = layer.undecided = 0
 
     def _operands(self, region: Region) -> dict[str, Array]:
         return {name: self._expected.operand(name) for name in region.operands}

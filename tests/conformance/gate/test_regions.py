@@ -13,6 +13,7 @@ from torch.nn import functional as f
 from quant_conformance.gate.expected import Expected
 from quant_conformance.gate.judge import Judge
 from quant_conformance.gate.quantizers import QuantizerFacts
+from quant_conformance.gate.readings import Readings
 from quant_conformance.gate.recording import Operation, Quantization, Recording, Ref
 from quant_conformance.gate.regions import Regions
 from quant_reference import QParams, QuantizationSpec, fake_quantize
@@ -91,7 +92,7 @@ def test_an_operation_between_that_is_unknown_makes_the_region_lack_it() -> None
     )
     x, sine, last = Regions(recording).build([])
     assert (x.lacking, sine.lacking, last.lacking) == ((), ("sin",), ())
-    judge = Judge(recording, Expected(recording, half=False), Arithmetic())
+    judge = Judge(recording, Expected(recording, half=False), Arithmetic(), Readings(recording, []))
     verdict = judge.codes(sine, np.zeros((5, 8), np.int8)).layer
     assert verdict.verdict == "unsupported"
     assert verdict.detail == "no bound is known for sin"
@@ -104,7 +105,7 @@ def test_attributes_that_no_clause_covers_are_unsupported() -> None:
     recording = recorded(lambda x: f.softplus(x, 2, 3), X)
     (region,) = Regions(recording).build([])
     assert region.lacking == ()
-    judge = Judge(recording, Expected(recording, half=False), Arithmetic())
+    judge = Judge(recording, Expected(recording, half=False), Arithmetic(), Readings(recording, []))
     verdict = judge.values(region, recording.values[region.target]).layer
     assert verdict.verdict == "unsupported"
     assert "softplus: given beta 2" in verdict.detail
