@@ -84,6 +84,7 @@ class _Worker:
         """Loads a saved model and describes the inputs and outputs of one of its functions."""
         from coreai.authoring import AIModelAsset
 
+        self._function = self._model = None  # what was loaded before goes
         asset = AIModelAsset.load(Path(path))
         self._model = asset.executable()
         model = self._loop.run_until_complete(self._model.__aenter__())

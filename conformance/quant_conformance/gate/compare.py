@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from quant_conformance.gate.document import FAILING, EndToEnd, Layer, Weight
 from quant_conformance.gate.doubts import Doubts
 from quant_conformance.gate.expected import Expected
 from quant_conformance.gate.judge import Judge, Judged, ordinals, sqnr
+from quant_conformance.gate.probing import Probing
 from quant_conformance.gate.programs import Program, ProgramQuantizer, as_prepared, converted
 from quant_conformance.gate.qparams import (
     UNREAD,
@@ -104,7 +106,9 @@ class _Comparison:
         self.pairing.tell(self.expected)
         self._tell_of_shapes()
         at_run_time = self._constants_at_run_time(weights)
-        found: list[tuple[Layer, Region | None]] = [(self._layer(r), r) for r in regions]
+        layers = [self._layer(region) for region in regions]
+        self._probe(dict(zip((r.name for r in regions), layers, strict=True)), regions)
+        found: list[tuple[Layer, Region | None]] = [*zip(layers, regions, strict=True)]
         known = {quantizer.codes for quantizer in self.misshapen.values()} | at_run_time
         surplus = [q for q in self.pairing.surplus if q.codes not in known]
         found += [(_surplus(quantizer), None) for quantizer in surplus]
@@ -269,6 +273,23 @@ class _Comparison:
             given = {**self.replaced, name: self.computed[name]}
             judged.layer.repro = self.keep(judged, name, given)
         return judged.layer
+
+    def _probe(self, layers: Mapping[str, Layer], regions: Sequence[Region]) -> None:
+        """Judges what passes on the recorded batch on probes, too; changes its verdict."""
+        parts = (self.recording, self.program, self.pairing, self.floats, self.expected)
+        # Probes make the largest sums there are; how they are rounded the recorded batch shows.
+        judge = self.other_judge or self.judge
+        for fault in Probing(*parts, judge).faults(regions):
+            layer = layers[fault.region.name]
+            if layer.verdict in FAILING:
+                continue
+            layer.verdict, layer.detail = "wrong", fault.text
+            layer.wrong = int(np.count_nonzero(fault.wrong))
+            if self.keep is not None:
+                judged = Judged(
+                    layer, fault.region, partial(dict, fault.operands), fault.low, fault.high
+                )
+                layer.repro = self.keep(judged, fault.name, fault.given)
 
     def _narrow_sums_give(self, region: Region) -> bool:
         """Whether a wrong result of a 16-bit program is not wrong once sums are in float16, too."""

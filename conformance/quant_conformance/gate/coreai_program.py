@@ -53,7 +53,6 @@ class CoreAIProgram:
 
     def __init__(self, path: Path | str, *, timeout: float = 120.0) -> None:
         self._path = Path(path).absolute()
-        self._timeout = timeout
         self._runtime = Runtime(timeout=timeout)
         self._folder = tempfile.TemporaryDirectory(prefix="quant-conformance-gate-")
         self._runs = 0
@@ -97,7 +96,7 @@ class CoreAIProgram:
         target = Path(self._folder.name) / f"cut-{self._runs}.aimodel"
         self._save(self._text.cut(names, list(replaced)), target)
         given = [*self._feeds, *self._as_given(replaced)]
-        with CoreAIExecutor(target, timeout=self._timeout) as executor:
+        with CoreAIExecutor(target, runtime=self._runtime) as executor:
             answers = executor.run(dict(zip(executor.inputs, given, strict=True)))
         found = {name: answers[f"cut_{plain(name)}"] for name in names}
         found |= {name: answers[name] for name in self.outputs}

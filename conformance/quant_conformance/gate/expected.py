@@ -37,6 +37,22 @@ class Expected:
         self.whole: set[str] = set()
         """Results of quantizers of weights that the file does not hold quantized."""
 
+    def with_codes(self, codes: Mapping[str, Array]) -> Expected:
+        """What a program has to compute with where quantizers gave other codes than recorded.
+
+        Args:
+            codes: result of a quantizer -> its codes.
+        """
+        other = Expected(self._recording, self._half)
+        other._codes = {**self._codes, **codes}
+        other._wide, other.whole = {*self._wide}, {*self.whole}
+        other._misread = {n: a for n, a in self._misread.items() if n not in codes}
+        return other
+
+    def reads_otherwise(self, name: str) -> bool:
+        """Whether a file reads a quantizer's codes by other qparams, or does not hold them."""
+        return name in self._misread or name in self._counted_from or name in self.whole
+
     def keep_wide(self, names: Iterable[str]) -> None:
         """Tells which quantizers have a float32 scale in the file although it was cast.
 

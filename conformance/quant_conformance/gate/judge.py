@@ -78,6 +78,15 @@ class Judge:
         self._arithmetic = arithmetic
         self._readings = readings
 
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """What the program computes in."""
+        return self._arithmetic
+
+    def on(self, expected: Expected) -> Judge:
+        """The same judge where the program computes with other codes."""
+        return Judge(self._recording, expected, self._arithmetic, self._readings)
+
     def bounds(self, region: Region, scales: Mapping[str, float] | None = None) -> Bounds:
         """The exact result of a region, and what may be computed in its place (ADM-1).
 

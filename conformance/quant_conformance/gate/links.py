@@ -65,9 +65,9 @@ def result_with(operations: Operations, weight: str, floats: Collection[str]) ->
     Returns:
         None where more than one operation reads the weight, or what reads it cannot be cut.
     """
-    varying = _varying(operations)
+    varies = varying(operations)
     name: str | None = weight
-    while name is not None and name not in varying:
+    while name is not None and name not in varies:
         name = _only_reader(operations, name)
     after = name
     while after is not None:
@@ -75,7 +75,7 @@ def result_with(operations: Operations, weight: str, floats: Collection[str]) ->
         if after is None:
             break
         kind, operands = operations[after]
-        if "add" in kind and sum(operand in varying for operand in operands) == 1:
+        if "add" in kind and sum(operand in varies for operand in operands) == 1:
             name = after
             break
         if not kind.endswith(_ALONG):
@@ -88,7 +88,7 @@ def _only_reader(operations: Operations, name: str) -> str | None:
     return readers[0] if len(readers) == 1 else None
 
 
-def _varying(operations: Operations) -> set[str]:
+def varying(operations: Operations) -> set[str]:
     """Values that depend on an input: what is not made of constants alone.
 
     Names that no operation makes are inputs or constants; :class:`Program` lists the inputs among
