@@ -141,16 +141,6 @@ def _identity(call: Call) -> Steps:
     return [call.step("identity", call.get("self", call.get("input")))]
 
 
-def _to_copy(call: Call) -> Steps:
-    source = call.values[call["self"]].dtype
-    target = call.values[str(call.operation.outputs[0])].dtype
-    if source == target:
-        return _identity(call)
-    if source.kind == target.kind == "f":
-        return [call.step("round_to", call["self"], dtype=target.name)]
-    raise NotImplementedError(f"a cast from {source} to {target}")
-
-
 _NEUTRAL = {"add": 0.0, "sub": 0.0, "mul": 1.0, "div": 1.0}
 """Numbers that change nothing, such as the zero that Python's ``sum`` begins with.
 
@@ -289,7 +279,6 @@ ELEMENTS: Mapping[str, Callable[[Call], Steps]] = {
     "detach": _identity,
     "alias": _identity,
     "lift_fresh": _identity,
-    "to_copy": _to_copy,
     "add": _binary("add"),
     "sub": _binary("sub"),
     "rsub": _rsub,

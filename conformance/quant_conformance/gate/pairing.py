@@ -22,7 +22,7 @@ from quant_reference.admissible import Step
 MOVES = frozenset(
     {
         *("identity", "reshape", "transpose", "permute", "expand", "select", "slice", "cat"),
-        *("max_pool1d", "max_pool2d", "max_pool3d"),
+        *("max_pool1d", "max_pool2d", "max_pool3d", "amax", "amin"),
     }
 )
 """Steps that give elements of their inputs and no others."""

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from quant_conformance.gate.aten_calls import Call, Steps
 from quant_conformance.gate.aten_elements import ELEMENTS
 from quant_conformance.gate.aten_layers import LAYERS
+from quant_conformance.gate.aten_selections import SELECTIONS
 from quant_conformance.gate.recording import Operation
 from quant_conformance.protocol import Array
 
-TABLE = {**LAYERS, **ELEMENTS}
+TABLE = {**LAYERS, **ELEMENTS, **SELECTIONS}
 """Every ATen operation that is known."""
 
 

@@ -12,6 +12,8 @@ import torch
 from tests.conformance.gate.stepped import bounds, check, inferred, normal, recorded, regions
 from tests.conformance.gate.test_steps_elements import CASES as ELEMENTS
 from tests.conformance.gate.test_steps_layers import CASES as LAYERS
+from tests.conformance.gate.test_steps_selections import CASES as SELECTIONS
+from tests.conformance.gate.test_steps_selections import REFUSED as NOT_SELECTED
 from torch.nn import functional as f
 
 from quant_conformance.gate.aten_arguments import WITHOUT_EFFECT
@@ -130,6 +132,7 @@ NO_KERNEL = {(name, "out_dtype") for name in ("mm", "bmm", "addmm", "baddbmm")}
 def calls() -> Iterator[Call]:
     """Each operation of every case of the tests, its steps made."""
     every = [*ELEMENTS.values(), *LAYERS.values(), *REFUSED.values(), *READ.values()]
+    every += [*SELECTIONS.values(), *NOT_SELECTED.values()]
     for *_, function, inputs in every:
         with torch.random.fork_rng(devices=[]):
             recording = recorded(function, *inputs)
@@ -148,7 +151,8 @@ def schemas() -> Iterator[tuple[str, Any]]:
         kinds = {str(argument.type) for argument in schema.arguments}
         tensors = {kind for kind in kinds if "Tensor" in kind} and "Dict[Tensor, t]" not in kinds
         # TorchScript's own forms, and names of axes, do not reach an operation of a model.
-        scripted = name == "copy" and "other" in {a.name for a in schema.arguments}
+        arguments = {argument.name for argument in schema.arguments}
+        scripted = (name == "copy" and "other" in arguments) or arguments == {"a", "b"}
         if schema.name.startswith("aten::") and name in TABLE and tensors and not scripted:
             yield name, schema
 
