@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (torch's own name for it)
@@ -170,14 +171,16 @@ def _range(given: Inputs) -> Result:
 
 
 def _upsample_nearest(given: Inputs) -> Result:
-    return _interpolated(given.tensor("x"), _scaled_size(given), "nearest", None)
+    return _interpolated(given.tensor("x"), _scaled_size(given), "nearest", None, _factors(given))
 
 
 def _upsample_bilinear(given: Inputs) -> Result:
     corners = given.flag("align_corners", True)
     if given.flag("half_pixel_centers", not corners) == corners:
         raise given.unsupported("half_pixel_centers equal to align_corners")
-    return _interpolated(given.tensor("x"), _scaled_size(given), "bilinear", corners)
+    return _interpolated(
+        given.tensor("x"), _scaled_size(given), "bilinear", corners, _factors(given)
+    )
 
 
 def _resize_nearest(given: Inputs) -> Result:
@@ -192,22 +195,33 @@ def _resize_bilinear(given: Inputs) -> Result:
     return _interpolated(given.tensor("x"), _target_size(given), "bilinear", corners)
 
 
+def _factors(given: Inputs) -> list[float]:
+    return [given.number(f"scale_factor_{axis}", 1.0) for axis in ("height", "width")]
+
+
 def _scaled_size(given: Inputs) -> list[int]:
     sizes = given.tensor("x").shape[-2:]
-    names = ("scale_factor_height", "scale_factor_width")
     # A ratio of two sizes was rounded to float32 when it was written.
-    return [
-        math.floor(n * given.number(name, 1.0) + 1e-3) for n, name in zip(sizes, names, strict=True)
-    ]
+    return [math.floor(n * f + 1e-3) for n, f in zip(sizes, _factors(given), strict=True)]
 
 
 def _target_size(given: Inputs) -> list[int]:
     return [given.integer("target_size_height", 1), given.integer("target_size_width", 1)]
 
 
-def _interpolated(x: Tensor, size: list[int], mode: str, corners: bool | None) -> Tensor:
+def _interpolated(
+    x: Tensor,
+    size: list[int],
+    mode: str,
+    corners: bool | None,
+    factors: Sequence[float | None] = (None, None),
+) -> Tensor:
+    """Places are 1/factor apart where a factor was given, else the ratio of the sizes."""
     flat = x.reshape(-1, 1, *x.shape[-2:])
-    resized: Tensor = F.interpolate(flat, size=size, mode=mode, align_corners=corners)
+    if mode == "nearest":
+        resized = torch.ops.aten.upsample_nearest2d(flat, size, *factors)
+    else:
+        resized = torch.ops.aten.upsample_bilinear2d(flat, size, bool(corners), *factors)
     return resized.reshape([*x.shape[:-2], *size])
 
 

@@ -297,3 +297,36 @@ def test_probes_stay_where_the_operation_before_them_is() -> None:
     assert (values.min(), values.max()) == (0.0, 6.0)
     read = probe_codes(asked, (900,), (0.0, 6.0), turn=0)
     assert (read.min(), read.max()) == (0, 16)
+
+
+class Selecting(nn.Module):
+    """Comparisons and selections, a division that rounds, and an interpolation by a factor."""
+
+    def __init__(self, mode: str) -> None:
+        super().__init__()
+        self.mode = mode
+        self.one, self.two = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(3, 4, 1)
+        self.three, self.four = nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1)
+        self.register_buffer("mask", torch.arange(8) % 3 == 0)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Several regions without a sum of products at their ends."""
+        y, z = self.one(x), self.two(x)
+        y = torch.where(y > z, y, z * 0.5).abs().masked_fill(self.mask, -0.5)
+        y = torch.minimum(torch.maximum(y, z.floor()), torch.threshold(z, 0.1, -2.0))
+        y = torch.div(self.three(y), 0.37, rounding_mode="floor")
+        return self.four(f.interpolate(y, scale_factor=1.7, mode=self.mode))
+
+
+@pytest.mark.parametrize(("backend", "mode"), [("coreai", "bilinear"), ("coreml", "nearest")])
+def test_right_files_of_what_is_exact(backend: str, mode: str) -> None:
+    """Each system by the mode that it gets right."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = Selecting(mode).eval()
+    batches = [(normal(2, 3, 8, 8, seed=n),) for n in range(3)]
+    configured = QuantizerConfig.from_dict(config_of("w8a8", "graph"))
+    document = check_export(Subject("selecting", model, batches), configured, Question(backend))
+    passing = ("exact", "admissible")
+    assert [(x.name, x.detail) for x in document.layers if x.verdict not in passing] == []
+    assert document.verdict in passing
