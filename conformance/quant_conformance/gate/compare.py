@@ -107,7 +107,6 @@ class _Comparison:
         self._tell_of_shapes()
         at_run_time = self._constants_at_run_time(weights)
         layers = [self._layer(region) for region in regions]
-        self._probe(dict(zip((r.name for r in regions), layers, strict=True)), regions)
         found: list[tuple[Layer, Region | None]] = [*zip(layers, regions, strict=True)]
         known = {quantizer.codes for quantizer in self.misshapen.values()} | at_run_time
         surplus = [q for q in self.pairing.surplus if q.codes not in known]
@@ -115,6 +114,7 @@ class _Comparison:
         handed_on = self._handed_on(absent)
         if not handed_on and not any(weight.verdict == "wrong" for weight in weights):
             self._doubts.settle(found)
+        self._probe({r.name: layer for layer, r in found if r is not None}, regions)
         layers = [*(layer for layer, _ in found), *handed_on]
         return Findings(layers, weights, self._end_to_end())
 

@@ -70,6 +70,15 @@ class Probing:
         self._operations = program.operations
         self._inputs = [name for name, (kind, _) in self._operations.items() if kind == "input"]
         self._quantized = {q.result: q for q in recording.quantizations}
+        self._unclear = self._of_equal_codes()
+
+    def _of_equal_codes(self) -> set[str]:
+        """Results of quantizers whose recorded codes are another's: which is which is not known."""
+        seen = dict[tuple[str, bytes], list[str]]()
+        for name in self._pairing.partners:
+            codes = self._expected.codes(self._quantized[name])
+            seen.setdefault((self._spec(name).dtype, codes.tobytes()), []).append(name)
+        return {name for names in seen.values() if len(names) > 1 for name in names}
 
     def faults(self, regions: Sequence[Region]) -> Iterator[Fault]:
         """Those regions that are wrong on probes.
@@ -287,7 +296,9 @@ class Probing:
         return name
 
     def _is_sound(self, quantization: Quantization) -> bool:
-        """Whether its scales are numbers that probes can be made of."""
+        """Whether it is known in the file, and probes can be made of its scales."""
+        if quantization.result in self._unclear:
+            return False
         scale = self._expected.qparams(quantization).scale
         return bool(np.isfinite(scale).all() and (scale > 0).all())
 
