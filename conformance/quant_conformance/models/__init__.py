@@ -17,6 +17,10 @@ _ACTIVATIONS_UINT8: dict[str, Any] = {
     "qparam_calculator_cls": "global_minmax",
 }
 
+_OFF: dict[str, Any] = {"op_input_spec": None, "op_output_spec": None, "op_state_spec": None}
+_INT4: dict[str, Any] = {"dtype": "int4", "granularity": {"type": "per_channel", "axis": 0}}
+_INT8: dict[str, Any] = {"dtype": "int8", "granularity": {"type": "per_channel", "axis": 0}}
+
 
 @dataclass(frozen=True)
 class ModelEntry:
@@ -88,6 +92,46 @@ MODELS: Mapping[str, ModelEntry] = {
                     "op_state_spec": None,
                     "module_input_spec": {"0": _ACTIVATIONS_UINT8},
                     "module_output_spec": {"0": {}},
+                }
+            },
+        },
+    ),
+    "shared_ranked": ModelEntry(
+        "configured",
+        "TiedLinears",
+        {
+            "global_config": None,
+            "module_type_configs": {
+                "torch.nn.modules.linear.Linear": {**_OFF, "op_state_spec": {"weight": _INT8}}
+            },
+            "module_name_configs": {"l1": {**_OFF, "op_state_spec": {"weight": _INT4}}},
+        },
+    ),
+    "shared_alias": ModelEntry(
+        "configured",
+        "TiedLinears",
+        {
+            "global_config": None,
+            "module_name_configs": {"l2": {**_OFF, "module_state_spec": {"weight": _INT4}}},
+        },
+    ),
+    "nested_boundaries": ModelEntry(
+        "configured",
+        "NestedBlocks",
+        {
+            "global_config": None,
+            "module_type_configs": {
+                "quant_conformance.models.configured.OuterBlock": {
+                    **_OFF,
+                    "module_input_spec": {"0": {}},
+                    "module_output_spec": {"0": {}},
+                }
+            },
+            "module_name_configs": {
+                "block.inner": {
+                    **_OFF,
+                    "module_input_spec": {"0": _ACTIVATIONS_UINT8},
+                    "module_output_spec": {"0": _ACTIVATIONS_UINT8},
                 }
             },
         },

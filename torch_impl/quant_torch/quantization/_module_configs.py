@@ -10,7 +10,11 @@ from dataclasses import dataclass
 from torch import nn
 
 from quant_torch._suggest import closest
-from quant_torch.quantization.config import ModuleQuantizerConfig, QuantizerConfig
+from quant_torch.quantization.config import (
+    ModuleQuantizerConfig,
+    OpQuantizerConfig,
+    QuantizerConfig,
+)
 from quant_torch.quantization.config.quantizer_config import type_name
 
 
@@ -28,6 +32,28 @@ class ModuleSettings:
     config: ModuleQuantizerConfig | None
     boundary: ModuleQuantizerConfig | None = None
     rank: int = 0
+
+
+Rank = tuple[int, ...]
+"""How specific a config is: the higher one decides where two disagree (PLACE-9)."""
+
+
+def boundary_rank(settings: ModuleSettings) -> Rank:
+    """Of the module_* specs of a module: more than any operation's."""
+    return (1, settings.rank)
+
+
+def operation_rank(settings: ModuleSettings, config: OpQuantizerConfig | None) -> Rank:
+    """Of an operation's config: by the module's entry, there by name over by type over the rest."""
+    module = settings.config
+    if module is None:
+        return (0, settings.rank)
+    if config is module:
+        return (0, settings.rank, 0, 0)
+    for place, named in enumerate(module.op_name_config.values()):
+        if named is config:
+            return (0, settings.rank, 2, place)
+    return (0, settings.rank, 1, 0)
 
 
 def resolve_module_configs(model: nn.Module, config: QuantizerConfig) -> dict[str, ModuleSettings]:

@@ -111,6 +111,16 @@ PLACEMENTS: tuple[Mutant, ...] = (
           "PLACE-8", PLACEMENT, placed=_graph(_first_shared_range)),
     known("global-config-wins", "lets the global config decide over a module's", "PLACE-3 PLACE-9",
           PLACEMENT, placed=_each(_respec(dtype="int8"))),
+    known("last-wish-wins", "gives a shared weight the spec of its last reader", "PLACE-9",
+          PLACEMENT, placed=lambda self, placed, mode: [
+              _respec(dtype="int8")(p) if p[0] == "l1.weight" else p for p in placed]),
+    known("one-name-for-a-state", "looks for a shared weight under its first name only",
+          "PLACE-10 PLACE-5", PLACEMENT, placed=lambda self, placed, mode: [
+              p for p in placed if [q[0] for q in placed] != ["l1.weight"]]),
+    known("outer-module-wins", "lets the outermost module decide about a common input or output",
+          "PLACE-9 PLACE-10", PLACEMENT, placed=lambda self, placed, mode: [
+              (p[0], _PLAIN, *p[2:]) if len(placed) == 2 and p[1]["dtype"] == "uint8" else p
+              for p in placed]),
     known("boundary-ignored", "does nothing at the boundary of a module", "PLACE-10", PLACEMENT,
           placed=_graph(lambda placed: placed if len(placed) > 2 else [])),
     known("eager-shares", "quantizes a tensor once for all its readers in eager mode", "PLACE-11",

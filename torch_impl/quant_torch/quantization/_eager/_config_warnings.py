@@ -6,8 +6,10 @@ import re
 import warnings
 
 from quant_torch._suggest import closest
-from quant_torch.quantization._eager._tracing import Trace
+from quant_torch.quantization._eager._placement import op_config
+from quant_torch.quantization._eager._tracing import Trace, own_tensors
 from quant_torch.quantization._eager.supported_ops_registry import supported_functions
+from quant_torch.quantization._spec_keys import SpecKeys
 from quant_torch.quantization.config import QuantizerConfig
 
 
@@ -42,3 +44,33 @@ def warn_about_unmatched_ops(config: QuantizerConfig, trace: Trace) -> None:
             if not any(re.fullmatch(pattern, name) for name in names):
                 hint = closest(pattern, names, 3)
                 warnings.warn(f"no operation matches the name {pattern!r}{hint}", stacklevel=2)
+
+
+def warn_about_unknown_keys(trace: Trace) -> None:
+    """Warn about keys of spec dicts that name no tensor.
+
+    Args:
+        trace: A recorded run of the model.
+
+    Warns:
+        UserWarning: With the closest key and all that there are.
+    """
+    keys = SpecKeys()
+    for call in trace.calls:
+        config = op_config(call.scope, call.full_name, call.types, call.op)
+        if config is None:
+            continue
+        keys.offer("op_state_spec", config.op_state_spec)
+        for tensor in call.inputs:
+            attributes = [attribute for _, attribute in tensor.owners]
+            keys.offer("op_input_spec", config.op_input_spec, tensor.index, tensor.name)
+            keys.offer("op_state_spec", config.op_state_spec, *attributes)
+        keys.offer("op_output_spec", config.op_output_spec, *call.outputs)
+    for running in trace.module_calls:
+        boundary = running.scope.settings.boundary
+        if boundary is not None:
+            states = [name for name, _ in own_tensors(running.scope.module)]
+            keys.offer("module_input_spec", boundary.module_input_spec, *running.input_keys)
+            keys.offer("module_output_spec", boundary.module_output_spec, *running.output_keys)
+            keys.offer("module_state_spec", boundary.module_state_spec, *states)
+    keys.warn_about_unknown(lambda message: warnings.warn(message, stacklevel=4))

@@ -20,6 +20,7 @@ from quant_torch.quantization._eager.supported_ops_registry import (
     supported_functions,
     weight_kinds,
 )
+from quant_torch.quantization._module_configs import Rank, boundary_rank
 from quant_torch.quantization.config import (
     ModuleQuantizerConfig,
     OpQuantizerConfig,
@@ -219,11 +220,17 @@ def _is_state_name(op: SupportedOp | None, argument: str) -> bool:
 def _module_input_spec(
     tensor: TensorInput, spec: QuantizationSpec | None
 ) -> QuantizationSpec | None:
-    """The spec of an argument, with module_input_spec of the innermost module that names it."""
-    for running, keys in tensor.readers:
-        boundary = running.scope.settings.boundary
-        if boundary is not None and is_named(boundary.module_input_spec, *keys):
-            return spec_for(boundary.module_input_spec, *keys)
+    """The spec of an argument, with the module_input_spec that decides about it (PLACE-10).
+
+    Of nested modules the one whose entry ranks higher decides, of equal ones the inner.
+    """
+    decided: Rank = ()
+    for running, keys in tensor.readers:  # innermost first
+        boundary, rank = running.scope.settings.boundary, boundary_rank(running.scope.settings)
+        if boundary is None or not is_named(boundary.module_input_spec, *keys):
+            continue
+        if rank > decided:
+            decided, spec = rank, spec_for(boundary.module_input_spec, *keys)
     return spec
 
 
@@ -232,14 +239,16 @@ def _module_output_specs(
 ) -> dict[tuple[int, int], tuple[QuantizationSpec | None]]:
     """Specs that module_output_spec gives to the operations that produce module outputs."""
     specs: dict[tuple[int, int], tuple[QuantizationSpec | None]] = {}
+    decided: dict[tuple[int, int], Rank] = {}
     for running in reversed(trace.module_calls):  # inner calls start later
-        boundary = running.scope.settings.boundary
+        boundary, rank = running.scope.settings.boundary, boundary_rank(running.scope.settings)
         if boundary is None:
             continue
         for index, (call, output) in running.outputs.items():
-            if is_named(boundary.module_output_spec, index):
-                spec = spec_for(boundary.module_output_spec, index)
-                specs.setdefault((id(call), output), (spec,))
+            place = (id(call), output)
+            if is_named(boundary.module_output_spec, index) and rank > decided.get(place, ()):
+                decided[place] = rank
+                specs[place] = (spec_for(boundary.module_output_spec, index),)
     return specs
 
 

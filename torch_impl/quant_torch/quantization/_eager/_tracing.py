@@ -102,11 +102,15 @@ class ModuleCall:
         scope: Of the module.
         inputs: Keys of every input tensor, by id: its indices and argument names.
         outputs: The recorded producer of every output tensor by index.
+        input_keys: Indices and names of all arguments.
+        output_keys: Indices of all results.
     """
 
     scope: ModuleScope
     inputs: dict[int, tuple[int | str, ...]] = field(default_factory=dict)
     outputs: dict[int, tuple[OpCall, int]] = field(default_factory=dict)
+    input_keys: list[int | str] = field(default_factory=list)
+    output_keys: list[int] = field(default_factory=list)
 
 
 class Trace:
@@ -151,6 +155,7 @@ class Trace:
         """A module starts to run."""
         call = ModuleCall(scope)
         for index, (name, leaf) in enumerate(_named_leaves(scope, args, kwargs)):
+            call.input_keys += (index, name)
             if isinstance(leaf, torch.Tensor):
                 # Given twice, a tensor goes by the keys of both arguments.
                 call.inputs[id(leaf)] = (*call.inputs.get(id(leaf), ()), index, name)
@@ -165,6 +170,7 @@ class Trace:
         """The module that started last ends."""
         call = self._running.pop()
         for index, leaf in enumerate(pytree.tree_leaves(output)):
+            call.output_keys.append(index)
             producer = self._producers.get(id(leaf))
             if producer is not None and call in producer[0].modules:
                 call.outputs[index] = producer

@@ -17,6 +17,7 @@ from quant_torch.quantization._eager._placement import (
 from quant_torch.quantization._eager._scopes import ModuleScope
 from quant_torch.quantization._eager._tracing import Trace, own_tensors
 from quant_torch.quantization._eager.supported_ops_registry import BUILT_IN, operation_of_module
+from quant_torch.quantization._module_configs import Rank, boundary_rank, operation_rank
 from quant_torch.quantization.config import QATSchedule
 from quant_torch.quantization.config._fields import names as is_named
 from quant_torch.quantization.config._fields import spec_for
@@ -34,7 +35,9 @@ class PlannedState:
         owners: Every (module, attribute) that holds it; a shared weight has several.
         name: Its name in the model.
         spec: Its spec.
-        schedule: The QAT schedule of the first module that wants it quantized, or None.
+        schedule: The QAT schedule of the first module that wants it quantized and has one.
+        rank: How specific the config is that says so.
+        who: The module whose config it is.
     """
 
     tensor: torch.Tensor
@@ -42,6 +45,8 @@ class PlannedState:
     name: str
     spec: QuantizationSpec
     schedule: QATSchedule | None
+    rank: Rank
+    who: str
 
     def build(self) -> FakeQuantizeImplBase | None:
         """The fake-quantize module, or None where the blocks do not fit (with a warning).
@@ -84,10 +89,12 @@ def planned_states(
         config = op_config(call.scope, call.full_name, call.types, call.op)
         if config is None:
             continue
+        rank = operation_rank(call.scope.settings, config)
         for tensor in call.inputs:
-            for _, attribute in tensor.owners:
-                spec = spec_for(config.op_state_spec, attribute)
-                plan.want(tensor.tensor, spec, call.scope)
+            if tensor.owners:
+                attributes = [attribute for _, attribute in tensor.owners]
+                spec = spec_for(config.op_state_spec, *attributes)
+                plan.want(tensor.tensor, spec, call.scope, rank)
     reached = {id(call.scope.module) for call in trace.module_calls}
     for module in model.modules():
         scope = scopes[id(module)]
@@ -98,15 +105,16 @@ def planned_states(
             for attribute, tensor in own_tensors(module):
                 if is_named(boundary.module_state_spec, attribute):
                     spec = spec_for(boundary.module_state_spec, attribute)
-                    plan.want(tensor, spec, scope, override=True)
-    return list(plan.states.values())
+                    plan.decide(tensor, spec, scope)
+    return plan.wanted()
 
 
 class _Plan:
-    """Collects wishes for tensors; a shared tensor gets one spec."""
+    """Collects wishes for tensors; of those for a shared tensor one decides (PLACE-9)."""
 
     def __init__(self, model: nn.Module) -> None:
-        self.states: dict[int, PlannedState] = {}
+        self._states: dict[int, PlannedState] = {}
+        self._decided: dict[int, Rank] = {}
         self._names: dict[int, str] = {}
         self._owners: dict[int, list[tuple[nn.Module, str]]] = {}
         for module_name, module in model.named_modules():
@@ -115,41 +123,70 @@ class _Plan:
                 self._names.setdefault(id(tensor), name)
                 self._owners.setdefault(id(tensor), []).append((module, attribute))
 
+    def wanted(self) -> list[PlannedState]:
+        """What is quantized."""
+        return list(self._states.values())
+
+    def decide(
+        self, tensor: torch.Tensor, spec: QuantizationSpec | None, scope: ModuleScope
+    ) -> None:
+        """Let a module_state_spec replace what operations ask for, None included (PLACE-10)."""
+        rank = boundary_rank(scope.settings)
+        if self._decided.get(id(tensor), ()) >= rank:
+            return  # of equal ones the first
+        self._decided[id(tensor)] = rank
+        known = self._states.pop(id(tensor), None)
+        if spec is not None and tensor.is_floating_point():
+            planned = self._planned(tensor, spec, scope, rank)
+            if known is not None:
+                planned.schedule = _first_schedule(known, planned.schedule)
+            self._states[id(tensor)] = planned
+
     def want(
         self,
         tensor: torch.Tensor,
         spec: QuantizationSpec | None,
         scope: ModuleScope,
-        override: bool = False,
+        rank: Rank,
     ) -> None:
-        """Ask for a spec; a later wish replaces an earlier one, None only by override."""
-        if spec is None:
-            if override:
-                self.states.pop(id(tensor), None)
+        """Ask for a spec; of several the one of the higher rank decides, then the first."""
+        if spec is None or not tensor.is_floating_point():
             return
-        if not tensor.is_floating_point():
+        known = self._states.get(id(tensor))
+        wish = self._planned(tensor, spec, scope, rank)
+        if known is None:
+            self._states[id(tensor)] = wish
             return
+        winner = wish if wish.rank > known.rank else known
+        if known.spec != spec:
+            loser = known if winner is wish else wish
+            warnings.warn(
+                f"{winner.who} and {loser.who} ask for different quantization of {winner.name}; "
+                f"the spec of {winner.who} is used",
+                stacklevel=2,
+            )
+        winner.schedule = _first_schedule(known, wish.schedule)
+        self._states[id(tensor)] = winner
+
+    def _planned(
+        self, tensor: torch.Tensor, spec: QuantizationSpec, scope: ModuleScope, rank: Rank
+    ) -> PlannedState:
         config = scope.settings.config
         schedule = None if config is None else config.qat_schedule
-        name = self._names[id(tensor)]
-        known = self.states.get(id(tensor))
-        if known is not None:
-            if known.spec != spec and not override:
-                warnings.warn(
-                    f"{name} is shared by operations that ask for different specs; the one of "
-                    f"{scope.name or 'the model'} is used",
-                    stacklevel=2,
-                )
-            if known.schedule != schedule:
-                warnings.warn(
-                    f"{name} is shared by modules with different QAT schedules; "
-                    "the first one is used",
-                    stacklevel=2,
-                )
-                schedule = known.schedule
-        self.states[id(tensor)] = PlannedState(
-            tensor, self._owners[id(tensor)], name, spec, schedule
+        owners, name = self._owners[id(tensor)], self._names[id(tensor)]
+        who = scope.name or "the model"
+        return PlannedState(tensor, owners, name, spec, schedule, rank, who)
+
+
+def _first_schedule(known: PlannedState, schedule: QATSchedule | None) -> QATSchedule | None:
+    """The schedule of the first reader that has one (PLACE-9)."""
+    if known.schedule != schedule:
+        warnings.warn(
+            f"{known.name} is shared by modules with different QAT schedules; "
+            "the first one is used",
+            stacklevel=2,
         )
+    return schedule if known.schedule is None else known.schedule
 
 
 def _want_unreached(plan: _Plan, scope: ModuleScope) -> None:
@@ -161,4 +198,5 @@ def _want_unreached(plan: _Plan, scope: ModuleScope) -> None:
     if config is None:
         return
     for attribute, tensor in own_tensors(scope.module):
-        plan.want(tensor, spec_for(config.op_state_spec, attribute), scope)
+        rank = operation_rank(scope.settings, config)
+        plan.want(tensor, spec_for(config.op_state_spec, attribute), scope, rank)

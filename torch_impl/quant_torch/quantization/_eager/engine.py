@@ -8,7 +8,10 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from quant_torch.quantization._eager._config_warnings import warn_about_unmatched_ops
+from quant_torch.quantization._eager._config_warnings import (
+    warn_about_unknown_keys,
+    warn_about_unmatched_ops,
+)
 from quant_torch.quantization._eager._pickling import refuse_pickling
 from quant_torch.quantization._eager._placement import planned_sites
 from quant_torch.quantization._eager._scopes import ModuleScope, PreparedState, scopes_of
@@ -52,6 +55,7 @@ class EagerEngine(Engine):
                 with parametrize.cached():
                     trace = trace_model(model, settings, inputs)
                     warn_about_unmatched_ops(self.config, trace)
+                    warn_about_unknown_keys(trace)
                     self._place(model, trace)
                 _initialise(model, inputs)
             refuse_pickling(model)

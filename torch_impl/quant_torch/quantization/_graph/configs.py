@@ -12,19 +12,19 @@ from torch import fx, nn
 
 from quant_torch._suggest import closest
 from quant_torch.quantization._graph.ops import module_of, op_types
-from quant_torch.quantization._module_configs import ModuleSettings, resolve_module_configs
+from quant_torch.quantization._module_configs import (
+    ModuleSettings,
+    Rank,
+    boundary_rank,
+    operation_rank,
+    resolve_module_configs,
+)
 from quant_torch.quantization.config import (
     ModuleQuantizerConfig,
     OpQuantizerConfig,
     QATSchedule,
     QuantizerConfig,
 )
-
-Rank = tuple[int, ...]
-"""How specific a config is: higher wins where two disagree (PLACE-9)."""
-
-_BOUNDARY = 1
-_OPERATION = 0
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,7 @@ class GraphConfig:
     def __init__(self, model: nn.Module, config: QuantizerConfig) -> None:
         self.settings = resolve_module_configs(model, config)
         self._model = model
+        self._aliases = _aliases(model)
 
     def of_module(self, name: str | None) -> ModuleSettings:
         """Settings of the module with a name; of the whole model for an operation without one."""
@@ -78,14 +79,22 @@ class GraphConfig:
         settings = self.of_module(module_of(node))
         module = settings.config
         if module is None:
-            return Choice(None, (_OPERATION, settings.rank), None, settings.rank > 0)
+            return Choice(None, operation_rank(settings, None), None, settings.rank > 0)
         config = module.op_config(node.name, op_types(node))
-        rank = (_OPERATION, settings.rank, *_place(module, config))
-        return Choice(config, rank, module.qat_schedule, config is None)
+        return Choice(config, operation_rank(settings, config), module.qat_schedule, config is None)
 
     def boundary_rank(self, name: str) -> Rank:
         """How specific the module_* specs of a module are: more than any operation's."""
-        return (_BOUNDARY, self.of_module(name).rank)
+        return boundary_rank(self.of_module(name))
+
+    def states_of(self, module: str) -> list[str]:
+        """Names of a module's own parameters and buffers."""
+        owner = self._model.get_submodule(module)
+        return [*owner._parameters, *owner._buffers, *getattr(owner, "parametrizations", ())]
+
+    def names_of_state(self, target: str) -> list[tuple[str, str]]:
+        """(module, attribute) under which the model holds a parameter or buffer, all of them."""
+        return self._aliases.get(target) or [_split(target)]
 
     def warn_about_unmatched(self, graph: fx.Graph, anchors: dict[fx.Node, fx.Node]) -> None:
         """Warn about op types and op names in the config that nothing in the graph goes by.
@@ -112,14 +121,21 @@ class GraphConfig:
                 _check_entry("op name", pattern, hits, by_name, anchors)
 
 
-def _place(module: ModuleQuantizerConfig, config: OpQuantizerConfig | None) -> Rank:
-    """Within a module's config: an entry by name over one by type over the rest."""
-    if config is module:
-        return (0, 0)
-    for place, named in enumerate(module.op_name_config.values()):
-        if named is config:
-            return (2, place)
-    return (1, 0)
+def _aliases(model: nn.Module) -> dict[str, list[tuple[str, str]]]:
+    """By each name of a parameter or buffer, all its names."""
+    together: dict[int, list[tuple[str, str]]] = {}
+    held = [
+        *model.named_parameters(remove_duplicate=False),
+        *model.named_buffers(remove_duplicate=False),
+    ]
+    for name, tensor in held:
+        together.setdefault(id(tensor), []).append(_split(name))
+    return {name: together[id(tensor)] for name, tensor in held}
+
+
+def _split(target: str) -> tuple[str, str]:
+    owner, _, attribute = target.rpartition(".")
+    return owner, attribute
 
 
 def _types(nodes: Iterable[fx.Node]) -> set[str]:

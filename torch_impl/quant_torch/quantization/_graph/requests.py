@@ -9,8 +9,8 @@ from torch import fx
 
 from quant_torch.quantization._eager._placement import with_default_axis
 from quant_torch.quantization._eager.supported_ops_registry import BUILT_IN, weight_kinds
-from quant_torch.quantization._graph.boundaries import ENTERS, LEAVES
-from quant_torch.quantization._graph.configs import GraphConfig, Rank, warn
+from quant_torch.quantization._graph.boundaries import ENTERS, LEAVES, Crossing
+from quant_torch.quantization._graph.configs import GraphConfig, warn
 from quant_torch.quantization._graph.functionalize import MUTATED
 from quant_torch.quantization._graph.matching import Region
 from quant_torch.quantization._graph.ops import (
@@ -22,7 +22,13 @@ from quant_torch.quantization._graph.ops import (
     shape_of,
 )
 from quant_torch.quantization._graph.patterns import WEIGHTED
-from quant_torch.quantization.config import OpQuantizerConfig, QATSchedule
+from quant_torch.quantization._module_configs import Rank
+from quant_torch.quantization._spec_keys import SpecKeys
+from quant_torch.quantization.config import (
+    ModuleQuantizerConfig,
+    OpQuantizerConfig,
+    QATSchedule,
+)
 from quant_torch.quantization.config._fields import names, spec_for
 from quant_torch.quantization.spec.spec import QuantizationSpec
 
@@ -67,11 +73,13 @@ class Requests:
         outputs: By the node whose value is to be quantized for all its readers.
         edges: By (tensor, reader).
         states: By (parameter or derived weight, reader).
+        keys: What the keys of the spec dicts could name.
     """
 
     outputs: dict[fx.Node, Request] = field(default_factory=dict)
     edges: dict[Edge, Request] = field(default_factory=dict)
     states: dict[Edge, Request] = field(default_factory=dict)
+    keys: SpecKeys = field(default_factory=SpecKeys)
 
 
 def boundary_outputs(graph: fx.Graph, config: GraphConfig) -> frozenset[fx.Node]:
@@ -92,12 +100,37 @@ def collect_requests(graph: fx.Graph, regions: list[Region], config: GraphConfig
     for region in regions:
         choice = config.of_operation(region.anchor)
         if choice.config is not None:
-            _ask_region(region, choice.config, choice.rank, choice.schedule, place, requests)
+            _offer_keys(region, choice.config, config, requests.keys)
+            _ask_region(
+                region, choice.config, choice.rank, choice.schedule, place, config, requests
+            )
     for node in graph.nodes:
         _ask_boundaries(node, config, place[node], requests)
         if is_state(node):
             _ask_module_states(node, config, place, requests)
+    for name in config.whole_modules():
+        whole = config.of_module(name).boundary
+        if whole is not None:
+            requests.keys.offer(
+                "module_state_spec", whole.module_state_spec, *config.states_of(name)
+            )
+    requests.keys.warn_about_unknown(warn)
     return requests
+
+
+def _offer_keys(
+    region: Region, config: OpQuantizerConfig, names_of: GraphConfig, keys: SpecKeys
+) -> None:
+    """Note the tensors that a region's config can name."""
+    anchor = region.anchor
+    for index, source in enumerate(anchor.all_input_nodes):
+        argument = argument_name(anchor, source)
+        keys.offer("op_input_spec", config.op_input_spec, index, argument, f"input_{index}")
+        keys.offer("op_state_spec", config.op_state_spec)
+        if is_state(source):
+            names = [name for _, name in names_of.names_of_state(source.target)]
+            keys.offer("op_state_spec", config.op_state_spec, *names)
+    keys.offer("op_output_spec", config.op_output_spec, 0, "output_0")
 
 
 def _ask_region(
@@ -106,6 +139,7 @@ def _ask_region(
     rank: Rank,
     schedule: QATSchedule | None,
     place: dict[fx.Node, int],
+    names_of: GraphConfig,
     requests: Requests,
 ) -> None:
     anchor, output = region.anchor, region.output
@@ -115,8 +149,9 @@ def _ask_region(
             continue
         argument = argument_name(anchor, source)
         if is_state(source) or source in computed:
-            name = source.target.rpartition(".")[2] if is_state(source) else argument
-            spec = spec_for(config.op_state_spec, name)
+            held = names_of.names_of_state(source.target) if is_state(source) else []
+            name, *others = [attribute for _, attribute in held] or [argument]
+            spec = spec_for(config.op_state_spec, name, *others)
             if spec is not None:
                 spec = with_axis(spec, anchor, source)
                 requests.states[source, anchor] = Request(
@@ -142,23 +177,33 @@ def _ask_region(
 
 def _ask_boundaries(node: fx.Node, config: GraphConfig, place: int, requests: Requests) -> None:
     """Let module boundaries replace what operations ask for, None included (PLACE-10)."""
+    entering: dict[fx.Node, list[tuple[Crossing, ModuleQuantizerConfig]]] = {}
     for crossing in node.meta.get(ENTERS, ()):
-        boundary = config.of_module(crossing.module).boundary
-        keys = (crossing.index, crossing.name)
-        if boundary is None or not names(boundary.module_input_spec, *keys):
+        boundary, keys = config.of_module(crossing.module).boundary, _keys(crossing)
+        if boundary is None:
             continue
-        edge = (crossing.source, node)
-        spec = spec_for(boundary.module_input_spec, *keys)
-        requests.edges.pop(edge, None)
-        if spec is not None and is_float(crossing.source) and not is_state(crossing.source):
-            requests.edges[edge] = Request(
+        requests.keys.offer("module_input_spec", boundary.module_input_spec, *keys)
+        if names(boundary.module_input_spec, *keys):
+            entering.setdefault(crossing.source, []).append((crossing, boundary))
+    for source, asked in entering.items():
+        crossing, boundary = _highest(asked, config)
+        spec = spec_for(boundary.module_input_spec, *_keys(crossing))
+        requests.edges.pop((source, node), None)
+        if spec is not None and is_float(source) and not is_state(source):
+            requests.edges[source, node] = Request(
                 spec, config.boundary_rank(crossing.module), "consumer", place,
                 f"input of {crossing.module}", boundary.qat_schedule,
             )  # fmt: skip
+    leaving = []
     for crossing in node.meta.get(LEAVES, ()):
         boundary = config.of_module(crossing.module).boundary
-        if boundary is None or not names(boundary.module_output_spec, crossing.index):
+        if boundary is None:
             continue
+        requests.keys.offer("module_output_spec", boundary.module_output_spec, crossing.index)
+        if names(boundary.module_output_spec, crossing.index):
+            leaving.append((crossing, boundary))
+    if leaving:
+        crossing, boundary = _highest(leaving, config)
         spec = spec_for(boundary.module_output_spec, crossing.index)
         requests.outputs.pop(node, None)
         if spec is not None and is_float(node):
@@ -168,19 +213,37 @@ def _ask_boundaries(node: fx.Node, config: GraphConfig, place: int, requests: Re
             )  # fmt: skip
 
 
+def _keys(crossing: Crossing) -> tuple[int, str]:
+    return (crossing.index, crossing.name)
+
+
+def _highest(
+    asked: list[tuple[Crossing, ModuleQuantizerConfig]], config: GraphConfig
+) -> tuple[Crossing, ModuleQuantizerConfig]:
+    """Of nested modules the one whose entry ranks higher; of equal ones the inner, listed first."""
+    return max(asked, key=lambda one: config.boundary_rank(one[0].module))
+
+
 def _ask_module_states(
     node: fx.Node, config: GraphConfig, place: dict[fx.Node, int], requests: Requests
 ) -> None:
-    owner, _, name = node.target.rpartition(".")
-    boundary = config.of_module(owner).boundary
-    if boundary is None or not names(boundary.module_state_spec, name) or not is_float(node):
+    """Let the module_state_spec of any module that holds a state decide about it (PLACE-10)."""
+    if not is_float(node):
         return
+    asked = []
+    for owner, name in config.names_of_state(node.target):
+        boundary = config.of_module(owner).boundary
+        if boundary is not None and names(boundary.module_state_spec, name):
+            asked.append((config.boundary_rank(owner), owner, name, boundary))
+    if not asked:
+        return
+    rank, owner, name, boundary = max(asked, key=lambda one: one[0])
     spec = spec_for(boundary.module_state_spec, name)
     for user in node.users:
         requests.states.pop((node, user), None)
         if spec is not None:
             requests.states[node, user] = Request(
-                with_axis(spec, user, node), config.boundary_rank(owner), "consumer", place[user],
+                with_axis(spec, user, node), rank, "consumer", place[user],
                 f"state of {owner}", boundary.qat_schedule,
             )  # fmt: skip
 
