@@ -90,10 +90,47 @@ def exported(questions: Sequence[WeightQuestion], save: Save, path: Path) -> lis
     return [_answer(s, q.spec) for s, q in zip(stored, questions, strict=True)]
 
 
-def _prepared(questions: Sequence[WeightQuestion]) -> tuple[Any, tuple[Any, ...]]:
-    from quant_conformance.backends._exported import branches
-    from quant_torch.quantization import Quantizer, QuantizerConfig
+def finalized_by(package: Any, questions: Sequence[WeightQuestion], path: Path) -> list[Stored]:
+    """Lets another package prepare and finalize layers, and reads the Core AI file of them.
 
+    Args:
+        package: the module that has ``Quantizer`` and ``QuantizerConfig``.
+        questions: the weights.
+        path: where to save the file.
+
+    Raises:
+        RuntimeError: the file holds another number of weights.
+    """
+    from quant_conformance.executors import CoreAIExecutor
+    from quant_torch.export import save_coreai
+
+    quantizer, inputs = _prepared(questions, package)
+    with quiet(stdout=False):
+        file = save_coreai(quantizer.finalize(), inputs, path.with_suffix(".aimodel"))
+        with CoreAIExecutor(file) as executor:
+            stored = executor.stored
+    if len(stored) != len(questions):
+        raise RuntimeError(f"the file holds {len(stored)} quantized weights, not {len(questions)}")
+    return [_answer(s, q.spec) for s, q in zip(stored, questions, strict=True)]
+
+
+def refused_by(package: Any, question: WeightQuestion) -> str | None:
+    """What another package's finalize says against a weight for Core AI, or None."""
+    try:
+        with quiet(stdout=False):
+            _prepared([question], package)[0].finalize()
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _prepared(
+    questions: Sequence[WeightQuestion], package: Any = None
+) -> tuple[Any, tuple[Any, ...]]:
+    from quant_conformance.backends._exported import branches
+
+    if package is None:
+        from quant_torch import quantization as package
     layers = [_layer(question) for question in questions]
     inputs = tuple(_input(question) for question in questions)
     only_weights = {"op_input_spec": None, "op_output_spec": None}
@@ -105,8 +142,8 @@ def _prepared(questions: Sequence[WeightQuestion]) -> tuple[Any, tuple[Any, ...]
             for index, q in enumerate(questions)
         },
     }
-    quantizer = Quantizer(
-        branches(layers), QuantizerConfig.from_dict({"quantization_config": config})
+    quantizer = package.Quantizer(
+        branches(layers), package.QuantizerConfig.from_dict({"quantization_config": config})
     )
     quantizer.prepare(inputs)
     return quantizer, inputs

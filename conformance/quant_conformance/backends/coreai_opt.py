@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 import numpy as np
 
+from quant_conformance.backends._exported_weights import (
+    Stored,
+    WeightQuestion,
+    finalized_by,
+    refused_by,
+)
 from quant_conformance.backends._torch_arrays import to_numpy, to_torch
 from quant_conformance.backends._torch_lifecycles import TorchLifecycle
+from quant_conformance.operations import OPERATIONS
 from quant_conformance.protocol import Array, Backend
 from quant_reference import QParams, QuantizationSpec
 from quant_reference.lifecycle import Lifecycle, Trace
+
+if TYPE_CHECKING:
+    from quant_vectors import Case
 
 _FP4 = "float4_e2m1fn"
 
@@ -39,6 +51,8 @@ class CoreaiOpt(Backend):
       float8_e4m3fn numbers, which are handed on as the FP4 codes of the same values.
     * fake_quantize and gradient: the module's forward pass and its autograd, with the observer
       off and the given qparams in its buffers.
+    * export_weights: what finalize for Core AI makes of a weight, saved by coreai-torch.
+    * lifecycle: a layer in eager mode.
     * default_axis: the axis that ``Quantizer.prepare`` fills in for a module's weight.
     """
 
@@ -55,6 +69,8 @@ class CoreaiOpt(Backend):
         from coreai_opt.quantization.spec.fake_quantize import FakeQuantizeBase
 
         self._package, self._fake_quantize = coreai_opt, FakeQuantizeBase
+        self._weights: dict[tuple[object, ...], WeightQuestion] = {}
+        self._stored: dict[tuple[object, ...], Stored | str] = {}
 
         class WithConstant(spec.QuantizationSpec):
             """A spec with one more argument for its calculator, as the factory documents."""
@@ -145,6 +161,37 @@ class CoreaiOpt(Backend):
         if axis is None:
             raise ValueError(f"prepare gives {mapping} no axis")
         return int(axis)
+
+    def export_weights(
+        self, x: Array, spec: QuantizationSpec, module_kind: str
+    ) -> tuple[Array, QParams]:
+        """Its own finalize, saved by coreai-torch, which is judged apart, too."""
+        question = WeightQuestion(x, spec, module_kind)
+        if question.key not in self._stored:
+            self._export({**self._weights, question.key: question})
+        stored = self._stored[question.key]
+        if isinstance(stored, str):
+            raise NotImplementedError(stored)
+        return stored
+
+    def prepare(self, questions: Sequence[tuple[Case, Mapping[str, Array]]]) -> None:
+        """Notes the weights that will come: one program can hold all of them."""
+        for case, tensors in questions:
+            if case.operation == "export_weights":
+                question = WeightQuestion(*OPERATIONS[case.operation].arguments(case, tensors))
+                self._weights[question.key] = question
+
+    def _export(self, questions: Mapping[tuple[object, ...], WeightQuestion]) -> None:
+        """Exports what finalize does not refuse, and keeps what the file holds of it."""
+        self._weights = {}
+        package = self._package.quantization
+        said = {key: refused_by(package, question) for key, question in questions.items()}
+        kept = {key: question for key, question in questions.items() if said[key] is None}
+        self._stored |= {key: reason for key, reason in said.items() if reason is not None}
+        if kept:
+            with TemporaryDirectory(prefix="coreai-opt-") as folder:
+                stored = finalized_by(package, list(kept.values()), Path(folder) / "weights")
+            self._stored |= dict(zip(kept, stored, strict=True))
 
     def lifecycle(self, life: Lifecycle) -> Trace:
         """Its Quantizer in eager mode; in graph mode the same layer does the same."""
