@@ -10,7 +10,7 @@ import torch
 from tests.torch_impl.graph.support import conv, globally, images, prepare, set_statistics
 from torch import Tensor, fx, nn
 
-from quant_torch.quantization._engine import fake_quantizers
+from quant_torch.quantization._fake_quantizers import fake_quantizers
 from quant_torch.quantization.config import ModuleQuantizerConfig, QATSchedule, QuantizerConfig
 from quant_torch.quantization.quantizer import Quantizer
 

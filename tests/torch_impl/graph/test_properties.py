@@ -14,7 +14,7 @@ from tests.torch_impl.graph.support import prepare
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from quant_torch.quantization._engine import fake_quantizers
+from quant_torch.quantization._fake_quantizers import fake_quantizers
 from quant_torch.quantization._graph.insertion import quantizers_of
 from quant_torch.quantization._graph.ops import op_type
 from quant_torch.quantization._graph.patterns import ACTIVATIONS

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import fx, nn
 
-from quant_torch.quantization._engine import fake_quantizers
+from quant_torch.quantization._fake_quantizers import fake_quantizers
 from quant_torch.quantization.spec.fake_quantize import FakeQuantizeImplBase
 from quant_torch.quantization.spec.spec import QuantizationSpec
 

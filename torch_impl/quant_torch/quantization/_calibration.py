@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from torch import nn
 
+from quant_torch.quantization._fake_quantizers import fake_quantizers
 from quant_torch.quantization.spec.fake_quantize import FakeQuantizeImplBase
 
 _NAMED = 5
@@ -38,9 +39,8 @@ def warn_if_not_calibrated(quantizers: Iterable[FakeQuantizeImplBase]) -> None:
 
 def mark_prepared(model: nn.Module) -> None:
     """Forget that the example inputs were observed: from now on, observing is calibration."""
-    for module in model.modules():
-        if isinstance(module, FakeQuantizeImplBase):
-            module.is_calibrated = False
+    for module in fake_quantizers(model):
+        module.is_calibrated = False
 
 
 def _needs_calibration(quantizer: FakeQuantizeImplBase) -> bool:

@@ -10,8 +10,7 @@ from torch import nn
 
 from quant_torch._backends import ExportBackend
 from quant_torch.quantization._example_inputs import ExampleInputs
-from quant_torch.quantization.config import ExecutionMode, QuantizerConfig
-from quant_torch.quantization.spec.fake_quantize import FakeQuantizeImplBase
+from quant_torch.quantization.config import QuantizerConfig
 
 
 class Engine(ABC):
@@ -19,7 +18,7 @@ class Engine(ABC):
 
     The quantizer keeps the order of calls, the switches and the schedule; an engine places the
     fake-quantize modules. Every fake-quantize module it makes is a
-    :class:`FakeQuantizeImplBase` inside the prepared model, with ``qat_schedule`` set where a
+    ``FakeQuantizeImplBase`` inside the prepared model, with ``qat_schedule`` set where a
     config gives one.
 
     Args:
@@ -63,29 +62,3 @@ class Engine(ABC):
         from quant_torch.quantization._finalize import FINALIZERS
 
         return FINALIZERS[self.config.execution_mode](model, backend, mmap_dir)
-
-
-def create_engine(model: nn.Module, config: QuantizerConfig) -> Engine:
-    """The engine of the config's execution mode; its module is imported only now.
-
-    Raises:
-        NotImplementedError: This build lacks the mode.
-    """
-    if config.execution_mode is ExecutionMode.EAGER:
-        from quant_torch.quantization._eager.engine import EagerEngine
-
-        return EagerEngine(model, config)
-    try:
-        from quant_torch.quantization._graph.engine import GraphEngine
-    except ModuleNotFoundError as error:
-        if not (error.name or "").startswith("quant_torch.quantization._graph"):
-            raise
-        raise NotImplementedError(
-            "graph mode is not available in this build; use execution_mode='eager'"
-        ) from None
-    return GraphEngine(model, config)
-
-
-def fake_quantizers(module: nn.Module) -> list[FakeQuantizeImplBase]:
-    """Every fake-quantize module inside a module, each once."""
-    return [m for m in module.modules() if isinstance(m, FakeQuantizeImplBase)]

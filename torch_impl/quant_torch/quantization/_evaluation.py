@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from quant_torch.quantization._engine import fake_quantizers
+from quant_torch.quantization._fake_quantizers import fake_quantizers
 
 
 @contextmanager

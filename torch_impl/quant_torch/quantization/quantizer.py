@@ -14,9 +14,10 @@ from quant_reference.errors import QuantError
 from quant_torch._backends import ExportBackend
 from quant_torch._quiet import torch_deprecations_hidden
 from quant_torch.quantization._calibration import mark_prepared, warn_if_not_calibrated
-from quant_torch.quantization._engine import create_engine, fake_quantizers
+from quant_torch.quantization._engine_factory import create_engine
 from quant_torch.quantization._evaluation import evaluating, set_training
 from quant_torch.quantization._example_inputs import ExampleInputs
+from quant_torch.quantization._fake_quantizers import fake_quantizers
 from quant_torch.quantization._input_failures import check_float_model
 from quant_torch.quantization._ownership import Ownership, explain
 from quant_torch.quantization.config import QuantizerConfig

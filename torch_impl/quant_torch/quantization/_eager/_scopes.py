@@ -7,7 +7,7 @@ import inspect
 import threading
 import warnings
 from types import CodeType
-from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
+from typing import Any, NoReturn, SupportsIndex
 
 from torch import nn
 from torch.overrides import TorchFunctionMode
@@ -15,41 +15,11 @@ from torch.overrides import TorchFunctionMode
 from quant_torch.quantization._eager._call_sites import SiteKey, looked_into, module_key, site_key
 from quant_torch.quantization._eager._pickling import refuse
 from quant_torch.quantization._eager._sites import Site
+from quant_torch.quantization._eager._state import PreparedState
 from quant_torch.quantization._eager.supported_ops_registry import COMPOSITES, TorchFunction
 from quant_torch.quantization._module_configs import ModuleSettings
 
-if TYPE_CHECKING:
-    from quant_torch.quantization._eager._tracing import Trace
-
 _running = threading.local()
-
-
-class PreparedState:
-    """What the scopes of one prepared model share.
-
-    Attributes:
-        functions: Name of every function at which something may be quantized.
-        trace: Where calls are recorded while tracing, else None.
-        observing: Whether observers are on: a site that is reached for the first time is then
-            quantized too.
-        quantizing: Whether fake-quantization is on, for such sites.
-        passed_by: Sites that were reached too late to be quantized; each is warned about once.
-    """
-
-    def __init__(self) -> None:
-        self.functions: dict[TorchFunction, str] = {}
-        self.trace: Trace | None = None
-        self.observing = False
-        self.quantizing = True
-        self.passed_by: set[tuple[str, SiteKey, int]] = set()
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> PreparedState:
-        twin = PreparedState()
-        memo[id(self)] = twin
-        twin.functions = dict(self.functions)  # functions are shared, as functions always are
-        twin.observing, twin.quantizing = self.observing, self.quantizing
-        twin.passed_by = set(self.passed_by)
-        return twin
 
 
 class CallFrame:
@@ -258,12 +228,10 @@ class SiteMode(TorchFunctionMode):
         kwargs: dict[str, Any],
     ) -> Site | None:
         """The site of a call that the example inputs did not lead to."""
-        from quant_torch.quantization._eager._placement import new_site
-
         place = (scope.name, key, visit)
         if not self.state.observing and place in self.state.passed_by:
             return None
-        site = new_site(scope, func, args, kwargs, attach=self.state.observing)
+        site = self.state.new_site(scope, func, args, kwargs, attach=self.state.observing)
         if self.state.observing:
             scope.put(key, visit, site)
             return site

@@ -14,8 +14,9 @@ from torch.nn.utils import parametrize
 from quant_torch._torch_internals import pytree
 from quant_torch.quantization._eager._call_sites import SiteKey, SourceFrame, source_frames
 from quant_torch.quantization._eager._derived import Origins
-from quant_torch.quantization._eager._scopes import ModuleScope, PreparedState
+from quant_torch.quantization._eager._scopes import ModuleScope
 from quant_torch.quantization._eager._sites import Path
+from quant_torch.quantization._eager._state import PreparedState
 from quant_torch.quantization._eager.supported_ops_registry import (
     SupportedOp,
     TorchFunction,

@@ -13,14 +13,16 @@ from quant_torch.quantization._eager._config_warnings import (
     warn_about_unmatched_ops,
 )
 from quant_torch.quantization._eager._pickling import refuse_pickling
-from quant_torch.quantization._eager._placement import planned_sites
-from quant_torch.quantization._eager._scopes import ModuleScope, PreparedState, scopes_of
+from quant_torch.quantization._eager._placement import new_site, planned_sites
+from quant_torch.quantization._eager._scopes import ModuleScope, scopes_of
+from quant_torch.quantization._eager._state import PreparedState
 from quant_torch.quantization._eager._tracing import Trace
 from quant_torch.quantization._eager._weights import planned_states
 from quant_torch.quantization._eager.supported_ops_registry import supported_functions
-from quant_torch.quantization._engine import Engine, fake_quantizers
+from quant_torch.quantization._engine import Engine
 from quant_torch.quantization._evaluation import undisturbed
 from quant_torch.quantization._example_inputs import ExampleInputs
+from quant_torch.quantization._fake_quantizers import fake_quantizers
 from quant_torch.quantization._module_configs import ModuleSettings, resolve_module_configs
 from quant_torch.quantization.config import QuantizerConfig
 from quant_torch.quantization.spec.fake_quantize import FakeQuantizeImplBase
@@ -112,7 +114,7 @@ def trace_model(
         inputs: Arguments of one forward pass.
         with_frames: Whether to record source lines.
     """
-    state = PreparedState()
+    state = PreparedState(new_site)
     for name, module in model.named_modules():
         ModuleScope(name, module, settings[name], state).attach()
     trace = Trace(model, with_frames)

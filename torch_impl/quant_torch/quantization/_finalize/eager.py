@@ -15,6 +15,7 @@ from torch.nn.utils.parametrize import ParametrizationList
 from quant_torch._backends import ExportBackend
 from quant_torch.quantization._eager._scopes import scopes_of
 from quant_torch.quantization._evaluation import evaluating
+from quant_torch.quantization._fake_quantizers import fake_quantizers
 from quant_torch.quantization._finalize.backends import FORMS, Forms
 from quant_torch.quantization._finalize.derived import DerivedWeight
 from quant_torch.quantization._finalize.facts import Facts, LeftAlone, is_left_out
@@ -58,13 +59,13 @@ def _finalized(
     model: nn.Module, backend: ExportBackend, mmap_dir: str | os.PathLike[str] | None
 ) -> nn.Module:
     forms = FORMS[backend]
-    left_out = {id(q): q for q in _quantizers(model) if is_left_out(q)}
+    left_out = {id(q): q for q in fake_quantizers(model) if is_left_out(q)}
     weights = [w for w in _weights(model) if id(w.facts.quantizer) not in left_out]
     derived = _derived(model, left_out)
     of_weights = {id(facts.quantizer) for facts in (*(w.facts for w in weights), *derived)}
     activations = [
         Facts(q, "activation")
-        for q in _quantizers(model)
+        for q in fake_quantizers(model)
         if id(q) not in of_weights and id(q) not in left_out
     ]
     refuse(backend, [*(w.facts for w in weights), *derived, *activations])
@@ -86,14 +87,10 @@ def _finalized(
     return finalized.eval()
 
 
-def _quantizers(model: nn.Module) -> list[FakeQuantizeImplBase]:
-    return [m for m in model.modules() if isinstance(m, FakeQuantizeImplBase)]
-
-
 def _derived(model: nn.Module, left_out: Container[int]) -> dict[Facts, torch.Tensor]:
     """The weights that forwards compute from the model's states alone, with their values."""
     found = {}
-    for quantizer in _quantizers(model):
+    for quantizer in fake_quantizers(model):
         recipe = quantizer.derivation
         if recipe is not None and id(quantizer) not in left_out:
             value = recipe.compute(model)

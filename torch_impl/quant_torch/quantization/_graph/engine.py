@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from quant_torch.quantization._engine import Engine, fake_quantizers
+from quant_torch.quantization._engine import Engine
 from quant_torch.quantization._evaluation import undisturbed
 from quant_torch.quantization._example_inputs import ExampleInputs
+from quant_torch.quantization._fake_quantizers import fake_quantizers
 from quant_torch.quantization._graph.batch_norm import freeze_statistics
 from quant_torch.quantization._graph.capture import capture
 from quant_torch.quantization._graph.collector import collector_paused, import_exporter

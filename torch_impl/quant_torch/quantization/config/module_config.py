@@ -48,7 +48,7 @@ class ModuleQuantizerConfig(OpQuantizerConfig):
     module_state_spec: BoundaryStateSpecs = Field(default_factory=dict)
     qat_schedule: QATSchedule | None = None
 
-    presets: ClassVar[ModulePresets] = ModulePresets()
+    presets: ClassVar[ModulePresets[ModuleQuantizerConfig]]
 
     @field_validator("op_name_config")
     @classmethod
@@ -77,6 +77,9 @@ class ModuleQuantizerConfig(OpQuantizerConfig):
             if op_type in self.op_type_config:
                 return self.op_type_config[op_type]
         return self
+
+
+ModuleQuantizerConfig.presets = ModulePresets(ModuleQuantizerConfig)
 
 
 def check_pattern(pattern: str, where: str) -> None:

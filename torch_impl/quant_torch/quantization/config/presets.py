@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 
 from quant_torch.quantization.config.execution_mode import ExecutionMode
 from quant_torch.quantization.spec.granularity import (
@@ -12,43 +13,60 @@ from quant_torch.quantization.spec.granularity import (
 )
 from quant_torch.quantization.spec.spec import QuantizationSpec
 
-if TYPE_CHECKING:
-    from quant_torch.quantization.config.module_config import ModuleQuantizerConfig
-    from quant_torch.quantization.config.quantizer_config import QuantizerConfig
+ModuleConfig = TypeVar("ModuleConfig")
+ModelConfig = TypeVar("ModelConfig")
 
 
-class ModulePresets:
-    """Presets of ModuleQuantizerConfig; an axis of None is filled in from the module type."""
+class ModulePresets(Generic[ModuleConfig]):
+    """Presets of ModuleQuantizerConfig; an axis of None is filled in from the module type.
 
-    def w8(self, *, axis: int | None = None) -> ModuleQuantizerConfig:
+    Args:
+        make: The class; it has these presets as an attribute, so this module cannot import it.
+    """
+
+    def __init__(self, make: Callable[..., ModuleConfig]) -> None:
+        self._make = make
+
+    def w8(self, *, axis: int | None = None) -> ModuleConfig:
         """int8 weights, symmetric, per channel."""
-        return _weight_only("int8", PerChannelGranularity(axis=axis))
+        return self._weight_only("int8", PerChannelGranularity(axis=axis))
 
-    def w4(self, *, axis: int | None = None) -> ModuleQuantizerConfig:
+    def w4(self, *, axis: int | None = None) -> ModuleConfig:
         """int4 weights, symmetric, per channel."""
-        return _weight_only("int4", PerChannelGranularity(axis=axis))
+        return self._weight_only("int4", PerChannelGranularity(axis=axis))
 
-    def w4_per_block(
-        self, *, block_size: int = 32, axis: int | None = None
-    ) -> ModuleQuantizerConfig:
+    def w4_per_block(self, *, block_size: int = 32, axis: int | None = None) -> ModuleConfig:
         """int4 weights, symmetric, in blocks of block_size along the input channels."""
-        return _weight_only("int4", PerBlockGranularity(axis=axis, block_size=block_size))
+        return self._weight_only("int4", PerBlockGranularity(axis=axis, block_size=block_size))
+
+    def _weight_only(self, dtype: str, granularity: QuantizationGranularity) -> ModuleConfig:
+        weight = QuantizationSpec(dtype=dtype, granularity=granularity)
+        return self._make(op_input_spec=None, op_output_spec=None, op_state_spec={"weight": weight})
 
 
-class QuantizerPresets:
-    """Presets of QuantizerConfig; an axis of None is filled in from the module type."""
+class QuantizerPresets(Generic[ModelConfig]):
+    """Presets of QuantizerConfig; an axis of None is filled in from the module type.
+
+    Args:
+        make: The class.
+        modules: The presets of the configs inside.
+    """
+
+    def __init__(self, make: Callable[..., ModelConfig], modules: ModulePresets[Any]) -> None:
+        self._make = make
+        self._modules = modules
 
     def w8(
         self, *, axis: int | None = None, execution_mode: ExecutionMode | str = ExecutionMode.GRAPH
-    ) -> QuantizerConfig:
+    ) -> ModelConfig:
         """int8 weights, symmetric, per channel."""
-        return _for_model(ModulePresets().w8(axis=axis), execution_mode)
+        return self._make(global_config=self._modules.w8(axis=axis), execution_mode=execution_mode)
 
     def w4(
         self, *, axis: int | None = None, execution_mode: ExecutionMode | str = ExecutionMode.GRAPH
-    ) -> QuantizerConfig:
+    ) -> ModelConfig:
         """int4 weights, symmetric, per channel."""
-        return _for_model(ModulePresets().w4(axis=axis), execution_mode)
+        return self._make(global_config=self._modules.w4(axis=axis), execution_mode=execution_mode)
 
     def w4_per_block(
         self,
@@ -56,25 +74,7 @@ class QuantizerPresets:
         block_size: int = 32,
         axis: int | None = None,
         execution_mode: ExecutionMode | str = ExecutionMode.GRAPH,
-    ) -> QuantizerConfig:
+    ) -> ModelConfig:
         """int4 weights, symmetric, in blocks of block_size along the input channels."""
-        config = ModulePresets().w4_per_block(block_size=block_size, axis=axis)
-        return _for_model(config, execution_mode)
-
-
-def _weight_only(dtype: str, granularity: QuantizationGranularity) -> ModuleQuantizerConfig:
-    from quant_torch.quantization.config.module_config import ModuleQuantizerConfig
-
-    return ModuleQuantizerConfig(
-        op_input_spec=None,
-        op_output_spec=None,
-        op_state_spec={"weight": QuantizationSpec(dtype=dtype, granularity=granularity)},
-    )
-
-
-def _for_model(
-    config: ModuleQuantizerConfig, execution_mode: ExecutionMode | str
-) -> QuantizerConfig:
-    from quant_torch.quantization.config.quantizer_config import QuantizerConfig
-
-    return QuantizerConfig(global_config=config, execution_mode=execution_mode)
+        config = self._modules.w4_per_block(block_size=block_size, axis=axis)
+        return self._make(global_config=config, execution_mode=execution_mode)

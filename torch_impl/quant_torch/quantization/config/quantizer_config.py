@@ -48,7 +48,7 @@ class QuantizerConfig(StrictModel):
     module_name_configs: ModuleConfigs = Field(default_factory=dict)
     execution_mode: ExecutionMode = ExecutionMode.GRAPH
 
-    presets: ClassVar[QuantizerPresets] = QuantizerPresets()
+    presets: ClassVar[QuantizerPresets[QuantizerConfig]]
 
     LEFT_OUT: ClassVar[dict[str, str]] = {
         "preserved_attributes": "read the attributes from your own model",
@@ -193,6 +193,9 @@ class QuantizerConfig(StrictModel):
     def _set_target(self, target: object, config: ModuleQuantizerConfig | None) -> None:
         field = "module_name_configs" if isinstance(target, str) else "module_type_configs"
         self._set(field, {target if isinstance(target, str) else type_name(target): config})
+
+
+QuantizerConfig.presets = QuantizerPresets(QuantizerConfig, ModuleQuantizerConfig.presets)
 
 
 def type_name(module_type: object) -> str:
