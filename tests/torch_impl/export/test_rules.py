@@ -26,6 +26,7 @@ MATRIX, ROW = normal(6, 3, seed=2), normal(3, seed=3)
 ONES = torch.ones(4)
 
 EXACT: dict[str, tuple[Any, tuple[Any, ...]]] = {
+    "log of 0": (aten.log.default, (torch.tensor([0.0, 1.0]),)),
     "remainder": (aten.remainder.Scalar, (X, 1)),
     "remainder of -1": (aten.remainder.Scalar, (X, -1)),
     "floor_divide": (aten.floor_divide.default, (X, 1)),

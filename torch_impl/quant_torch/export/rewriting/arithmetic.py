@@ -44,6 +44,11 @@ def rsqrt(x: Tensor) -> Tensor:
     return torch.div(1.0, torch.sqrt(x))
 
 
+def log(x: Tensor) -> Tensor:
+    """With -inf for 0, where Core ML adds 1e-45 first."""
+    return torch.where(x == 0, like(-math.inf, x), torch.log(x))
+
+
 def log1p(x: Tensor) -> Tensor:
     """What is lost where x is small is divided out again (Kahan); converters take log(1 + x)."""
     u = 1.0 + x

@@ -51,7 +51,7 @@ def _by_slices(x: Tensor, axis: int, places: list[int]) -> Tensor:
     if len(places) > MOST_SLICES:
         raise ValueError(
             f"Core AI picks other elements than torch in an interpolation to {len(places)} by a "
-            "factor that is not whole; give interpolate a size instead of a scale_factor"
+            "factor that is not whole; grow by a whole factor, or pick elements by index_select"
         )
     return torch.cat([part(x, axis, place, 1) for place in places], axis)
 
@@ -177,7 +177,7 @@ RESIZING: Rules = {
 """For Core ML."""
 
 COREAI_RESIZING: Rules = {
-    **_both(_nearest(1, "nearest", _plain_scales, _by_slices), aten.upsample_nearest1d),
-    **_both(_nearest(2, "nearest", _plain_scales, _by_slices), aten.upsample_nearest2d),
+    **_both(_nearest(1, "nearest", _whole, _by_slices), aten.upsample_nearest1d),
+    **_both(_nearest(2, "nearest", _whole, _by_slices), aten.upsample_nearest2d),
 }
-"""For Core AI, which is right where sizes are given."""
+"""For Core AI, which is right where sizes grow by whole factors."""

@@ -7,7 +7,15 @@ from typing import Any
 
 from quant_torch.export.rewriting._rule import Rule, Rules, aten
 from quant_torch.export.rewriting.activations import ACTIVATIONS, CLAMPS, rms_norm
-from quant_torch.export.rewriting.arithmetic import ALPHA, BLENDS, FLAGS, FUNCTIONS, WHOLE
+from quant_torch.export.rewriting.arithmetic import (
+    ALPHA,
+    BLENDS,
+    FLAGS,
+    FUNCTIONS,
+    WHOLE,
+    log,
+    log1p,
+)
 from quant_torch.export.rewriting.numbers import LACKING, NUMBERS
 from quant_torch.export.rewriting.pools import COREAI_POOLS, COREML_POOLS
 from quant_torch.export.rewriting.resizing import COREAI_RESIZING, RESIZING
@@ -26,6 +34,7 @@ COREML: Rules = {
     **SUMS,
     **SHAPES,
     **RESIZING,
+    aten.log.default: log,
     aten.rms_norm.default: rms_norm,
 }
 """By the operations of a trace."""
@@ -37,6 +46,7 @@ COREAI: Rules = {
     **LACKING,
     **COREAI_POOLS,
     **COREAI_RESIZING,
+    aten.log1p.default: log1p,
 }
 """By the operations of an exported program."""
 

@@ -35,7 +35,9 @@ def rewrite_trace(traced: torch.jit.ScriptModule, rules: Rules) -> None:
         node = pending.pop(0)
         overload = overload_of(node)
         if overload in rules:
-            pending = _applied(traced, graph, node, overload, rules[overload]) + pending
+            made = _applied(traced, graph, node, overload, rules[overload])
+            # A rule that uses its own operation means the one that the converter has.
+            pending = [each for each in made if overload_of(each) is not overload] + pending
     torch._C._jit_pass_dce(graph)
     _fold(traced, graph)
 
