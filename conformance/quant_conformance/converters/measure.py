@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,10 +18,11 @@ from quant_conformance.converters.cases import Case
 from quant_conformance.coreai.client import Runtime
 from quant_conformance.executors import CoreAIExecutor, MilExecutor, UnsupportedOperationError
 from quant_conformance.gate.recording import Recording, record
-from quant_conformance.gate.regions import Regions
+from quant_conformance.gate.regions import Region, Regions
 from quant_conformance.protocol import Array
 from quant_conformance.quiet import quiet
-from quant_reference.admissible import VERDICTS, evaluate, judge_values
+from quant_reference.admissible import VERDICTS, Bounds, evaluate, judge_values
+from quant_reference.errors import InputError
 
 TARGETS = ("coreai", "coreml")
 WAYS = ("alone", "exported")
@@ -161,18 +163,27 @@ def _judged(recording: Recording, answers: Sequence[Array]) -> Cell:
             return Cell("wrong", f"shape {answer.shape} for {wanted.shape}")
         region = regions.get(name)
         got = answer.reshape(wanted.shape)
-        bounded = region is not None and region.steps and not region.lacking
+        bounds = None if region is None else _bounds(region, recording)
         if np.array_equal(got, wanted, equal_nan=wanted.dtype.kind == "f"):
             cells.append(Cell("exact"))
-        elif region is None or not bounded or wanted.dtype.kind != "f":
+        elif bounds is None or wanted.dtype.kind != "f":
             cells.append(Cell("differs", _distance(got, wanted)))
         else:
-            operands = {operand: recording.values[operand] for operand in region.operands}
-            bounds = evaluate(region.steps, operands)[region.target]
             verdict = VERDICTS[int(judge_values(got.astype(wanted.dtype), bounds).max())]
             cells.append(Cell(verdict, "" if verdict == "admissible" else _distance(got, wanted)))
     order = [*VERDICTS, "differs"]
     return max(cells, key=lambda cell: order.index(cell.verdict) if cell.verdict in order else 0)
+
+
+def _bounds(region: Region, recording: Recording) -> Bounds | None:
+    """What the gate knows of a result; None where it has no bound for these arguments."""
+    if not region.steps or region.lacking:
+        return None
+    operands = {operand: recording.values[operand] for operand in region.operands}
+    try:
+        return evaluate(region.steps, operands)[region.target]
+    except InputError:
+        return None
 
 
 def _distance(got: Array, wanted: Array) -> str:
@@ -186,4 +197,5 @@ def _distance(got: Array, wanted: Array) -> str:
 def _first(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [""]
     detail = lines[1].strip() if len(lines) > 1 and lines[1].startswith("  ") else lines[0]
+    detail = re.sub(r" at \S+\.py:\d+", "", detail)  # in this folder, on this machine
     return f"{type(error).__name__}: {detail}"[:160]
