@@ -24,19 +24,22 @@ def x(seed: int = 0) -> Tensor:
 
 
 class Stateful(nn.Module):
-    """Counts its runs in a buffer that it assigns anew, and in one that it writes to."""
+    """Counts its runs in a buffer that it assigns anew, and in two that it writes to."""
 
     runs: Tensor
     seen: Tensor
+    data: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("runs", torch.zeros(()))
         self.register_buffer("seen", torch.zeros(()))
+        self.register_buffer("data", torch.zeros(()).expand(1))
 
     def forward(self, x: Tensor) -> Tensor:
         self.runs = self.runs + 1
         self.seen.add_(1)
+        self.data.data += 1  # which autograd does not count as a write
         return x
 
 
@@ -152,7 +155,19 @@ class TestCalibrationIsEvaluation:
         held = given[0].runs
         Quantizer(given, QuantizerConfig(execution_mode=ExecutionMode.EAGER)).prepare((x(),))
         assert given[0].runs is held
-        assert (given[0].runs.item(), given[0].seen.item()) == (0, 0)
+        assert (given[0].runs.item(), given[0].seen.item(), given[0].data.item()) == (0, 0, 0)
+
+    @each_mode
+    def test_buffers_that_nothing_writes_to_may_be_of_any_kind(self, mode: str) -> None:
+        given = nn.Sequential(nn.Linear(6, 3))
+        with torch.inference_mode():
+            given.register_buffer("inference", torch.full((2,), torch.nan))
+        given.register_buffer("sparse", torch.eye(3).to_sparse())
+        given.register_buffer("one", torch.ones(()).expand(3))
+        given.register_buffer("none", torch.empty(0, 3))
+        given.register_buffer("unmade", torch.empty(3, device="meta"))
+        Quantizer(given, QuantizerConfig(execution_mode=ExecutionMode(mode))).prepare((x(),))
+        assert given.inference.isnan().all()
 
     @each_mode
     def test_what_train_does_beyond_its_flag_is_undone(self, mode: str) -> None:

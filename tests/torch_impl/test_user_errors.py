@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import io
 import multiprocessing.reduction
+import os
 import pickle
+import re
 import warnings
 from typing import Any
 
@@ -235,6 +237,42 @@ class TestPickling:
             warnings.simplefilter("ignore", FutureWarning)  # torch's own, about its own pickling
             again = pickle.loads(pickle.dumps(prepared))
         assert torch.equal(again(X), prepared(X))
+
+    def test_it_is_known_to_its_quantizer(self) -> None:
+        made = quantizer("graph")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            again = pickle.loads(pickle.dumps(made.prepare((X,))))
+        with made.calibration_mode(again):
+            again(3 * X)
+        assert torch.allclose(made.finalize(backend="coreml")(3 * X), again(3 * X), atol=1e-5)
+
+
+class TestPreparedParts:
+    @pytest.mark.parametrize("inner", MODES)
+    def test_a_model_with_a_prepared_part_is_refused(self, mode: str, inner: str) -> None:
+        part = quantizer(inner, nn.Linear(5, 4)).prepare((X,))
+        states = copy.deepcopy(part.state_dict())
+        whole = nn.Sequential(part, nn.Linear(4, 4))
+        with pytest.raises(RuntimeError, match="a part of it, is prepared already"):
+            quantizer(mode, whole).prepare((X,))
+        assert all(torch.equal(v, states[k]) for k, v in part.state_dict().items())
+
+    @pytest.mark.parametrize(
+        "switch", ["enable_observer", "disable_observer", "enable_fake_quant", "disable_fake_quant"]
+    )
+    def test_a_switch_before_prepare_is_named(self, mode: str, switch: str) -> None:
+        with pytest.raises(RuntimeError, match=rf"^{switch}\(\) needs a prepared model"):
+            getattr(quantizer(mode), switch)()
+
+
+def test_lines_of_packages_that_begin_like_torch_are_named(mode: str) -> None:
+    file = os.path.dirname(torch.__file__) + "vision/models/net.py"
+    names: dict[str, Any] = {"nn": nn}
+    text = "class Net(nn.Linear):\n    def forward(self, x):\n        raise ValueError('no')\n"
+    exec(compile(text, file, "exec"), names)
+    with pytest.raises(RuntimeError, match=rf"{re.escape(file)}:3, in forward"):
+        quantizer(mode, names["Net"](5, 4)).prepare((X,))
 
 
 def test_torchs_deprecations_stay_inside(mode: str) -> None:

@@ -99,7 +99,7 @@ class TestOrder:
         with pytest.raises(RuntimeError, match=r"cannot follow finalize\(\)"):
             quantizer.finalize()
 
-    def test_an_unknown_backend_can_be_mended(self) -> None:
+    def test_an_unknown_backend_can_be_corrected(self) -> None:
         quantizer, _ = started()
         with pytest.raises(ValueError, match="CoreAy"):
             quantizer.finalize(backend="CoreAy")

@@ -132,6 +132,11 @@ class TestSpecs:
         ):
             ask(torch.int32)
 
+    def test_a_dump_holds_what_is_asked_for(self) -> None:
+        spec = QuantizationSpec()
+        assert spec.model_dump(include={"dtype", "n_bits"}) == {"dtype": torch.int8, "n_bits": 8}
+        assert spec.model_dump().keys() - spec.model_dump(exclude={"quant_min"}) == {"quant_min"}
+
     def test_a_changed_dump_is_not_silently_read(self) -> None:
         dumped = QuantizationSpec().model_dump() | {"dtype": torch.int4}
         with pytest.raises(ValueError, match="n_bits follows from dtype"):

@@ -28,7 +28,7 @@ from quant_torch.quantization.config.quantizer_config import type_name
 _FRAME = re.compile(
     r'File "(?P<file>.+)", line (?P<line>\d+), in (?P<function>\S+)\n\s*(?P<code>.*)'
 )
-_TORCH = os.path.dirname(torch.__file__)
+_TORCH = os.path.join(os.path.dirname(torch.__file__), "")
 
 
 def summarize(

@@ -6,6 +6,7 @@ the model was left in.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,6 +14,7 @@ import torch
 from torch import nn
 
 from quant_torch.quantization._fake_quantizers import fake_quantizers
+from quant_torch.quantization.spec._memory import same_bits
 
 
 @contextmanager
@@ -42,8 +44,9 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
     ours = {part for q in fake_quantizers(model) for part in q.modules()}
     modules = [module for module in model.modules() if module not in ours]
     kept = [(m, name, buffer) for m in modules for name, buffer in m._buffers.items()]
-    contents = {b: (b.clone(), b._version) for _, _, b in kept if b is not None}
-    devices = sorted({t.device.index or 0 for t in model.parameters() if t.is_cuda})
+    contents = {b: _Content(b) for _, _, b in kept if b is not None}
+    tensors = itertools.chain(model.parameters(), model.buffers())
+    devices = sorted({t.device.index or 0 for t in tensors if t.is_cuda})
     try:
         with torch.random.fork_rng(devices=devices), evaluating(model):
             yield
@@ -51,10 +54,33 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
         for module, name, buffer in kept:
             if name in module._buffers:  # a quantized buffer is kept by its parametrization
                 module._buffers[name] = buffer
-        with torch.no_grad():
-            for buffer, (before, version) in contents.items():
-                if buffer._version != version:
-                    buffer.copy_(before)
+        for content in contents.values():
+            content.restore()
+
+
+class _Content:
+    """What a buffer holds.
+
+    Args:
+        buffer: The buffer.
+    """
+
+    def __init__(self, buffer: torch.Tensor) -> None:
+        self._buffer = buffer
+        self._before = buffer.detach().clone()
+        self._version = None if buffer.is_inference() else buffer._version
+
+    def restore(self) -> None:
+        """Write it back where the buffer was written to."""
+        buffer, before = self._buffer, self._before
+        if type(buffer) is torch.Tensor and buffer.layout is torch.strided and not buffer.is_meta:
+            # A write through .data leaves the version as it was.
+            changed = not (same_bits(buffer, before) or torch.equal(buffer, before))
+        else:
+            changed = self._version is None or buffer._version != self._version
+        if changed:
+            with torch.inference_mode(buffer.is_inference()), torch.no_grad():
+                buffer.copy_(before)
 
 
 def set_training(model: nn.Module, training: bool) -> None:

@@ -42,7 +42,7 @@ def _explained(model: nn.Module, inputs: ExampleInputs, error: Exception) -> str
 
 def users_line(error: BaseException) -> str:
     """The innermost line outside of torch and of this package that led to an error."""
-    packages = (os.path.dirname(package.__file__) for package in (torch, quant_torch))
+    packages = (os.path.join(os.path.dirname(p.__file__), "") for p in (torch, quant_torch))
     inside = (*packages, inspect.__file__)
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if not frame.filename.startswith(inside):

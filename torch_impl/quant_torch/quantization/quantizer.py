@@ -84,7 +84,8 @@ class Quantizer:
             The prepared model.
 
         Raises:
-            RuntimeError: The quantizer has prepared its model already.
+            RuntimeError: The quantizer has prepared its model already, or there are fake-quantize
+                modules in the model.
             TypeError: example_inputs is no tuple, example_kwargs no dict, or the model's forward
                 does not take them.
             ExampleInputsError: A RuntimeError: the float model itself fails on them.
@@ -92,6 +93,10 @@ class Quantizer:
         if self._prepared is not None:
             raise RuntimeError(
                 "prepare() was called already; make a new Quantizer for another model or config"
+            )
+        if fake_quantizers(self._model):
+            raise RuntimeError(
+                "the model, or a part of it, is prepared already; give Quantizer a float model"
             )
         inputs = ExampleInputs.checked(self._model, example_inputs, example_kwargs)
         try:
@@ -178,19 +183,19 @@ class Quantizer:
 
     def enable_observer(self, module: nn.Module | None = None) -> None:
         """Switch observers on in the prepared model, or in one of its modules."""
-        self._switch(module, observing=True)
+        self._switch("enable_observer", module, observing=True)
 
     def disable_observer(self, module: nn.Module | None = None) -> None:
         """Switch observers off in the prepared model, or in one of its modules."""
-        self._switch(module, observing=False)
+        self._switch("disable_observer", module, observing=False)
 
     def enable_fake_quant(self, module: nn.Module | None = None) -> None:
         """Switch fake-quantization on in the prepared model, or in one of its modules."""
-        self._switch(module, quantizing=True)
+        self._switch("enable_fake_quant", module, quantizing=True)
 
     def disable_fake_quant(self, module: nn.Module | None = None) -> None:
         """Switch fake-quantization off in the prepared model, or in one of its modules."""
-        self._switch(module, quantizing=False)
+        self._switch("disable_fake_quant", module, quantizing=False)
 
     def freeze_batch_norm(self, module: nn.Module | None = None) -> None:
         """Keep batch norm statistics from now on, also in training_mode.
@@ -282,12 +287,13 @@ class Quantizer:
 
     def _switch(
         self,
+        what: str,
         module: nn.Module | None,
         observing: bool | None = None,
         quantizing: bool | None = None,
     ) -> None:
-        target = self._part("switching observers or fake-quantization", module)
-        if self._has_schedule(self._required("")):
+        target = self._part(what, module)
+        if self._has_schedule(self._required(what)):
             raise RuntimeError(
                 "a qat_schedule decides about observers and fake-quantization: advance it with "
                 "step(), or leave qat_schedule out of the config to switch by hand"

@@ -177,7 +177,13 @@ class QuantizationSpec(StrictModel):
         written: dict[str, Any] = handler(self)
         # Not in JSON and YAML: whoever changes the dtype there should not have to change these.
         if info.mode == "python":
-            written |= {key: getattr(self, key) for key in (*_CHECKED, "target_dtype")}
+            added = {key: getattr(self, key) for key in (*_CHECKED, "target_dtype")}
+            left_out = info.exclude or ()
+            written |= {
+                key: value
+                for key, value in added.items()
+                if key not in left_out and (info.include is None or key in info.include)
+            }
         return written
 
     @field_serializer("float_range")
