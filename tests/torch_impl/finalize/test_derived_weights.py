@@ -16,7 +16,6 @@ from torch.nn.utils import weight_norm
 from quant_conformance.gate.check import Question, check_export
 from quant_conformance.gate.subject import Subject
 from quant_reference.errors import InputError
-from quant_torch import CoreMLExportError
 from quant_torch.inspection.placement import placement
 from quant_torch.quantization import Quantizer, QuantizerConfig
 
@@ -164,8 +163,12 @@ def test_what_was_trained_is_stored(backend: str, mode: str) -> None:
         lambda s, x: s.packed * x.mean(),
         lambda s, x: s.packed + torch.rand_like(s.packed),
         lambda s, x: s.packed + torch.rand(8, 6),
+        lambda s, x: _written(s.packed.clone(), 0),
+        lambda s, x: _written(s.packed.clone(), x[0]),
+        lambda s, x: _written(s.packed.clone(), s.packed[0].detach()),
+        lambda s, x: _through_a_view(s.packed.clone()),
     ],
-    ids=["data", "random like", "random"],
+    ids=["data", "random like", "random", "set", "set to data", "set alike", "view"],
 )
 def test_what_differs_from_run_to_run_is_no_constant(weight: Any, mode: str) -> None:
     torch.manual_seed(0)
@@ -180,23 +183,72 @@ def test_what_differs_from_run_to_run_is_no_constant(weight: Any, mode: str) -> 
     assert torch.allclose(finalized(other), expected, atol=1e-6)
 
 
+def _written(weight: Tensor, value: Any) -> Tensor:
+    weight[0] = value
+    return weight
+
+
+def _through_a_view(weight: Tensor) -> Tensor:
+    weight.view(-1)[:6].mul_(1.0)
+    return weight
+
+
 @pytest.mark.parametrize("mode", MODES)
-def test_a_weight_that_depends_on_data_is_an_activation(mode: str) -> None:
-    model = packed(lambda s, x: functional.linear(x, s.packed * x.mean()), 8, 6)()
+@pytest.mark.parametrize(
+    "weight",
+    [
+        lambda s, x: s.packed * x.mean(),
+        lambda s, x: s.packed + torch.rand(8, 6),
+        lambda s, x: _written(s.packed.clone(), x[0]),
+    ],
+    ids=["data", "random", "set to data"],
+)
+def test_a_weight_that_depends_on_data_is_an_activation(weight: Any, mode: str) -> None:
+    model = packed(lambda s, x: functional.linear(x, weight(s, x)), 8, 6)()
     quantizer, prepared = ready(mode, model, (normal(4, 6),))
     assert not [p for p in placement(prepared) if p.target == "weight"]
     quantizer.finalize(backend="coreml")
 
 
-def test_a_written_weight_is_no_constant_in_eager_mode() -> None:
-    def forward(s: nn.Module, x: Tensor) -> Tensor:
-        weight = s.packed[:4].clone()
-        weight[0] = 0
-        return functional.linear(x, weight)
+def test_a_piece_that_is_given_back_as_it_is_stays_one() -> None:
+    model = packed(lambda s, x: functional.linear(x, s.packed[2:6].contiguous()), 8, 6)()
+    quantizer, _ = ready("eager", model, (normal(4, 6),))
+    assert stored_weights(quantizer.finalize(backend="coreai"), "coreai") == [(4, 6)]
 
-    quantizer, _ = ready("eager", packed(forward, 8, 6)(), (normal(4, 6),))
-    with pytest.raises(CoreMLExportError, match="linear input weight"):
-        quantizer.finalize(backend="coreml")
+
+def _by_branch(s: nn.Module, x: Tensor) -> Tensor:
+    return s.packed[:4] if x.sum() > 0 else s.packed[4:]
+
+
+def _by_index(s: nn.Module, x: Tensor) -> Tensor:
+    return s.packed.view(2, 4, 6)[int(x.sum() > 0)]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("choose", [_by_branch, _by_index])
+def test_a_weight_that_data_chooses_is_never_another_one(
+    choose: Any, dtype: torch.dtype, backend: str
+) -> None:
+    if (backend, dtype) == ("coreml", torch.bfloat16):
+        pytest.skip("refused when finalized")
+    model = packed(lambda s, x: functional.linear(x, choose(s, x)), 8, 6)().to(dtype)
+    x = normal(4, 6).abs().to(dtype)
+    quantizer, prepared = ready("eager", model, (x,))
+    finalized = quantizer.finalize(backend=backend)
+    expected = prepared(x).float()
+    assert torch.allclose(finalized(x).float(), expected, atol=float(expected.abs().max()) / 50)
+    with pytest.raises(InputError, match=r"given another weight .*PLACE-5"):
+        finalized(-x)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_weight_of_quantized_factors_is_known_again(backend: str) -> None:
+    """Its quantizers may round otherwise than those that were prepared, in a few elements."""
+    model = packed(lambda s, x: functional.linear(x, s.packed * s.scales + 0.1), 8, 6)()
+    quantizer, prepared = ready("eager", model, (normal(4, 6),))
+    finalized = quantizer.finalize(backend=backend)
+    assert torch.allclose(finalized(normal(4, 6)), prepared(normal(4, 6)), atol=1e-4)
 
 
 def test_a_piece_of_another_shape_is_refused_once_it_is_a_constant() -> None:

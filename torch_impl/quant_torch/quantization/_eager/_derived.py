@@ -16,6 +16,7 @@ from torch import nn
 from quant_torch._torch_internals import pytree
 from quant_torch.quantization._eager._call_sites import SiteKey
 from quant_torch.quantization._eager._scopes import site_at
+from quant_torch.quantization.spec._value_cache import version_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,8 +107,11 @@ class Origins:
 
     def __init__(self, model: nn.Module, states: Iterable[tuple[str, str, torch.Tensor]]) -> None:
         self._model = model
-        self._sources: dict[int, Source] = {id(t): State(m, name) for m, name, t in states}
+        self._sources: dict[int, Source] = {}
+        self._versions: dict[int, int | None] = {}
         self._of_data: set[int] = set()
+        for module, name, tensor in states:
+            self._note(tensor, State(module, name))
 
     def from_data(self, tensors: Iterable[torch.Tensor]) -> None:
         """Note tensors that differ from run to run."""
@@ -121,21 +125,20 @@ class Origins:
         outputs: dict[int, torch.Tensor],
         place: tuple[str, SiteKey, int],
     ) -> None:
-        """Note what a call computed its results from; the tensors have to live on."""
+        """Note what a call computed its results from; the tensors have to live on.
+
+        What the call has written to is no longer what led there, and has no source.
+        """
         given = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if _is_tensor(leaf)]
-        written = {id(t) for t in outputs.values()} & {id(t) for t in given}
         if any(id(tensor) in self._of_data for tensor in given):
             self.from_data(outputs.values())
-        for tensor in written:
-            self._sources.pop(tensor, None)  # its value is no longer what led there
-        if written or not given or any(id(tensor) not in self._sources for tensor in given):
+        if not given or any(self._source(tensor) is None for tensor in given):
             return
-        args, kwargs = pytree.tree_map_only(
-            torch.Tensor, lambda tensor: self._sources[id(tensor)], (args, kwargs)
-        )
+        args, kwargs = pytree.tree_map_only(torch.Tensor, self._source, (args, kwargs))
         result = Result(function, args, kwargs, place)
         for index, tensor in outputs.items():
-            self._sources.setdefault(id(tensor), Recipe(result, index))
+            if self._source(tensor) is None:
+                self._note(tensor, Recipe(result, index))
 
     def is_of_data(self, tensor: torch.Tensor) -> bool:
         """Whether a tensor depends on the model's inputs."""
@@ -144,13 +147,24 @@ class Origins:
     def recipe(self, tensor: torch.Tensor) -> Recipe | None:
         """How a tensor is computed from states alone, or None.
 
-        What comes out otherwise a second time, as with random numbers, has no recipe.
+        What was written to, or comes out otherwise a second time, as with random numbers, has no
+        recipe.
         """
-        source = self._sources.get(id(tensor))
+        source = self._source(tensor)
         if not isinstance(source, Recipe) or self.is_of_data(tensor):
             return None
         again = source.compute(self._model)
         return source if torch.equal(again, tensor.detach()) else None
+
+    def _note(self, tensor: torch.Tensor, source: Source) -> None:
+        self._sources[id(tensor)] = source
+        self._versions[id(tensor)] = version_of(tensor)
+
+    def _source(self, tensor: torch.Tensor) -> Source | None:
+        """The source of a tensor that nothing, a view included, was written to since."""
+        if self._versions.get(id(tensor)) != version_of(tensor):
+            return None
+        return self._sources.get(id(tensor))
 
 
 def _is_tensor(leaf: Any) -> bool:

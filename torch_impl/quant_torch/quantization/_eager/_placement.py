@@ -105,10 +105,13 @@ def planned_sites(trace: Trace) -> dict[tuple[str, SiteKey, int], PlannedSite]:
         site = plan.setdefault(place, PlannedSite(call.scope, call.function, call.name, call.op))
         config = op_config(call.scope, call.full_name, call.types, call.op)
         for tensor in call.inputs:
-            spec = _module_input_spec(tensor, _input_spec(config, call.op, tensor))
+            recipe = trace.origins.recipe(tensor.tensor) if _may_be_state(call.op, tensor) else None
+            # What no operation gave, as a plain attribute, is a state of the model too.
+            is_state = _may_be_state(call.op, tensor) and (recipe or not tensor.producer)
+            spec = _module_input_spec(tensor, _input_spec(config, tensor, bool(is_state)))
             if spec is not None and not tensor.owners and is_quantizable(tensor.tensor):
-                if tensor.path not in site.inputs and is_state_argument(call.op, tensor):
-                    site.states[tensor.path] = trace.origins.recipe(tensor.tensor)
+                if tensor.path not in site.inputs and is_state:
+                    site.states[tensor.path] = recipe
                 site.inputs.setdefault(tensor.path, (tensor.name, spec))
         for index, output in call.outputs.items():
             spec = None if config is None else spec_for(config.op_output_spec, index)
@@ -190,11 +193,11 @@ def _is_named(config: ModuleQuantizerConfig, full_name: str, types: tuple[str, .
 
 
 def _input_spec(
-    config: OpQuantizerConfig | None, op: SupportedOp | None, tensor: TensorInput
+    config: OpQuantizerConfig | None, tensor: TensorInput, is_state: bool
 ) -> QuantizationSpec | None:
     if config is None:
         return None
-    if is_state_argument(op, tensor):
+    if is_state:
         return spec_for(config.op_state_spec, tensor.name)
     return spec_for(config.op_input_spec, tensor.index, tensor.name)
 
@@ -204,11 +207,11 @@ def is_quantizable(tensor: torch.Tensor) -> bool:
     return tensor.is_floating_point() and tensor.dim() > 0
 
 
-def is_state_argument(op: SupportedOp | None, tensor: TensorInput) -> bool:
-    """Whether an argument of an operation is a weight or bias and no activation (PLACE-5).
+def _may_be_state(op: SupportedOp | None, tensor: TensorInput) -> bool:
+    """Whether an argument of an operation can be a weight or bias and no activation (PLACE-5).
 
     A weight that forward computes from others (masked, normalised, cut out) is still a weight; one
-    that depends on the model's inputs is an activation.
+    that depends on the model's inputs, or that there is no recipe for, is an activation.
     """
     return _is_state_name(op, tensor.name) and not tensor.of_data
 

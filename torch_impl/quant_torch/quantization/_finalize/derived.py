@@ -10,11 +10,15 @@ from quant_torch.quantization._finalize.backends import Forms
 from quant_torch.quantization._finalize.facts import Facts
 from quant_torch.quantization._finalize.storage import Storage, values_of
 
+_PROBES = 64
+"""Elements of a weight that are compared."""
+
 
 class DerivedWeight(nn.Module):
     """Stands at the call site where the weight was fake-quantized, and gives its stored values.
 
-    What the forward computes there only tells whether it is still the same piece.
+    What the forward computes there only tells whether it is still the same piece: where a branch or
+    an index that depends on data chose another, some of its elements are far off.
 
     Args:
         facts: The fake-quantize module.
@@ -27,6 +31,8 @@ class DerivedWeight(nn.Module):
         super().__init__()
         self.shape = tuple(tensor.shape)
         self.name = facts.name
+        self._places = _some_places(tensor)
+        self._known = tensor[self._places].float().cpu()
         self.stored: nn.Module | None = None
         if forms.weight is not None:
             self.stored = forms.weight(facts, tensor, storage)
@@ -40,7 +46,7 @@ class DerivedWeight(nn.Module):
         """The values of the weight.
 
         Raises:
-            InputError: The forward computed a weight of another shape.
+            InputError: The forward computed a weight of another shape, or another weight.
         """
         if tuple(x.shape) != self.shape:
             raise InputError(
@@ -49,5 +55,30 @@ class DerivedWeight(nn.Module):
                 allowed=f"{self.shape}, as for the example inputs; finalizing makes it a constant",
                 clause="PLACE-5",
             )
+        if not (torch.jit.is_tracing() or torch.compiler.is_compiling()) and self._is_other(x):
+            raise InputError(
+                f"{self.name} of a finalized model",
+                given="another weight than for the example inputs",
+                allowed="the same for all inputs; finalizing makes it a constant. Leave it "
+                "unquantized by op_state_spec, or give each weight a layer of its own",
+                clause="PLACE-5",
+            )
         values: torch.Tensor = self.weight if self.stored is None else self.stored()
         return values
+
+    def _is_other(self, x: torch.Tensor) -> bool:
+        """Whether a quarter of the elements, or more, are further off than rounding explains."""
+        if self._known.numel() == 0:
+            return False
+        given = x.detach()[self._places].float().cpu()
+        close = (given - self._known).abs() <= self._known.abs().max() / 64
+        agrees = close | (given == self._known) | ~self._known.isfinite()
+        counted = (given != 0) | (self._known != 0)
+        return bool(4 * (~agrees & counted).sum() > counted.sum())
+
+
+def _some_places(tensor: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Indices of some elements, spread over a tensor, for each axis."""
+    count = min(tensor.numel(), _PROBES)
+    flat = torch.linspace(0, tensor.numel() - 1, count, dtype=torch.float64).long()
+    return torch.unravel_index(flat, tensor.shape)
