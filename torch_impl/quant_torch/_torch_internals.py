@@ -9,6 +9,9 @@ from __future__ import annotations
 import torch
 
 try:
+    # Which backward pass is under way; -1 outside of one.
+    from torch._C import _current_graph_task_id as current_backward_id
+
     # The types of torch.ops.aten.add.Tensor and torch.ops.aten.add, which captured graphs call.
     from torch._ops import OpOverload, OpOverloadPacket
 
@@ -23,4 +26,4 @@ except ImportError as error:
         f"that it uses ({error})"
     ) from error
 
-__all__ = ["FakeTensor", "OpOverload", "OpOverloadPacket", "pytree"]
+__all__ = ["FakeTensor", "OpOverload", "OpOverloadPacket", "current_backward_id", "pytree"]

@@ -27,6 +27,7 @@ from tests.torch_impl.graph.support import Net
 from tests.torch_impl.models import Branching
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from quant_torch.quantization import ModuleQuantizerConfig, OpQuantizerConfig, Quantizer
 from quant_torch.quantization.spec import FakeQuantizeImplBase
@@ -439,6 +440,31 @@ class TestRepeatedModules:
             )
         )
         assert torch.equal(part, expected)
+
+    @pytest.mark.parametrize("reentrant", [False, True])
+    def test_activation_checkpointing(self, reentrant: bool) -> None:
+        """Around the calls it changes nothing; of one of several calls it is refused."""
+
+        def again(part: nn.Module, x: Tensor) -> Tensor:
+            result: Tensor = checkpoint(part, x, use_reentrant=reentrant)
+            return result
+
+        def gradient(of_inner: Callable[..., Tensor], of_layer: Callable[..., Tensor]) -> Tensor:
+            torch.manual_seed(0)
+            inner = net(lambda s, x: of_layer(s.layer, of_layer(s.layer, x)), layer=nn.Linear(4, 4))
+            model = net(lambda s, x: of_inner(s.inner, x * 3), inner=inner)
+            x = X.clone().requires_grad_()
+            prepare(model, X, config=eager())(x).square().sum().backward()
+            assert x.grad is not None
+            return x.grad
+
+        def call(part: nn.Module, x: Tensor) -> Tensor:
+            result: Tensor = part(x)
+            return result
+
+        assert torch.equal(gradient(again, call), gradient(call, call))
+        with pytest.raises(RuntimeError, match=r"inner\.layer is called at 2 places"):
+            gradient(call, again)
 
     def test_configs_name_each_call(self) -> None:
         config = eager(ModuleQuantizerConfig(op_name_config={"layer.linear_1": None}))

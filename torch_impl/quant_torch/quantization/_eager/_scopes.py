@@ -12,6 +12,7 @@ from typing import Any, NoReturn, SupportsIndex
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from quant_torch._torch_internals import current_backward_id
 from quant_torch.quantization._eager._call_sites import SiteKey, looked_into, module_key, site_key
 from quant_torch.quantization._eager._pickling import refuse
 from quant_torch.quantization._eager._sites import Site
@@ -131,8 +132,17 @@ class ModuleScope:
         A place is one of the calling module's call sites, its visit there, and the place that
         called that module. Called from nowhere, as when a user runs a part of a model, the module
         takes the first place that it knows.
+
+        Raises:
+            RuntimeError: Activation checkpointing calls it again, and there are several.
         """
         if caller is None:
+            if len(self.paths) > 1 and current_backward_id() != -1:
+                raise RuntimeError(
+                    f"{self.name} is called at {len(self.paths)} places, each with quantizers of "
+                    "its own, and activation checkpointing does not say which of them it "
+                    "recomputes: checkpoint the module around them, or none"
+                )
             return 0
         key = (self.name, *module_key(4, _RUN))
         place = (caller.scope.name, caller.path, caller.next_visit(key), *key)
