@@ -198,8 +198,9 @@ def _upsample(mode: str) -> Callable[[Call], Steps]:
         factors = _factors(call)
         if any(factor is not None for factor in factors) and not call.get("align_corners", False):
             given["scale_factor"] = factors
-        if mode == "bilinear":
+        if mode != "nearest":
             given["align_corners"] = bool(call["align_corners"])
+        # Linear interpolation goes by one name for every number of axes (ADM-10).
         return [call.step(f"upsample_{mode}", x, **given)]
 
     return make
@@ -245,6 +246,8 @@ LAYERS: Mapping[str, Callable[[Call], Steps]] = {
     "upsample_nearest1d": _upsample("nearest"),
     "upsample_nearest2d": _upsample("nearest"),
     "upsample_nearest3d": _upsample("nearest"),
+    "upsample_linear1d": _upsample("bilinear"),
     "upsample_bilinear2d": _upsample("bilinear"),
+    "upsample_trilinear3d": _upsample("bilinear"),
 }
 """Name of the ATen operation, without underscores around it -> its steps."""

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from quant_conformance.gate.aten_calls import Call, Steps
+from quant_conformance.gate.aten_composed import COMPOSED
 from quant_conformance.gate.aten_elements import ELEMENTS
 from quant_conformance.gate.aten_layers import LAYERS
+from quant_conformance.gate.aten_moves import MOVES
 from quant_conformance.gate.aten_selections import SELECTIONS
 from quant_conformance.gate.recording import Operation
 from quant_conformance.protocol import Array
+from quant_reference.admissible import Step
 
-TABLE = {**LAYERS, **ELEMENTS, **SELECTIONS}
+TABLE = {**LAYERS, **ELEMENTS, **SELECTIONS, **MOVES, **COMPOSED}
 """Every ATen operation that is known."""
+
+_ROUNDED = frozenset({"add", "sub", "mul", "sum", "matmul", "cumsum"})
+"""Steps that round, which the same operations on whole numbers do not."""
 
 
 def steps_of(operation: Operation, values: Mapping[str, Array]) -> Steps | None:
@@ -31,4 +38,13 @@ def steps_of(operation: Operation, values: Mapping[str, Array]) -> Steps | None:
     call = Call(operation, values)
     steps = make(call)
     call.check_read()
+    if call.output_dtype.kind in "iu" and steps[-1].op in _ROUNDED:
+        return _whole(steps)
     return steps
+
+
+def _whole(steps: Steps) -> Steps:
+    """The nearest whole number, which below 2^23 the roundings of a float do not reach past."""
+    last = steps[-1]
+    rounded = replace(last, output=f"{last.output}/rounded")
+    return [*steps[:-1], rounded, Step("round", (rounded.output,), last.output, {})]

@@ -12,6 +12,8 @@ import torch
 from tests.conformance.gate.stepped import bounds, check, inferred, normal, recorded, regions
 from tests.conformance.gate.test_steps_elements import CASES as ELEMENTS
 from tests.conformance.gate.test_steps_layers import CASES as LAYERS
+from tests.conformance.gate.test_steps_moves import CASES as MOVES
+from tests.conformance.gate.test_steps_moves import REFUSED as NOT_MOVED
 from tests.conformance.gate.test_steps_selections import CASES as SELECTIONS
 from tests.conformance.gate.test_steps_selections import REFUSED as NOT_SELECTED
 from torch.nn import functional as f
@@ -53,6 +55,19 @@ READ: dict[str, tuple[Callable[..., Any], tuple[torch.Tensor, ...]]] = {
     "nearest by a factor in inference mode, 1-D": (
         inferred(lambda x: aten.upsample_nearest1d.vec(x, None, [1.7])),
         (X,),
+    ),
+    "linear by a factor in inference mode": (
+        inferred(lambda x: aten.upsample_linear1d.vec(x, None, False, [1.7])),
+        (X,),
+    ),
+    "linear by a factor": (lambda x: f.interpolate(x, scale_factor=1.7, mode="linear"), (X,)),
+    "trilinear by factors": (
+        lambda x: f.interpolate(x, scale_factor=(1.7, 1.3, 0.6), mode="trilinear"),
+        (X4[None],),
+    ),
+    "trilinear by factors in inference mode": (
+        inferred(lambda x: aten.upsample_trilinear3d.vec(x, None, False, [1.7, 1.3, 0.6])),
+        (X4[None],),
     ),
     "nearest by factors in inference mode, 3-D": (
         inferred(lambda x: aten.upsample_nearest3d.vec(x, None, [1.7, 1.3, 0.6])),
@@ -133,6 +148,7 @@ def calls() -> Iterator[Call]:
     """Each operation of every case of the tests, its steps made."""
     every = [*ELEMENTS.values(), *LAYERS.values(), *REFUSED.values(), *READ.values()]
     every += [*SELECTIONS.values(), *NOT_SELECTED.values()]
+    every += [*MOVES.values(), *NOT_MOVED.values()]
     for *_, function, inputs in every:
         with torch.random.fork_rng(devices=[]):
             recording = recorded(function, *inputs)

@@ -188,6 +188,21 @@ CASES: dict[str, Case] = {
         (X4,),
     ),
     "upsample_nearest3d": ("upsample_nearest3d", lambda x: f.interpolate(x, (7, 8, 12)), (X5,)),
+    "upsample_linear1d": (
+        "upsample_linear1d",
+        lambda x: f.interpolate(x, 13, mode="linear"),
+        (X3,),
+    ),
+    "upsample_linear1d, corners": (
+        "upsample_linear1d",
+        lambda x: f.interpolate(x, scale_factor=1.7, mode="linear", align_corners=True),
+        (X3,),
+    ),
+    "upsample_trilinear3d": (
+        "upsample_trilinear3d",
+        lambda x: f.interpolate(x, (7, 8, 12), mode="trilinear"),
+        (X5,),
+    ),
     "upsample_bilinear2d": (
         "upsample_bilinear2d",
         lambda x: f.interpolate(x, (11, 9), mode="bilinear"),
