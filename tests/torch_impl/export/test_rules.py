@@ -180,6 +180,29 @@ def test_small_arguments_keep_their_digits(name) -> None:
     assert np.allclose(given.double(), wanted, rtol=1e-6, atol=0)
 
 
+SPECIAL = torch.tensor([0.0, 1.0, -2.5, torch.inf, -torch.inf, torch.nan])
+PAIRS = torch.cartesian_prod(SPECIAL[:5], SPECIAL[:5]).T
+
+
+@pytest.mark.parametrize(
+    ("overload", "args"),
+    [
+        (aten.hardshrink.default, (SPECIAL, 0.7)),
+        (aten.softshrink.default, (SPECIAL, 0.7)),
+        (aten.threshold.default, (SPECIAL, 0.3, 0.1)),
+        (aten.log1p.default, (SPECIAL,)),
+        (aten.expm1.default, (SPECIAL,)),
+        (aten.logaddexp.default, tuple(PAIRS)),
+        (aten.hypot.default, tuple(PAIRS)),
+        (aten.xlogy.Tensor, tuple(PAIRS)),
+    ],
+    ids=str,
+)
+def test_infinities_and_what_is_no_number(overload, args) -> None:
+    ours, torchs = COREML[overload](*args), overload(*args)
+    torch.testing.assert_close(ours, torchs, rtol=1e-6, atol=0, equal_nan=True)
+
+
 def test_what_the_converters_get_right_is_left_alone() -> None:
     for table in (COREML, COREAI):
         assert table[aten.add.Tensor](X, Y) is NotImplemented

@@ -22,7 +22,7 @@ _ADVICE = (
 )
 
 Attempt = tuple[tuple[Any, ...], Callable[[], Origin], Callable[[], object]]
-"""What tells an operation from others, its origin, and a conversion of it alone."""
+"""A key that equal operations share, the origin of one, and a conversion of it alone."""
 
 
 def blame(converter: str, error: Exception, attempts: Iterable[Attempt]) -> str:

@@ -76,7 +76,7 @@ class Origins:
     def _captured_at(model: fx.GraphModule, line: int, path: str, operation: str) -> Origin:
         nodes = {node.name: node for node in model.graph.nodes}
         lines = model.code.splitlines()
-        # A few lines stand above the code where it imports something.
+        # A few lines come before the code where it imports something.
         for shift in (0, *range(1, 12)):
             text = lines[line - 1 - shift] if 0 <= line - 1 - shift < len(lines) else ""
             node = nodes.get(re.split(r"[ :=]", text.strip(), maxsplit=1)[0])

@@ -51,12 +51,12 @@ def softshrink(x: Tensor, lambd: float = 0.5) -> Tensor:
 
 def hardshrink(x: Tensor, lambd: float = 0.5) -> Tensor:
     """Zero within lambd."""
-    return torch.where(torch.abs(x) > lambd, x, like(0.0, x))
+    return torch.where(torch.abs(x) <= lambd, like(0.0, x), x)
 
 
 def threshold(x: Tensor, threshold: float, value: float) -> Tensor:
     """The input, or a number where it is not above a threshold."""
-    return torch.where(x > threshold, x, like(value, x))
+    return torch.where(x <= threshold, like(value, x), x)
 
 
 def hardtanh(x: Tensor, min_val: float = -1, max_val: float = 1) -> Tensor:

@@ -15,7 +15,7 @@ from quant_torch.export.rewriting.trace import call
 from quant_torch.export.rewriting.trace_values import UNKNOWN, Values, overload_of
 
 Single = tuple[Any, tuple[Any, ...], Callable[..., Any], tuple[Tensor, ...]]
-"""A node, what tells it from others, a function of tensors, and examples of these."""
+"""A node, a key that equal operations share, a function of tensors, and examples of these."""
 
 
 def of_trace(traced: torch.jit.ScriptModule) -> Iterator[Single]:

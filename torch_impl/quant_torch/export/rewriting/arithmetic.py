@@ -151,16 +151,18 @@ def lerp_tensor(x: Tensor, end: Tensor, weight: Tensor) -> Tensor:
 
 
 def hypot(x: Tensor, y: Tensor) -> Tensor:
-    """Scaled by the greater operand, so that no square overflows."""
+    """Scaled by the greater operand, unless that is infinite, so that no square overflows."""
     x, y = torch.abs(x), torch.abs(y)
     high, low = torch.maximum(x, y), torch.minimum(x, y)
-    ratio = low / torch.where(high == 0, like(1.0, high), high)
+    unscaled = torch.logical_or(high == 0, high == math.inf)
+    ratio = low / torch.where(unscaled, like(1.0, high), high)
     return high * torch.sqrt(1.0 + ratio * ratio)
 
 
 def logaddexp(x: Tensor, y: Tensor) -> Tensor:
-    """The greater one, and what the other adds to it."""
-    return torch.maximum(x, y) + log1p(torch.exp(-torch.abs(x - y)))
+    """The greater one, and what the other adds to it; two equal infinities have no difference."""
+    apart = torch.where(x == y, like(0.0, x), torch.abs(x - y))
+    return torch.maximum(x, y) + log1p(torch.exp(-apart))
 
 
 def xlogy(x: Tensor, y: Tensor) -> Tensor:

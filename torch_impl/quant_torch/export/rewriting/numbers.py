@@ -21,7 +21,7 @@ def scalar_tensor(value: float, *, dtype: torch.dtype | None = None, **_: Any) -
 
 
 def _with_float(function: Callable[..., Tensor], rule: Rule | None = None) -> Rule:
-    """Integers that meet a number become floats first, lest the number be rounded to float16."""
+    """Integers that meet a number become floats first: the number would be rounded to float16."""
 
     def written_out(x: Any, other: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(x, Tensor) and isinstance(other, float) and not x.is_floating_point():

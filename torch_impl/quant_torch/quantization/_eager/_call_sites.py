@@ -1,4 +1,4 @@
-"""Where in the user's code an operation is called: what tells two calls of ``add`` apart."""
+"""Where in the user's code an operation is called, which distinguishes two calls of ``add``."""
 
 from __future__ import annotations
 

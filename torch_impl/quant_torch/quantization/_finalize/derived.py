@@ -15,10 +15,10 @@ _PROBES = 64
 
 
 class DerivedWeight(nn.Module):
-    """Stands at the call site where the weight was fake-quantized, and gives its stored values.
+    """Takes the place of the fake-quantize module of a weight, and gives the stored values.
 
-    What the forward computes there only tells whether it is still the same piece: where a branch or
-    an index that depends on data chose another, some of its elements are far off.
+    What the forward computes is only compared with it, by some elements: a branch or an index that
+    depends on data may have chosen another weight.
 
     Args:
         facts: The fake-quantize module.
