@@ -305,3 +305,15 @@ def test_per_tensor_is_not_per_channel_of_one() -> None:
     assert layout_of((2, 4), (2, 1), PerBlock(1, 4)) == Layout("block", 1, 4)
     assert layout_of((2, 4), (2, 4), PerBlock(None, (1, 1))) == Layout("block", 1, 1)
     assert layout_of((2, 4, 3), (2, 2, 1), PerBlock(1, 2)) is None
+    assert layout_of((0, 4), (0, 2), PerBlock(1, 2)) == Layout("block", 1, 2)
+    assert layout_of((0, 4), (1, 1), PerTensor()) == Layout("tensor")
+
+
+def test_an_empty_axis_in_several_blocks_has_no_layout_and_no_extents() -> None:
+    # Operators that take scales per index of the other axes see two scales for no index.
+    from quant_conformance.backends._layout import layout_of
+
+    assert layout_of((0, 4), (2, 2), PerTensor()) is None
+    qparams = QParams(np.ones((2, 2), np.float32), np.zeros((2, 2), np.int32))
+    with pytest.raises(NotImplementedError, match="empty axis"):
+        backend("torchao").quantize(np.zeros((0, 4), np.float32), QuantizationSpec(), qparams)

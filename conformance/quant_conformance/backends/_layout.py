@@ -50,6 +50,11 @@ def layout_of(
         return Layout("tensor")
     if len(wide) <= 1:
         axis = wide[0] if wide else many[-1]
+        # An axis without elements may have any number of scales, which no layout has.
+        if any(
+            n != s for i, (n, s) in enumerate(zip(shape, scale_shape, strict=True)) if i != axis
+        ):
+            return None
         return Layout("block", _as_written(granularity, axis, len(shape)), blocks[axis])
     if len(many) == 1 and blocks[many[0]] == 1:
         return Layout("axis", many[0])

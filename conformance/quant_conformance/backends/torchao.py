@@ -231,7 +231,19 @@ class Torchao(Backend):
 
 
 def _blocks(x: Any, qparams: QParams) -> Blocks:
-    return tuple(int(n // (s or 1)) for n, s in zip(x.shape, qparams.scale.shape, strict=True))
+    """Returns the extents of a block; torchao counts the blocks by them, and never sees how many.
+
+    Raises:
+        NotImplementedError: For an axis without elements in several blocks, which no extent says.
+    """
+    extents = []
+    for n, count in zip(x.shape, qparams.scale.shape, strict=True):
+        if n == 0 and count > 1:
+            raise NotImplementedError(
+                "torchao is given extents: an empty axis has no blocks or one"
+            )
+        extents.append(int(n // count) if count else 1)
+    return tuple(extents)
 
 
 def _by_one(tensor: Array, fmt: str) -> QParams:
