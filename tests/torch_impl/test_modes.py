@@ -157,6 +157,14 @@ class TestCalibrationIsEvaluation:
         assert given[0].runs is held
         assert (given[0].runs.item(), given[0].seen.item(), given[0].data.item()) == (0, 0, 0)
 
+    def test_lazy_modules_are_made_by_the_example_inputs(self) -> None:
+        given = nn.Sequential(nn.LazyConv1d(3, 1), nn.LazyBatchNorm1d())
+        config = QuantizerConfig(execution_mode=ExecutionMode.EAGER)
+        ready = Quantizer(given, config).prepare((x(),))
+        assert ready.eval()(x()).shape == (8, 3, 6)
+        assert "int8, weight" in repr(ready[0])
+        assert torch.equal(given[1].running_mean, torch.zeros(3))
+
     @each_mode
     def test_buffers_that_nothing_writes_to_may_be_of_any_kind(self, mode: str) -> None:
         given = nn.Sequential(nn.Linear(6, 3))

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from quant_torch.quantization import ExampleInputsError, Quantizer, QuantizerConfig
+from quant_torch.quantization.spec import FakeQuantizeImplBase
 
 MODES = ("eager", "graph")
 
@@ -176,6 +177,19 @@ class TestCalibration:
 
         assert self.finalized(mode, train) == []
 
+    def test_none_of_batches_that_are_counted(self, mode: str) -> None:
+        """In training, batch norm adds to an integer, which prepare does not reach."""
+        made = quantizer(mode, nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            prepared = made.prepare((X,)).train()
+            prepared(X)
+            with made.training_mode():
+                prepared(X)
+            made.finalize()
+        names = [m.tensor_name for m in prepared.modules() if isinstance(m, FakeQuantizeImplBase)]
+        assert not [name for name in names if "add" in name]
+
     def test_none_after_loading(self, mode: str) -> None:
         def load(made: Quantizer, prepared: nn.Module) -> None:
             prepared.load_state_dict(prepared.state_dict())
@@ -264,6 +278,24 @@ class TestPreparedParts:
     def test_a_switch_before_prepare_is_named(self, mode: str, switch: str) -> None:
         with pytest.raises(RuntimeError, match=rf"^{switch}\(\) needs a prepared model"):
             getattr(quantizer(mode), switch)()
+
+
+class TestTorchScript:
+    """Eager mode cannot look inside; graph mode is refused by torch.export."""
+
+    @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+    def test_a_script_is_refused(self, mode: str) -> None:
+        scripted = torch.jit.script(nn.Linear(5, 4))
+        with pytest.raises((TypeError, RuntimeError), match=r"hides its operations|ScriptModule"):
+            quantizer(mode, scripted).prepare((X,))
+
+    @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+    def test_a_part_is_named(self) -> None:
+        scripted = torch.jit.script(nn.Sequential(nn.Linear(5, 4)))
+        model = nn.Sequential(nn.Linear(5, 5), scripted)
+        with pytest.warns(UserWarning, match="nothing is quantized inside 1: TorchScript"):
+            prepared = quantizer("eager", model).prepare((X,))
+        assert prepared[1](X).shape[-1] == 4
 
 
 def test_lines_of_packages_that_begin_like_torch_are_named(mode: str) -> None:

@@ -46,7 +46,9 @@ def mark_prepared(model: nn.Module) -> None:
 def _needs_calibration(quantizer: FakeQuantizeImplBase) -> bool:
     return (
         quantizer.quantization_target == "activation"
-        and not (quantizer.is_calibrated or quantizer.is_stateless or quantizer.disabled)
+        # One that is fresh was never reached, and is left out.
+        and not (quantizer.is_calibrated or quantizer.is_stateless or quantizer.is_fresh)
+        and not quantizer.disabled
         and None in quantizer.qparams_calculator.float_range
     )
 

@@ -44,7 +44,7 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
     ours = {part for q in fake_quantizers(model) for part in q.modules()}
     modules = [module for module in model.modules() if module not in ours]
     kept = [(m, name, buffer) for m in modules for name, buffer in m._buffers.items()]
-    contents = {b: _Content(b) for _, _, b in kept if b is not None}
+    contents = {b: _Content(b) for _, _, b in kept if _has_content(b)}
     tensors = itertools.chain(model.parameters(), model.buffers())
     devices = sorted({t.device.index or 0 for t in tensors if t.is_cuda})
     try:
@@ -56,6 +56,10 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
                 module._buffers[name] = buffer
         for content in contents.values():
             content.restore()
+
+
+def _has_content(buffer: torch.Tensor | None) -> bool:
+    return buffer is not None and not nn.parameter.is_lazy(buffer)
 
 
 class _Content:

@@ -24,11 +24,11 @@ def check_float_model(model: nn.Module, inputs: ExampleInputs) -> None:
     Raises:
         ExampleInputsError: It fails by itself.
     """
-    try:
-        with undisturbed(model), torch.no_grad():
+    with undisturbed(model), torch.no_grad():
+        try:
             inputs.copied().run(model)
-    except Exception as error:
-        raise ExampleInputsError(_explained(model, inputs, error)) from error
+        except Exception as error:
+            raise ExampleInputsError(_explained(model, inputs, error)) from error
 
 
 def _explained(model: nn.Module, inputs: ExampleInputs, error: Exception) -> str:

@@ -158,13 +158,18 @@ class Origins:
 
     def _note(self, tensor: torch.Tensor, source: Source) -> None:
         self._sources[id(tensor)] = source
-        self._versions[id(tensor)] = version_of(tensor)
+        self._versions[id(tensor)] = _version(tensor)
 
     def _source(self, tensor: torch.Tensor) -> Source | None:
         """The source of a tensor that nothing, a view included, was written to since."""
-        if self._versions.get(id(tensor)) != version_of(tensor):
+        if self._versions.get(id(tensor)) != _version(tensor):
             return None
         return self._sources.get(id(tensor))
+
+
+def _version(tensor: torch.Tensor) -> int | None:
+    # A tensor of a lazy module is made, and written to, when the model runs first.
+    return -1 if nn.parameter.is_lazy(tensor) else version_of(tensor)
 
 
 def _is_tensor(leaf: Any) -> bool:

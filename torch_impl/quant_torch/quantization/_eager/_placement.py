@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from quant_torch._torch_internals import pytree
 from quant_torch.quantization._eager._call_sites import SiteKey
 from quant_torch.quantization._eager._derived import Recipe
 from quant_torch.quantization._eager._scopes import ModuleScope
@@ -154,7 +155,7 @@ def new_site(
         if spec is not None and is_quantizable(tensor):
             planned.inputs[path] = (argument, spec)
     output = spec_for(config.op_output_spec, 0)
-    if output is not None:
+    if output is not None and _may_give_floats(op, base, (args, kwargs)):
         planned.outputs[0] = output
     if not (planned.inputs or planned.outputs):
         return None
@@ -167,6 +168,17 @@ def new_site(
         module.enable_fake_quant(scope.state.quantizing)
         module.train(scope.module.training)
     return site
+
+
+def _may_give_floats(op: SupportedOp | None, name: str, arguments: Any) -> bool:
+    """Whether a result can be quantized: not that of counting batches, which adds to an integer."""
+    leaves = pytree.tree_leaves(arguments)
+    if name.endswith("_") and not name.endswith("__"):
+        leaves = leaves[:1]
+    elif op is None or not op.by_default:
+        return True  # it may divide integers, or convert them
+    tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+    return any(t.is_floating_point() for t in tensors) or any(type(n) is float for n in leaves)
 
 
 def op_config(

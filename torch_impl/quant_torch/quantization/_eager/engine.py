@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
@@ -50,6 +51,7 @@ class EagerEngine(Engine):
         model = self.model
         if scopes_of(model):
             raise RuntimeError("the model is prepared already; give Quantizer a float model")
+        _check_visible(model)
         settings = resolve_module_configs(model, self.config)
         try:
             with undisturbed(model):
@@ -98,6 +100,21 @@ class EagerEngine(Engine):
         super().switches_changed(model, observing, quantizing)
         for scope in scopes_of(model):
             scope.state.observing, scope.state.quantizing = self.observing, self.quantizing
+
+
+def _check_visible(model: nn.Module) -> None:
+    """Refuse a model of TorchScript, and warn of such parts: nothing in them would be quantized."""
+    if isinstance(model, torch.jit.ScriptModule):
+        raise TypeError(
+            f"a {type(model).__name__} hides its operations; give the module that it was made from"
+        )
+    hidden = [n for n, m in model.named_modules() if isinstance(m, torch.jit.ScriptModule)]
+    outermost = [n for n in hidden if not any(n.startswith(f"{o}.") for o in hidden)]
+    if outermost:
+        warnings.warn(
+            f"nothing is quantized inside {', '.join(outermost)}: TorchScript hides its operations",
+            stacklevel=2,
+        )
 
 
 def trace_model(
