@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from quant_torch.quantization import ExampleInputsError, Quantizer, QuantizerConfig
+from quant_torch.quantization._graph.capture import GraphCaptureError
 from quant_torch.quantization.spec import FakeQuantizeImplBase
 
 MODES = ("eager", "graph")
@@ -131,10 +132,18 @@ class TestDynamicAxes:
             def forward(self, x: torch.Tensor) -> torch.Tensor:
                 return x if x.sum() > 0 else -x
 
-        batch = torch.export.Dim("batch")
-        with pytest.raises(RuntimeError) as error:
-            quantizer("graph", Branches()).prepare((X,), dynamic_shapes=({0: batch},))
-        assert "is dynamic" not in str(error.value)
+        given = [(X, torch.export.Dim("batch"))]
+        given += [(X[:1], dim) for dim in (torch.export.Dim.STATIC, torch.export.Dim.AUTO)]
+        for x, dim in given:
+            with pytest.raises(RuntimeError) as error:
+                quantizer("graph", Branches()).prepare((x,), dynamic_shapes=({0: dim},))
+            assert "is dynamic" not in str(error.value)
+
+    def test_a_name_that_a_graph_has_no_room_for(self) -> None:
+        model = Net()
+        model.register_buffer("meta", torch.ones(1))
+        with pytest.raises(GraphCaptureError, match="'meta' already exists"):
+            quantizer("graph", model).prepare((X,))
 
 
 class TestCalibration:

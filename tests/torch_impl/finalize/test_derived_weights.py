@@ -128,6 +128,24 @@ def test_pieces_are_stored_as_codes(name: str, backend: str, mode: str) -> None:
     assert torch.allclose(finalized(*inputs), prepared(*inputs), atol=1e-6)
 
 
+def _folded(weight: Tensor) -> Tensor:
+    for _ in range(40):
+        weight = (weight + weight) * 0.5
+    return weight
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_long_way_to_a_weight_is_gone_once(mode: str) -> None:
+    """Each step reads the one before twice, so that a walk of every way would not end."""
+    config = QuantizerConfig.presets.w8(execution_mode=mode)
+    model = packed(lambda s, x: functional.linear(x, _folded(s.packed)), 8, 6)()
+    quantizer = Quantizer(model.eval(), config)
+    prepared = quantizer.prepare((normal(4, 6),))
+    finalized = quantizer.finalize(backend="coreai")
+    assert stored_weights(finalized, "coreai") == [(8, 6)]
+    assert torch.allclose(finalized(normal(4, 6)), prepared(normal(4, 6)), atol=1e-6)
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_a_piece_has_the_qparams_of_its_own_rows(mode: str) -> None:
     """By hand: per row, scale = greatest magnitude / 127.5, and codes of the rounded quotients."""

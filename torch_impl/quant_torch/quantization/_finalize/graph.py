@@ -162,13 +162,26 @@ class _Finalizer:
         owner, _, attribute = target.rpartition(".")
         return getattr(self.model.get_submodule(owner), attribute)
 
-    def _value(self, node: Any) -> Any:
-        """The value of a node that follows from the model's states alone."""
+    def _value(self, node: Any, known: dict[fx.Node, Any] | None = None) -> Any:
+        """The value of a node that follows from the model's states alone.
+
+        Args:
+            node: The node, or a number in its place.
+            known: Values found so far; extended.
+        """
         if not isinstance(node, fx.Node):
             return node
+        known = {} if known is None else known
+        if node not in known:
+            known[node] = self._computed(node, known)
+        return known[node]
+
+    def _computed(self, node: fx.Node, known: dict[fx.Node, Any]) -> Any:
         if node.op == "get_attr":
             return self._attribute(node.target).detach()
-        args, kwargs = fx.node.map_arg((node.args, node.kwargs), self._value)
+        args, kwargs = fx.node.map_arg(
+            (node.args, node.kwargs), lambda source: self._value(source, known)
+        )
         function = self._module(node) if node.op == "call_module" else node.target
         # A parameter that is taken apart gives a list or a tuple of tensors.
         return pytree.tree_map_only(torch.Tensor, torch.Tensor.detach, function(*args, **kwargs))
@@ -207,9 +220,15 @@ class _Finalizer:
 
 def _is_constant(node: Any) -> bool:
     """Whether a value follows from the model's states alone."""
-    if not isinstance(node, fx.Node) or node.op == "placeholder":
-        return not isinstance(node, fx.Node)
-    return node.op == "get_attr" or all(_is_constant(source) for source in node.all_input_nodes)
+    waiting, seen = [node] if isinstance(node, fx.Node) else [], set()
+    while waiting:
+        current = waiting.pop()
+        if current.op == "placeholder":
+            return False
+        if current not in seen:
+            seen.add(current)
+            waiting += current.all_input_nodes
+    return True
 
 
 def _is_path(name: str) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import fx, nn
+from torch.export import Dim
 
 from quant_torch.quantization._evaluation import evaluating
 from quant_torch.quantization._example_inputs import ExampleInputs
@@ -60,9 +61,9 @@ def capture(
             program = torch.export.export(
                 model, distinct.args, distinct.kwargs, dynamic_shapes=dynamic_shapes, strict=False
             )
+            exported = program.module(check_guards=False)
         except Exception as error:
             raise GraphCaptureError(_explain(error, inputs, dynamic_shapes)) from error
-    exported = program.module(check_guards=False)
     graph = exported.graph
     take_out_marks(graph)
     functionalize(graph)
@@ -176,5 +177,6 @@ def _dynamic_axes(inputs: ExampleInputs, dynamic_shapes: Any) -> Iterator[tuple[
             continue
         named = axes.items() if isinstance(axes, dict) else enumerate(axes)
         for axis, dim in named:
-            if dim is not None and not isinstance(dim, int) and axis < tensor.dim():
+            free = dim not in (None, Dim.STATIC, Dim.AUTO) and not isinstance(dim, int)
+            if free and axis < tensor.dim():
                 yield name, axis, tensor.shape[axis]
