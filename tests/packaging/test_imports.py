@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -77,6 +78,32 @@ def third_party_imports(package: str) -> dict[str, set[str]]:
                 if top not in sys.stdlib_module_names and top != package:
                     found.setdefault(top, set()).add(path.name)
     return found
+
+
+def graph_of(package: str) -> dict[str, set[str]]:
+    """The modules of ``package`` that each one imports, also in functions and for types alone."""
+    root = SOURCES[package].parent
+    files = {
+        ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in SOURCES[package].rglob("*.py")
+    }
+    graph: dict[str, set[str]] = {name: set() for name in files}
+    for module, path in files.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                inner = [f"{node.module}.{alias.name}" for alias in node.names]
+                named = [name if name in files else str(node.module) for name in inner]
+            else:
+                named = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            graph[module].update(name for name in named if name in files and name != module)
+    return graph
+
+
+@pytest.mark.parametrize("package", ["quant_reference", "quant_vectors", "quant_torch"])
+def test_no_module_leads_back_to_itself(package: str) -> None:
+    graph = graph_of(package)
+    assert any(graph.values())
+    tuple(TopologicalSorter(graph).static_order())  # a CycleError names the modules
 
 
 def test_the_reference_loads_numpy_and_ml_dtypes_only() -> None:
