@@ -228,6 +228,39 @@ def test_a_weight_that_depends_on_data_is_an_activation(weight: Any, mode: str) 
     quantizer.finalize(backend="coreml")
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_a_mask_that_is_no_buffer_is_a_constant(mode: str) -> None:
+    model = packed(lambda s, x: functional.linear(x, s.packed * s.mask), 8, 6)()
+    model.mask = normal(8, 6, seed=5) > 0
+    quantizer, prepared = ready(mode, model, (normal(4, 6),))
+    finalized = quantizer.finalize(backend="coreai")
+    assert stored_weights(finalized, "coreai") == [(8, 6)]
+    assert torch.allclose(finalized(normal(4, 6)), prepared(normal(4, 6)), atol=1e-6)
+
+
+def test_an_attribute_that_a_run_replaces_is_no_constant() -> None:
+    def forward(s: nn.Module, x: Tensor) -> Tensor:
+        weight = s.packed * s.last
+        s.last = x.mean()
+        return functional.linear(x, weight)
+
+    model = packed(forward, 8, 6)()
+    model.last = torch.ones(())
+    quantizer, _ = ready("eager", model, (normal(4, 6),))
+    assert not stored_weights(quantizer.finalize(backend="coreai"), "coreai")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_weight_with_a_history_is_finalized(backend: str) -> None:
+    """weight_norm leaves the weight of the last run in the module, with its gradient."""
+    model, inputs = built("weight_norm")
+    quantizer, prepared = ready("eager", model, inputs)
+    with quantizer.training_mode():
+        prepared(*inputs).sum().backward()
+    finalized = quantizer.finalize(backend=backend)
+    assert torch.allclose(finalized(*inputs), prepared(*inputs), atol=1e-6)
+
+
 def test_a_piece_that_is_given_back_as_it_is_stays_one() -> None:
     model = packed(lambda s, x: functional.linear(x, s.packed[2:6].contiguous()), 8, 6)()
     quantizer, _ = ready("eager", model, (normal(4, 6),))

@@ -135,6 +135,10 @@ class Trace:
                 self._owners.setdefault(id(tensor), []).append((module, name))
                 self._kept.append(tensor)
                 states.append((module_name, name, tensor))
+            # A mask may be an attribute and no buffer; an export takes it for a constant, too.
+            plain = [(name, value) for name, value in vars(module).items() if _is_tensor(value)]
+            self._kept += [value for _, value in plain]
+            states += [(module_name, name, value) for name, value in plain]
         self.origins = Origins(model, states)
         self._running: list[ModuleCall] = []
         self._producers: dict[int, tuple[OpCall, int]] = {}

@@ -134,7 +134,14 @@ def _kept_as_they_are(model: nn.Module) -> dict[int, object]:
     """A memo for deepcopy: tensors and settings are shared, the structure is copied."""
     shared: list[object] = [*model.parameters(), *model.buffers()]
     shared += [scope.settings for scope in scopes_of(model)]
-    return {id(item): item for item in shared}
+    memo = {id(item): item for item in shared}
+    for module in model.modules():
+        for value in vars(module).values():
+            # What the last run left, such as the weight of weight_norm, cannot be copied with its
+            # history.
+            if isinstance(value, torch.Tensor) and not value.is_leaf:
+                memo[id(value)] = value.detach()
+    return memo
 
 
 def _place(
