@@ -10,6 +10,7 @@ import pytest
 import torch
 from tests.torch_impl.graph.support import Net
 from torch import Tensor, nn
+from torch._subclasses import FakeTensorMode
 from torch.nn import functional
 from torch.nn.utils import weight_norm
 
@@ -291,6 +292,15 @@ def test_a_weight_that_data_chooses_is_never_another_one(
     assert torch.allclose(finalized(x).float(), expected, atol=float(expected.abs().max()) / 50)
     with pytest.raises(InputError, match=r"given another weight .*PLACE-5"):
         finalized(-x)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_shapes_can_be_asked_without_data(backend: str) -> None:
+    model, inputs = built("cross-attention")
+    quantizer, _ = ready("eager", model, inputs)
+    finalized = quantizer.finalize(backend=backend)
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        assert finalized(*(mode.from_tensor(x) for x in inputs)).shape == (2, 3, 8)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
