@@ -16,7 +16,7 @@ Placed = tuple[str, Mapping[str, Any], str, str]
 
 _LINE = re.compile(r"(?P<tensor>.+): (?:= (?P<group>.+)|(?P<spec>\S+ \S+ per_.*))")
 _SPEC = re.compile(
-    r"(?P<dtype>\S+) (?P<qscheme>\S+) (?P<kind>per_\w+)(?:\((?P<axis>-?\d+)\))?"
+    r"(?P<dtype>\S+) (?P<qscheme>\S+) (?P<kind>per_\w+)(?:\((?P<axis>-?\d+)(?:, (?P<size>\d+))?\))?"
     r"(?: (?P<calculator>[a-z_]+))?(?: \[(?P<low>\S+), (?P<high>\S+)\])?"
 )
 
@@ -37,7 +37,7 @@ def stated_lines(model_id: str, mode: str) -> tuple[str, ...]:
 
 
 def read(lines: Iterable[str]) -> list[Placed]:
-    """Read what :func:`written` writes, granularities per block excepted.
+    """Read what :func:`written` writes, blocks of a tuple excepted.
 
     Raises:
         ValueError: A line that is none.
@@ -92,6 +92,8 @@ def _mapping(words: str) -> dict[str, Any]:
     granularity: dict[str, Any] = {"type": match["kind"]}
     if match["axis"]:
         granularity["axis"] = int(match["axis"])
+    if match["size"]:
+        granularity["block_size"] = int(match["size"])
     bounds = [None if b in (None, "·") else float(b) for b in (match["low"], match["high"])]
     return {
         "dtype": match["dtype"],

@@ -22,6 +22,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from quant_torch._stand_in import stand_in_placement
+
 REPLACED = "coreai_opt"
 PACKAGE = "quant_torch"
 
@@ -63,6 +65,7 @@ class _Finder(MetaPathFinder):
 def stand_in() -> Iterator[None]:
     """While inside, ``import coreai_opt`` and imports below it give this package's modules.
 
+    Models that are prepared inside have their quantizers where that package has them (PLACE-13).
     Afterwards the name means what it meant before. Modules that imported it inside keep what they
     got.
     """
@@ -70,7 +73,8 @@ def stand_in() -> Iterator[None]:
     before = _take_out()
     sys.meta_path.insert(0, finder)
     try:
-        yield
+        with stand_in_placement():
+            yield
     finally:
         sys.meta_path.remove(finder)
         _take_out()

@@ -19,6 +19,14 @@ _ACTIVATIONS_UINT8: dict[str, Any] = {
 
 _OFF: dict[str, Any] = {"op_input_spec": None, "op_output_spec": None, "op_state_spec": None}
 _INT4: dict[str, Any] = {"dtype": "int4", "granularity": {"type": "per_channel", "axis": 0}}
+_BY_DEFAULT_AXIS: dict[str, Any] = {
+    "dtype": "int8",
+    "granularity": {"type": "per_channel", "axis": None},
+}
+_BLOCKS: dict[str, Any] = {
+    "dtype": "int4",
+    "granularity": {"type": "per_block", "axis": None, "block_size": 2},
+}
 _INT8: dict[str, Any] = {"dtype": "int8", "granularity": {"type": "per_channel", "axis": 0}}
 
 
@@ -60,6 +68,14 @@ MODELS: Mapping[str, ModelEntry] = {
     "concat_known_ranges": ModelEntry("joins", "ConcatKnownRanges"),
     "shared_weight": ModelEntry("joins", "SharedWeight"),
     "weight_pieces": ModelEntry("weights", "WeightPieces"),
+    "products": ModelEntry(
+        "weights",
+        "Products",
+        {"global_config": {"op_state_spec": {"weight": _BY_DEFAULT_AXIS}}},
+    ),
+    "products_in_blocks": ModelEntry(
+        "weights", "Products", {"global_config": {**_OFF, "op_state_spec": {"weight": _BLOCKS}}}
+    ),
     "shape_only": ModelEntry("joins", "ShapeOnly"),
     "squeeze_excite": ModelEntry("joins", "SqueezeExcite"),
     "tied_embedding": ModelEntry("networks", "TiedEmbedding"),

@@ -37,6 +37,7 @@ OFF: dict[str, Callable[[Tensor], Any]] = {
     "bmm": lambda x: torch.bmm(x[0], x[0].transpose(1, 2)),
     "mm": lambda x: torch.mm(x[0, 0], x[0, 0].t()),
     "baddbmm": lambda x: torch.baddbmm(x[0], x[0], x[0].new_ones(2, 4, 4)),
+    "addmm": lambda x: torch.addmm(x[0, 0, :, :2], x[0, 0], x[0, 1].t()),
     "einsum": lambda x: torch.einsum("abcd,abcd->ab", x, x),
     "div": lambda x: x / 2.0,
     "rsub": lambda x: 1.0 - x,

@@ -164,13 +164,7 @@ class TestWhatIsNoPlainWeight:
             def forward(self, x: Tensor) -> Tensor:
                 return functional.linear(x, self.weight)
 
-        # No module kind, hence no default axis.
-        with pytest.raises(reference.GranularityError, match=r"axis.*\n?.*Functional"):
-            prepare(Functional(), torch.randn(2, 6), config=W8)
-        prepared = prepare(
-            Functional(), torch.randn(2, 6),
-            config=QuantizerConfig.presets.w8(axis=0, execution_mode="eager"),
-        )  # fmt: skip
+        prepared = prepare(Functional(), torch.randn(2, 6), config=W8)
         original = prepared.parametrizations.weight.original
         assert_same_bits(prepared.weight, expected(WEIGHT, original)[2])
 
@@ -260,10 +254,9 @@ class TestUndo:
         prepared = prepare(model, torch.randn(2, 4))
         assert weights(prepared) == {"layer.weight"}
 
-    def test_no_default_axis_leaves_the_model_as_it_was(self) -> None:
-        model = Net(lambda s, x: functional.linear(x, s.w.weight), w=nn.Bilinear(2, 2, 2))
-        config = QuantizerConfig.presets.w8(execution_mode="eager")
-        model.w.weight = nn.Parameter(torch.randn(3, 4))
-        with pytest.raises(reference.GranularityError, match="Bilinear"):
+    def test_an_axis_that_is_not_there_leaves_the_model_as_it_was(self) -> None:
+        model = Net(lambda s, x: s.w(x), w=nn.Linear(4, 3))
+        config = QuantizerConfig.presets.w8(axis=3, execution_mode="eager")
+        with pytest.raises(reference.GranularityError, match=r"axis.*rank 2"):
             prepare(model, torch.randn(2, 4), config=config)
         assert not parametrize.is_parametrized(model.w)

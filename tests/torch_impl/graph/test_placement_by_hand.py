@@ -16,6 +16,7 @@ from quant_torch.quantization.quantizer import Quantizer
 @pytest.mark.parametrize("mode", ["graph", "eager"])
 @pytest.mark.parametrize("model_id", MODELS)
 @pytest.mark.filterwarnings("ignore:.*ask for different quantization")
+@pytest.mark.filterwarnings("ignore:gain.weight of shape .* is left unquantized")
 def test_quantizers_are_where_the_list_says(model_id: str, mode: str) -> None:
     built = build(model_id, mode)
     config = QuantizerConfig.model_validate(built.config)

@@ -15,6 +15,7 @@ _ACTIVATIONS = ("relu", "gelu", "silu", "sigmoid", "tanh", "hard", "leaky")
 _POOLS = ("max_pool", "avg_pool", "adaptive", "mean", "flatten", "cat")
 _SHAPE_ONLY = ("reshape", "permute", "transpose", "dropout", "squeeze")
 _LATER_CALL = re.compile(r".+\.\w+_\d+ (input|output) ")
+_FACTORS = ("wide.weight", "projection", "experts", "mixing")
 _PLAIN = {"dtype": "int8", "qscheme": "symmetric", "granularity": {"type": "per_tensor"}}
 
 
@@ -36,6 +37,13 @@ def _apart(*beginnings: str) -> Callable[..., list[Placed]]:
 
 def _respec(**members: Any) -> Callable[[Placed], Placed]:
     return lambda p: (p[0], {**p[1], **members}, *p[2:])
+
+
+def _at_axis(p: Placed, shift: int) -> Placed:
+    """A factor of a product with its axis moved."""
+    granularity = p[1]["granularity"]
+    moved = {**granularity, "axis": (granularity.get("axis") or 0) + shift}
+    return _respec(granularity=moved)(p) if p[0] in _FACTORS else p
 
 
 def _with_inner(*beginnings: str) -> Callable[..., list[Placed]]:
@@ -129,6 +137,28 @@ PLACEMENTS: tuple[Mutant, ...] = (
     known("eager-calls-merged", "gives all calls of a layer one set of quantizers in eager mode",
           "PLACE-11", PLACEMENT, placed=lambda self, placed, mode: [
               p for p in placed if mode == "graph" or not _LATER_CALL.match(p[0])]),
+    known("product-weights-forgotten", "leaves parameters of matrix products in float", "PLACE-13",
+          PLACEMENT, placed=lambda self, placed, mode: [
+              p for p in placed if p[0] not in _FACTORS]),
+    known("product-of-linear-only", "quantizes addmm, mm, bmm and baddbmm nowhere",
+          "PLACE-13 PLACE-2", PLACEMENT, placed=lambda self, placed, mode: [
+              p for p in placed if p[0] not in ("bmm", "baddbmm", "mm")
+              and not re.search(r"(^|\.)(add|b|baddb)?mm (in|out)put ", p[0])]),
+    known("product-axis-of-linear", "takes a weight of (in, out) for one of (out, in)",
+          "GRAN-7 PLACE-13", PLACEMENT, placed=lambda self, placed, mode: [
+              _at_axis(p, -1 if p[1]["granularity"]["type"] == "per_channel" else 1)
+              if p[0] in ("wide.weight", "projection") else p for p in placed]),
+    known("product-axis-of-right", "takes a left factor for a right one", "GRAN-7 PLACE-13",
+          PLACEMENT, placed=lambda self, placed, mode: [
+              _at_axis(p, 1 if p[1]["granularity"]["type"] == "per_channel" else -1)
+              if p[0] == "mixing" else p for p in placed]),
+    known("norm-weight-at-axis-0", "gives the weight of a norm the axis 0", "GRAN-7 PLACE-5",
+          PLACEMENT, placed=lambda self, placed, mode: [
+              *placed, *(("gain.weight", *p[1:3], "gain.weight") for p in placed
+                         if p[0] == "mixing")]),
+    known("addend-quantized", "quantizes what a product adds as its bias", "PLACE-13", PLACEMENT,
+          placed=lambda self, placed, mode: [
+              *placed, *(("shift", *p[1:3], "shift") for p in placed if p[0] == "experts")]),
     known("names-of-its-own", "names tensors as it likes", "PLACE-12", PLACEMENT,
           placed=lambda self, placed, mode: [(f"%{p[0]}", *p[1:3], f"%{p[3]}") for p in placed]),
 )  # fmt: skip

@@ -6,7 +6,7 @@ import re
 import warnings
 
 from quant_torch._suggest import closest
-from quant_torch.quantization._eager._placement import op_config
+from quant_torch.quantization._eager._placement import call_config
 from quant_torch.quantization._eager._tracing import Trace, own_tensors
 from quant_torch.quantization._eager.supported_ops_registry import supported_functions
 from quant_torch.quantization._spec_keys import SpecKeys
@@ -57,7 +57,7 @@ def warn_about_unknown_keys(trace: Trace) -> None:
     """
     keys = SpecKeys()
     for call in trace.calls:
-        config = op_config(call.scope, call.full_name, call.types, call.op)
+        config = call_config(call, trace)
         if config is None:
             continue
         keys.offer("op_state_spec", config.op_state_spec)

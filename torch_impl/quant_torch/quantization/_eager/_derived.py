@@ -90,6 +90,23 @@ class Recipe:
             value: torch.Tensor = self.value(model, {})
         return value.detach()
 
+    def states(self) -> set[State]:
+        """The parameters and buffers that it is computed from."""
+        found: set[State] = set()
+        waiting, seen = [self.result], set()
+        while waiting:
+            result = waiting.pop()
+            leaves = pytree.tree_leaves(
+                (result.args, result.kwargs), is_leaf=lambda leaf: isinstance(leaf, Source)
+            )
+            for leaf in leaves:
+                if isinstance(leaf, State):
+                    found.add(leaf)
+                elif isinstance(leaf, Recipe) and id(leaf.result) not in seen:
+                    seen.add(id(leaf.result))
+                    waiting.append(leaf.result)
+        return found
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Recipe:
         return self  # names and functions; the model is an argument
 

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
 
+from quant_torch._stand_in import standing_in
 from quant_torch._torch_internals import pytree
 from quant_torch.quantization._eager._call_sites import SiteKey
 from quant_torch.quantization._eager._derived import Recipe
+from quant_torch.quantization._eager._roles import argument_role, is_weighted, state_role
 from quant_torch.quantization._eager._scopes import ModuleScope
 from quant_torch.quantization._eager._sites import Path, Site
-from quant_torch.quantization._eager._tracing import TensorInput, Trace, tensor_arguments
+from quant_torch.quantization._eager._tracing import OpCall, TensorInput, Trace, tensor_arguments
 from quant_torch.quantization._eager.supported_ops_registry import (
     SupportedOp,
     TorchFunction,
     supported_functions,
-    weight_kinds,
 )
 from quant_torch.quantization._module_configs import Rank, boundary_rank
+from quant_torch.quantization._states import Role, is_addend, no_axis, with_axis
 from quant_torch.quantization.config import (
     ModuleQuantizerConfig,
     OpQuantizerConfig,
@@ -31,7 +34,7 @@ from quant_torch.quantization.config._fields import names as is_named
 from quant_torch.quantization.config._fields import spec_for
 from quant_torch.quantization.spec import QuantizationComponentFactory, QuantizationSpec
 from quant_torch.quantization.spec.fake_quantize import FakeQuantizeImplBase
-from quant_torch.quantization.spec.granularity import Target, default_axis
+from quant_torch.quantization.spec.granularity import Target
 
 
 @dataclass
@@ -65,7 +68,7 @@ class PlannedSite:
         for path, (argument, spec) in self.inputs.items():
             target: Target = "activation"
             if path in self.states:
-                target, spec = "weight", with_default_axis(spec, weight_kinds(self.op))
+                target = "weight"
             attribute = f"{self.name}_quantize_{argument}"
             module = self._module(spec, target, attribute, f"input {argument}")
             module.derivation = self.states.get(path)
@@ -104,16 +107,17 @@ def planned_sites(trace: Trace) -> dict[tuple[str, SiteKey, int], PlannedSite]:
     for call in trace.calls:
         place = (call.scope.name, call.key, call.visit)
         site = plan.setdefault(place, PlannedSite(call.scope, call.function, call.name, call.op))
-        config = op_config(call.scope, call.full_name, call.types, call.op)
+        config = call_config(call, trace)
         for tensor in call.inputs:
-            recipe = trace.origins.recipe(tensor.tensor) if _may_be_state(call.op, tensor) else None
-            # What no operation gave, as a plain attribute, is a state of the model too.
-            is_state = _may_be_state(call.op, tensor) and (recipe or not tensor.producer)
-            spec = _module_input_spec(tensor, _input_spec(config, tensor, bool(is_state)))
-            if spec is not None and not tensor.owners and is_quantizable(tensor.tensor):
-                if tensor.path not in site.inputs and is_state:
-                    site.states[tensor.path] = recipe
-                site.inputs.setdefault(tensor.path, (tensor.name, spec))
+            if tensor.owners or not is_quantizable(tensor.tensor) or tensor.path in site.inputs:
+                continue
+            role = state_role(call, tensor, trace)
+            spec = _module_input_spec(tensor, _input_spec(config, call, tensor, role))
+            if spec is not None and role is not None:
+                spec = _completed(spec, call, tensor)
+                site.states[tensor.path] = trace.origins.recipe(tensor.tensor)
+            if spec is not None:
+                site.inputs[tensor.path] = (tensor.name, spec)
         for index, output in call.outputs.items():
             spec = None if config is None else spec_for(config.op_output_spec, index)
             spec = overridden.get((id(call), index), (spec,))[0]
@@ -143,13 +147,13 @@ def new_site(
     base = getattr(function, "__name__", "function")
     count = scope.op_counts.get(base, 0)
     name = f"{base}_{count}" if count else base
-    config = op_config(scope, scope.full_name(name), (base, *([op.key] if op else [])), op)
+    config = _op_config(scope, scope.full_name(name), (base, *([op.key] if op else [])), op)
     if config is None:
         return None
     state = {id(t) for m in [scope.module] for t in (*m.parameters(), *m.buffers())}
     planned = PlannedSite(scope, function, name, op)
     for index, (argument, path, tensor) in enumerate(tensor_arguments(op, args, kwargs)):
-        if _is_state_name(op, argument) or id(tensor) in state:
+        if _is_of_layer(op, argument) or id(tensor) in state:
             continue  # a parametrization takes care of it, or nothing can any more
         spec = spec_for(config.op_input_spec, index, argument)
         if spec is not None and is_quantizable(tensor):
@@ -181,17 +185,32 @@ def _may_give_floats(op: SupportedOp | None, name: str, arguments: Any) -> bool:
     return any(t.is_floating_point() for t in tensors) or any(type(n) is float for n in leaves)
 
 
-def op_config(
-    scope: ModuleScope, full_name: str, types: tuple[str, ...], op: SupportedOp | None
-) -> OpQuantizerConfig | None:
-    """The config of an operation; None if it is not quantized.
+def call_config(call: OpCall, trace: Trace) -> OpQuantizerConfig | None:
+    """The config of a recorded operation; None if it is not quantized.
 
-    An operation that is off by default needs a config that names it: its type, or its very name.
+    An operation that is off by default needs a config that names it: its type, or its very name;
+    a matrix product, a factor that is a parameter.
     """
+    on = is_weighted(call, trace)
+    return _op_config(call.scope, call.full_name, call.types, call.op, on)
+
+
+def layer_config(scope: ModuleScope, key: str, op: SupportedOp) -> OpQuantizerConfig | None:
+    """The config of the operation that a standard module performs."""
+    return _op_config(scope, scope.full_name(key), (key,), op)
+
+
+def _op_config(
+    scope: ModuleScope,
+    full_name: str,
+    types: tuple[str, ...],
+    op: SupportedOp | None,
+    on: bool = False,
+) -> OpQuantizerConfig | None:
     config = scope.settings.config
     if config is None or op is None:
         return None
-    if not op.by_default and not _is_named(config, full_name, types):
+    if not (on or op.by_default) and not _is_named(config, full_name, types):
         return None
     return config.op_config(full_name, types)
 
@@ -205,13 +224,29 @@ def _is_named(config: ModuleQuantizerConfig, full_name: str, types: tuple[str, .
 
 
 def _input_spec(
-    config: OpQuantizerConfig | None, tensor: TensorInput, is_state: bool
+    config: OpQuantizerConfig | None, call: OpCall, tensor: TensorInput, role: Role | None
 ) -> QuantizationSpec | None:
     if config is None:
         return None
-    if is_state:
-        return spec_for(config.op_state_spec, tensor.name)
-    return spec_for(config.op_input_spec, tensor.index, tensor.name)
+    if role is not None:
+        return spec_for(config.op_state_spec, role)
+    keys = (tensor.index, tensor.name)
+    added = call.op is not None and is_addend(call.op.key, tensor.name) and not standing_in()
+    if added and not set(keys) & set(config.op_input_spec):
+        return None  # added to the sums before they are rounded, as a bias is
+    return spec_for(config.op_input_spec, *keys)
+
+
+def _completed(
+    spec: QuantizationSpec, call: OpCall, tensor: TensorInput
+) -> QuantizationSpec | None:
+    """The spec of a computed state with its axis; None, with a warning, where there is none."""
+    key, shape = call.op.key if call.op else "", tuple(tensor.tensor.shape)
+    whole = with_axis(spec, key, tensor.name, len(shape))
+    if whole is None:
+        name = f"{call.full_name} input {tensor.name}"
+        warnings.warn(no_axis(name, shape, key, spec), stacklevel=2)
+    return whole
 
 
 def is_quantizable(tensor: torch.Tensor) -> bool:
@@ -219,17 +254,8 @@ def is_quantizable(tensor: torch.Tensor) -> bool:
     return tensor.is_floating_point() and tensor.dim() > 0
 
 
-def _may_be_state(op: SupportedOp | None, tensor: TensorInput) -> bool:
-    """Whether an argument of an operation can be a weight or bias and no activation (PLACE-5).
-
-    A weight that forward computes from others (masked, normalised, cut out) is still a weight; one
-    that depends on the model's inputs, or that there is no recipe for, is an activation.
-    """
-    return _is_state_name(op, tensor.name) and not tensor.of_data
-
-
-def _is_state_name(op: SupportedOp | None, argument: str) -> bool:
-    return op is not None and argument in ("weight", "bias") and argument in op.arguments
+def _is_of_layer(op: SupportedOp | None, argument: str) -> bool:
+    return argument in ("weight", "bias") and argument_role(op, argument) is not None
 
 
 def _module_input_spec(
@@ -277,19 +303,6 @@ def new_fake_quantize(
     module = QuantizationComponentFactory.create_fake_quantizer(spec, target, tensor_name)
     module.qat_schedule = schedule
     return module
-
-
-def with_default_axis(spec: QuantizationSpec, module_kinds: list[str]) -> QuantizationSpec:
-    """The spec with the axis of its granularity filled in from the module kind (GRAN-7).
-
-    Raises:
-        GranularityError: The kind has no default axis.
-    """
-    granularity = spec.granularity
-    if not granularity.needs_axis:
-        return spec
-    axis = default_axis(module_kinds, granularity)
-    return spec.model_copy(update={"granularity": granularity.with_axis(axis)})
 
 
 def _schedule(scope: ModuleScope) -> QATSchedule | None:

@@ -123,6 +123,7 @@ class Trace:
     """
 
     def __init__(self, model: nn.Module, with_frames: bool = False) -> None:
+        self.model = model
         self.calls: list[OpCall] = []
         self.module_calls: list[ModuleCall] = []
         self.model_inputs: list[torch.Tensor] = []

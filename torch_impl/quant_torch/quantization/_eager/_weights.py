@@ -10,20 +10,25 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from quant_torch.quantization._eager._placement import (
+    call_config,
+    layer_config,
     new_fake_quantize,
-    op_config,
-    with_default_axis,
 )
+from quant_torch.quantization._eager._roles import state_role
 from quant_torch.quantization._eager._scopes import ModuleScope
 from quant_torch.quantization._eager._tracing import Trace, own_tensors
 from quant_torch.quantization._eager.supported_ops_registry import BUILT_IN, operation_of_module
 from quant_torch.quantization._module_configs import Rank, boundary_rank, operation_rank
+from quant_torch.quantization._states import no_axis, with_axis
 from quant_torch.quantization.config import QATSchedule
 from quant_torch.quantization.config._fields import names as is_named
 from quant_torch.quantization.config._fields import spec_for
 from quant_torch.quantization.spec import QuantizationSpec
 from quant_torch.quantization.spec.fake_quantize import FakeQuantizeImplBase
 from quant_torch.quantization.spec.granularity import BlockSizeMismatchError
+
+Reader = tuple[str, str]
+"""(operation, argument)."""
 
 
 @dataclass
@@ -38,6 +43,7 @@ class PlannedState:
         schedule: The QAT schedule of the first module that wants it quantized and has one.
         rank: How specific the config is that says so.
         who: The module whose config it is.
+        reader: The operation that reads it and the argument in which it does, which give an axis.
     """
 
     tensor: torch.Tensor
@@ -47,15 +53,20 @@ class PlannedState:
     schedule: QATSchedule | None
     rank: Rank
     who: str
+    reader: Reader
 
     def build(self) -> FakeQuantizeImplBase | None:
-        """The fake-quantize module, or None where the blocks do not fit (with a warning).
+        """The fake-quantize module, or None, with a warning, where no axis or no block fits.
 
         Raises:
-            GranularityError: No default axis for the owner, or an axis the tensor lacks.
+            GranularityError: An axis that the tensor lacks.
         """
-        kinds = [cls.__name__ for cls in type(self.owners[0][0]).__mro__]
-        self.spec = with_default_axis(self.spec, kinds)
+        shape = tuple(self.tensor.shape)
+        whole = with_axis(self.spec, *self.reader, len(shape))
+        if whole is None:
+            warnings.warn(no_axis(self.name, shape, self.reader[0], self.spec), stacklevel=2)
+            return None
+        self.spec = whole
         module = new_fake_quantize(self.spec, "weight", self.name, self.schedule)
         try:
             module.check_shape(self.tensor.shape)
@@ -84,17 +95,18 @@ def planned_states(
         trace: A recorded run.
         scopes: The scope of every module, by id of the module.
     """
-    plan = _Plan(model)
+    plan = _Plan(model, trace)
     for call in trace.calls:
-        config = op_config(call.scope, call.full_name, call.types, call.op)
-        if config is None:
+        config = call_config(call, trace)
+        if config is None or call.op is None:
             continue
         rank = operation_rank(call.scope.settings, config)
         for tensor in call.inputs:
             if tensor.owners:
                 attributes = [attribute for _, attribute in tensor.owners]
-                spec = spec_for(config.op_state_spec, *attributes)
-                plan.want(tensor.tensor, spec, call.scope, rank)
+                role = state_role(call, tensor, trace)
+                spec = spec_for(config.op_state_spec, *attributes, role)
+                plan.want(tensor.tensor, spec, call.scope, rank, (call.op.key, tensor.name))
     reached = {id(call.scope.module) for call in trace.module_calls}
     for module in model.modules():
         scope = scopes[id(module)]
@@ -112,7 +124,7 @@ def planned_states(
 class _Plan:
     """Collects wishes for tensors; of those for a shared tensor one decides (PLACE-9)."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, trace: Trace) -> None:
         self._states: dict[int, PlannedState] = {}
         self._decided: dict[int, Rank] = {}
         self._names: dict[int, str] = {}
@@ -122,6 +134,11 @@ class _Plan:
                 name = f"{module_name}.{attribute}" if module_name else attribute
                 self._names.setdefault(id(tensor), name)
                 self._owners.setdefault(id(tensor), []).append((module, attribute))
+        self._readers: dict[int, Reader] = {}
+        for call in trace.calls:
+            for given in call.inputs:
+                if given.owners and call.op is not None:
+                    self._readers.setdefault(id(given.tensor), (call.op.key, given.name))
 
     def wanted(self) -> list[PlannedState]:
         """What is quantized."""
@@ -137,7 +154,8 @@ class _Plan:
         self._decided[id(tensor)] = rank
         known = self._states.pop(id(tensor), None)
         if spec is not None and tensor.is_floating_point():
-            planned = self._planned(tensor, spec, scope, rank)
+            reader = self._readers.get(id(tensor), ("", ""))
+            planned = self._planned(tensor, spec, scope, rank, reader)
             if known is not None:
                 planned.schedule = _first_schedule(known, planned.schedule)
             self._states[id(tensor)] = planned
@@ -148,12 +166,13 @@ class _Plan:
         spec: QuantizationSpec | None,
         scope: ModuleScope,
         rank: Rank,
+        reader: Reader,
     ) -> None:
         """Ask for a spec; of several the one of the higher rank decides, then the first."""
         if spec is None or not tensor.is_floating_point():
             return
         known = self._states.get(id(tensor))
-        wish = self._planned(tensor, spec, scope, rank)
+        wish = self._planned(tensor, spec, scope, rank, reader)
         if known is None:
             self._states[id(tensor)] = wish
             return
@@ -169,13 +188,18 @@ class _Plan:
         self._states[id(tensor)] = winner
 
     def _planned(
-        self, tensor: torch.Tensor, spec: QuantizationSpec, scope: ModuleScope, rank: Rank
+        self,
+        tensor: torch.Tensor,
+        spec: QuantizationSpec,
+        scope: ModuleScope,
+        rank: Rank,
+        reader: Reader,
     ) -> PlannedState:
         config = scope.settings.config
         schedule = None if config is None else config.qat_schedule
         owners, name = self._owners[id(tensor)], self._names[id(tensor)]
         who = scope.name or "the model"
-        return PlannedState(tensor, owners, name, spec, schedule, rank, who)
+        return PlannedState(tensor, owners, name, spec, schedule, rank, who, reader)
 
 
 def _first_schedule(known: PlannedState, schedule: QATSchedule | None) -> QATSchedule | None:
@@ -194,9 +218,10 @@ def _want_unreached(plan: _Plan, scope: ModuleScope) -> None:
     key = operation_of_module(scope.module)
     if key is None:
         return
-    config = op_config(scope, scope.full_name(key), (key,), BUILT_IN[key])
+    config = layer_config(scope, key, BUILT_IN[key])
     if config is None:
         return
     for attribute, tensor in own_tensors(scope.module):
         rank = operation_rank(scope.settings, config)
-        plan.want(tensor, spec_for(config.op_state_spec, attribute), scope, rank)
+        spec = spec_for(config.op_state_spec, attribute)
+        plan.want(tensor, spec, scope, rank, (key, attribute))

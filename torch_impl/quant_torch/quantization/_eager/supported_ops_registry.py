@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from quant_torch._registry import KeyedClasses
+from quant_torch.quantization._states import LAYERS
 
 TorchFunction = Callable[..., Any]
 
@@ -79,6 +80,7 @@ _WHEN_NAMED = (
     _off("bmm", torch.bmm, Tensor.bmm, arguments=("input", "mat2")),
     _off("mm", torch.mm, Tensor.mm, arguments=("input", "mat2")),
     _off("baddbmm", torch.baddbmm, Tensor.baddbmm, arguments=("input", "batch1", "batch2")),
+    _off("addmm", torch.addmm, Tensor.addmm, arguments=("input", "mat1", "mat2")),
     _off("einsum", torch.einsum, arguments=("equation", "operands")),
     _off(
         "div", torch.div, torch.true_divide, Tensor.div, Tensor.div_, Tensor.true_divide,
@@ -189,22 +191,9 @@ def supported_functions() -> dict[TorchFunction, SupportedOp]:
     return table
 
 
-_MODULE_KINDS = {
-    "linear": "Linear",
-    "embedding": "Embedding",
-    **{f"conv{n}d": f"Conv{n}d" for n in (1, 2, 3)},
-    **{f"conv_transpose{n}d": f"ConvTranspose{n}d" for n in (1, 2, 3)},
-}
-
-
-def weight_kinds(op: SupportedOp | None) -> list[str]:
-    """Module kind whose weight an operation takes, for example ``["Conv2d"]``; else empty."""
-    return [_MODULE_KINDS[op.key]] if op is not None and op.key in _MODULE_KINDS else []
-
-
 def operation_of_module(module: torch.nn.Module) -> str | None:
     """Key of the operation that a standard module performs with its weight, or None."""
-    kinds = {kind: key for key, kind in _MODULE_KINDS.items()}
+    kinds = {kind: key for key, kind in LAYERS.items()}
     for cls in type(module).__mro__:
         if cls.__module__.startswith("torch.nn.") and cls.__name__ in kinds:
             return kinds[cls.__name__]

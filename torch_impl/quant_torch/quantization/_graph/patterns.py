@@ -13,7 +13,11 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from quant_torch.quantization._graph.ops import type_named_by
+from torch import fx
+
+from quant_torch.quantization._graph.ops import op_type, type_named_by
+from quant_torch.quantization._graph.states import is_weighted
+from quant_torch.quantization._states import WHERE_WEIGHTED
 
 Kind = Literal["compute", "value_preserving"]
 Operation = str | Callable[..., Any]
@@ -59,6 +63,13 @@ class Pattern:
     choose: Callable[[Any], Collection[Any]] | None = None
 
 
+def weighted_products(module: fx.GraphModule) -> frozenset[fx.Node]:
+    """The matrix products of a captured graph that have a parameter for a factor (PLACE-13)."""
+    return frozenset(
+        node for node in module.graph.nodes if op_type(node) in WHERE_WEIGHTED and is_weighted(node)
+    )
+
+
 BUILT_IN: tuple[Pattern, ...] = (
     Pattern("conv_bn_act", (CONVOLUTIONS, BATCH_NORM, ACTIVATIONS)),
     Pattern("conv_bn", (CONVOLUTIONS, BATCH_NORM)),
@@ -79,6 +90,8 @@ BUILT_IN: tuple[Pattern, ...] = (
     Pattern("sub", (frozenset({"sub"}),)),
     Pattern("matmul_act", (frozenset({"matmul"}), ACTIVATIONS)),
     Pattern("matmul", (frozenset({"matmul"}),)),
+    Pattern("product_act", (WHERE_WEIGHTED, ACTIVATIONS), choose=weighted_products),
+    Pattern("product", (WHERE_WEIGHTED,), choose=weighted_products),
     Pattern("einsum_act", (frozenset({"einsum"}), ACTIVATIONS)),
     Pattern("einsum", (frozenset({"einsum"}),)),
     Pattern("embedding", (frozenset({"embedding"}),)),

@@ -7,23 +7,20 @@ from typing import Literal
 
 from torch import fx
 
-from quant_torch.quantization._eager._placement import with_default_axis
-from quant_torch.quantization._eager.supported_ops_registry import BUILT_IN, weight_kinds
+from quant_torch._stand_in import standing_in
 from quant_torch.quantization._graph.boundaries import ENTERS, LEAVES, Crossing
 from quant_torch.quantization._graph.configs import GraphConfig, warn
-from quant_torch.quantization._graph.functionalize import MUTATED
 from quant_torch.quantization._graph.matching import Region
 from quant_torch.quantization._graph.ops import (
     argument_name,
     is_float,
-    is_random,
     is_state,
     op_type,
-    shape_of,
 )
-from quant_torch.quantization._graph.patterns import WEIGHTED
+from quant_torch.quantization._graph.states import completed, computed_states, is_parameter
 from quant_torch.quantization._module_configs import Rank
 from quant_torch.quantization._spec_keys import SpecKeys
+from quant_torch.quantization._states import is_addend, role_of
 from quant_torch.quantization.config import (
     ModuleQuantizerConfig,
     OpQuantizerConfig,
@@ -34,9 +31,6 @@ from quant_torch.quantization.spec.spec import QuantizationSpec
 
 Edge = tuple[fx.Node, fx.Node]
 """(tensor, operation that reads it)."""
-
-_STATE_PLACES = {**dict.fromkeys(WEIGHTED, (1, 2)), "embedding": (0,)}
-"""Where a layer takes its weight and its bias."""
 
 
 @dataclass(frozen=True)
@@ -150,10 +144,12 @@ def _ask_region(
         argument = argument_name(anchor, source)
         if is_state(source) or source in computed:
             held = names_of.names_of_state(source.target) if is_state(source) else []
-            name, *others = [attribute for _, attribute in held] or [argument]
-            spec = spec_for(config.op_state_spec, name, *others)
+            role = role_of(op_type(anchor), argument)
+            name, *others = [attribute for _, attribute in held] or [role or argument]
+            if role is not None and is_parameter(source) and not standing_in():
+                others.append(role)
+            spec = completed(spec_for(config.op_state_spec, name, *others), anchor, source)
             if spec is not None:
-                spec = with_axis(spec, anchor, source)
                 requests.states[source, anchor] = Request(
                     spec, rank, "consumer", place[anchor], anchor.name, schedule
                 )
@@ -163,7 +159,10 @@ def _ask_region(
                     f"state {name!r}, which op_state_spec configures"
                 )
             continue
-        spec = spec_for(config.op_input_spec, index, argument, f"input_{index}")
+        keys = (index, argument, f"input_{index}")
+        if is_addend(op_type(anchor), argument) and not (set(keys) & set(config.op_input_spec)):
+            continue  # added to the sums before they are rounded, as a bias is
+        spec = spec_for(config.op_input_spec, *keys)
         if spec is not None:
             requests.edges[source, anchor] = Request(
                 spec, rank, "consumer", place[anchor], anchor.name, schedule
@@ -241,41 +240,9 @@ def _ask_module_states(
     spec = spec_for(boundary.module_state_spec, name)
     for user in node.users:
         requests.states.pop((node, user), None)
-        if spec is not None:
+        whole = completed(spec, user, node)
+        if whole is not None:
             requests.states[node, user] = Request(
-                with_axis(spec, user, node), rank, "consumer", place[user],
+                whole, rank, "consumer", place[user],
                 f"state of {owner}", boundary.qat_schedule,
             )  # fmt: skip
-
-
-def computed_states(anchor: fx.Node) -> set[fx.Node]:
-    """The weight and bias of a layer that are computed from states alone (PLACE-5).
-
-    As weight_norm does, or as pieces of a larger parameter.
-    """
-    places = _STATE_PLACES.get(op_type(anchor), ())
-    given = [anchor.args[place] for place in places if place < len(anchor.args)]
-    given += [anchor.kwargs.get(name) for name in ("weight", "bias")]
-    return {a for a in given if isinstance(a, fx.Node) and _comes_from_states(a)}
-
-
-def _comes_from_states(node: fx.Node) -> bool:
-    waiting, seen = [node], set()
-    while waiting:
-        current = waiting.pop()
-        if current.op == "placeholder" or (not is_state(current) and not current.all_input_nodes):
-            return False
-        if current.meta.get(MUTATED) or is_random(current):
-            return False  # another value in the next run
-        if current not in seen:
-            seen.add(current)
-            waiting += current.all_input_nodes
-    return True
-
-
-def with_axis(spec: QuantizationSpec, reader: fx.Node, state: fx.Node) -> QuantizationSpec:
-    """A spec whose granularity has its axis filled in from the layer that reads it (GRAN-7)."""
-    if spec.granularity.needs_axis and len(shape_of(state)) == 1:
-        return spec.model_copy(update={"granularity": spec.granularity.with_axis(0)})
-    kind = op_type(reader)
-    return with_default_axis(spec, weight_kinds(BUILT_IN.get(kind)) or [kind])
