@@ -23,8 +23,8 @@ def state_role(call: OpCall, tensor: TensorInput, trace: Trace) -> Role | None:
     """The role of an argument that is a parameter, or computed from states alone; else None.
 
     A weight that forward computes from others (masked, normalised, cut out) is still a weight; one
-    that depends on the model's inputs, or that there is no recipe for, is an activation. A factor of a product is a weight only if
-    a parameter is in it.
+    that depends on the model's inputs, or that there is no recipe for, is an activation. A factor
+    of a product is a weight only if a parameter is in it.
     """
     role = argument_role(call.op, tensor.name)
     if role is None or tensor.of_data:
