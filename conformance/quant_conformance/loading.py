@@ -17,6 +17,7 @@ from quant_conformance.invoke import describe
 from quant_conformance.protocol import Backend, missing_packages, pip_line
 from quant_conformance.protocol_check import misnamed, mistakes, wrong_attributes
 from quant_conformance.registry import BACKENDS
+from quant_conformance.traces import place_of
 
 Problem = Literal["usage", "unavailable", "crashed"]
 
@@ -153,6 +154,7 @@ def open_backend(reference: str) -> tuple[Backend | None, Hello]:
     """
     name = display_name(reference)
     pip = ""
+    cls: type[Backend] | None = None
     try:
         cls = load_class(reference)
         for line in wrong_attributes(cls, ("requires", "pip")):
@@ -188,7 +190,9 @@ def open_backend(reference: str) -> tuple[Backend | None, Hello]:
     except ImportError as error:  # a package is there, but not all of it
         return None, Hello(name, problem="unavailable", text=_partly_missing(error, pip))
     except BaseException as error:  # a verdict on every case, whatever it is
-        return None, Hello(name, problem="crashed", text=f"cannot be opened: {describe(error)}")
+        text = f"cannot be opened: {describe(error)}"
+        place = None if cls is None else place_of(error, cls)
+        return None, Hello(name, problem="crashed", text=f"{text} ({place})" if place else text)
 
 
 def _missing(packages: list[str], pip: str) -> str:

@@ -15,7 +15,7 @@ LONGEST = 8000
 """Characters of a traceback that are kept: its end, which says most."""
 
 _HARNESS = Path(quant_conformance.__file__).parent
-_ASKING = frozenset(str(_HARNESS / f"{name}.py") for name in ("invoke", "gate/subject"))
+_ASKING = frozenset(str(_HARNESS / f"{name}.py") for name in ("invoke", "loading", "gate/subject"))
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 

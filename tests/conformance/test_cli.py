@@ -266,3 +266,27 @@ def test_without_its_packages_the_command_names_the_extra(
     monkeypatch.setitem(sys.modules, "typer", None)
     assert main(["run"]) == 2
     assert "pip install 'quant-conformance[conformance]'" in capsys.readouterr().err
+
+
+def test_a_constructor_that_raises_is_one_line_with_its_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "busy.py"
+    file.write_text(
+        "from quant_conformance import Backend\n\n\n"
+        "def connect():\n    raise OSError('the device\\nis busy')\n\n\n"
+        "class Busy(Backend):\n    def __init__(self):\n        connect()\n\n"
+        "    def decode(self, codes, fmt):\n        return codes\n\n\n"
+        "class Asking(Busy):\n    def __init__(self, device):\n        self.device = device\n"
+    )
+    asked = ["run", "--family", "decode", "--backend"]
+    assert main([*asked, f"{file}:Busy"]) == 1
+    out = capsys.readouterr().out
+    (line,) = (line for line in out.splitlines() if "crashed:" in line)
+    reason = "crashed: cannot be opened: OSError: the device is busy (busy.py:5 in connect)"
+    assert line.strip() == reason
+    assert "Traceback" not in out
+    assert main([*asked, f"{file}:Asking"]) == 1  # no line of its own was reached
+    out = capsys.readouterr().out
+    assert "missing 1 required positional argument: 'device'" in " ".join(out.split())
+    assert "loading.py" not in out

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import pytest
-from tests.conformance.backends_for_tests import reference
+from tests.conformance.backends_for_tests import RaisesInConstructor, reference
 from tests.conformance.sets import encodes, make_set, one_of_each
 
 from quant_conformance.isolated import GIVE_UP_AFTER
@@ -118,7 +120,13 @@ def test_a_backend_that_cannot_be_opened_crashes_on_every_case(
 ) -> None:
     done = run(name, limits=Limits(timeout=1.0, start_timeout=seconds))
     assert done.summary == {"crashed": 8}
-    assert {r.detail for r in done.results} == {text}
+    (detail,) = {r.detail for r in done.results}
+    assert detail.startswith(text)
+    if name == "RaisesInConstructor":  # the line of the user's file that it comes from
+        line = inspect.getsourcelines(RaisesInConstructor)[1] + 4
+        assert detail == f"{text} (backends_for_tests.py:{line} in __init__)"
+    else:
+        assert detail == text
     assert done.failed
 
 
