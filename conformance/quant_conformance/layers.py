@@ -29,13 +29,15 @@ _DEFAULTS = QuantizationSpec().to_dict()
 
 _BY_CLAUSE = {
     "ADM-2": (
-        *("linear", "matmul", "einsum", "sum", "mean"),
+        *("linear", "matmul", "einsum", "sum", "mean", "cumsum"),
         *(f"{kind}{n}d" for kind in ("conv", "conv_transpose") for n in (1, 2, 3)),
         *(f"{kind}{n}d" for kind in ("avg_pool", "adaptive_avg_pool") for n in (1, 2, 3)),
     ),
     "ADM-4": ("add", "sub", "mul", "round_to"),
     "ADM-5": (
-        *("div", "sqrt", "rsqrt", "exp", "log", "tanh", "erf", "pow"),
+        *("div", "sqrt", "rsqrt", "exp", "log", "tanh", "erf", "pow", "sin", "cos", "asin", "acos"),
+        *("atan", "sinh", "cosh", "asinh", "acosh", "atanh", "exp2", "expm1", "log1p", "log2"),
+        *("log10", "index", "gather", "flip", "sort", "argsort", "argmax", "argmin"),
         *("neg", "relu", "relu6", "clamp", "hardtanh", "cat", "pad", "embedding"),
         *("max_pool1d", "max_pool2d", "max_pool3d", "identity", "dropout", "clone", "contiguous"),
         *("reshape", "view", "flatten", "permute", "transpose", "squeeze", "unsqueeze", "expand"),

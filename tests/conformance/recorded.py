@@ -38,14 +38,14 @@ def recorded(model: str, mode: str, out: Path, **how: Any) -> Summary:
 
 
 class Wavy(nn.Module):
-    """A sine, of which no bound is known, between two layers."""
+    """A logarithm of the gamma function, of which no bound is known, between two layers."""
 
     def __init__(self) -> None:
         super().__init__()
         self.first, self.second = nn.Linear(8, 8), nn.Linear(8, 4)
 
     def forward(self, x: Any) -> Any:
-        return self.second(torch.sin(self.first(x)))
+        return self.second(torch.lgamma(self.first(x)))
 
     def batches(self, count: int) -> Any:
         generator = torch.Generator().manual_seed(3)
@@ -53,7 +53,7 @@ class Wavy(nn.Module):
 
 
 class Repeated(nn.Module):
-    """One layer called twice: two tensors of one name; and two outputs, the second an integer."""
+    """One layer called twice: two tensors of one name; and three outputs, two of them integers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class Repeated(nn.Module):
 
     def forward(self, x: Any) -> Any:
         y = self.layer(torch.relu(self.layer(x)))
-        return y, y.argmax(1)
+        return y, torch.count_nonzero(y, 1), y.argmax(1)
 
     def batches(self, count: int) -> Any:
         return [(x[:, :8],) for (x,) in Wavy().batches(count)]

@@ -94,7 +94,7 @@ def test_an_operation_without_a_bound_ends_what_follows_it() -> None:
     recording, regions = made(here("Wavy"), "eager")
     recording.outputs.append(next(r.target for r in regions if not r.steps))
     lost, kept = Propagation(recording, regions).outputs().values()
-    assert lost == "no bound is known for sin"
+    assert lost == "no bound is known for lgamma"
     assert known(kept).single == 1.0
 
 

@@ -14,6 +14,7 @@ from quant_reference.admissible import Step
 from quant_reference.oracle import Ball, Tensor, balls
 
 Array = NDArray[Any]
+F32 = np.float32
 
 RENAMED = {"view", "clone", "contiguous", "identity"}
 """Other names of operations that are here under their own."""
@@ -28,17 +29,19 @@ class Asked:
         op: The operation.
         operands: float32.
         attributes: Keyword arguments.
+        inputs: The step's, where they are others than the operands in their order.
     """
 
     name: str
     op: str
     operands: dict[str, Array]
     attributes: dict[str, Any]
+    inputs: tuple[str | None, ...] | None = None
 
     @property
     def step(self) -> Step:
         """The operation on its operands, in the order in which they stand."""
-        return Step(self.op, tuple(self.operands), "result", self.attributes)
+        return Step(self.op, self.inputs or tuple(self.operands), "result", self.attributes)
 
 
 def normal(seed: int, *shape: int, scale: float = 1.0) -> Array:
@@ -66,7 +69,12 @@ NEAR = np.where(np.arange(X.size).reshape(X.shape) % 3 == 0, np.float32(0), X)
 STRIDED = {"stride": [2, 1], "padding": [1, 2], "dilation": [1, 2], "groups": 2}
 TURNED = {"stride": [2, 3], "padding": 1, "output_padding": 1, "groups": 2, "dilation": [1, 2]}
 
-POSITIVE = {"log", "sqrt", "rsqrt"}
+INSIDE = {
+    **dict.fromkeys(("log", "sqrt", "rsqrt", "log2", "log10", "log1p"), np.abs(X) + F32(2.0**-10)),
+    **dict.fromkeys(("asin", "acos", "atanh"), np.tanh(X)),
+    "acosh": np.abs(X) + F32(1.001),
+}
+"""Operands of functions that are not defined for all numbers."""
 ACTIVATIONS: tuple[tuple[str, dict[str, Any]], ...] = (
     *((op, {}) for op in ("neg", "relu", "relu6", "hardtanh", "leaky_relu", "exp", "log", "sqrt")),
     *((op, {}) for op in ("rsqrt", "erf", "tanh", "sigmoid", "logsigmoid", "silu", "elu", "celu")),
@@ -84,6 +92,8 @@ ACTIVATIONS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("pow", {"exponent": -2}),
     ("round_to", {"dtype": "float16"}),
     ("dropout", {"p": 0.5}),
+    *((op, {}) for op in ("sin", "cos", "atan", "sinh", "cosh", "asinh", "exp2", "expm1")),
+    *((op, {}) for op in ("log2", "log10", "log1p", "asin", "acos", "atanh", "acosh")),
     *((op, {}) for op in ("floor", "ceil", "trunc", "round", "sign", "abs", "logical_not")),
 )
 
@@ -106,6 +116,14 @@ ON_X: tuple[tuple[str, dict[str, Any]], ...] = (
     ("upsample_bilinear", {"size": [7, 9], "align_corners": True}),
     *((op, {"dim": [1, -1]}) for op in ("amax", "amin")),
     *((op, {"dim": None, "keepdim": True}) for op in ("amax", "amin")),
+    ("cumsum", {"dim": 1}),
+    ("flip", {"dims": [1, -1]}),
+    ("sort", {"dim": 2}),
+    ("sort", {"descending": True}),
+    ("argsort", {"dim": 2}),
+    ("argsort", {"descending": True}),
+    *((op, {"dim": 1}) for op in ("argmax", "argmin")),
+    *((op, {"keepdim": True}) for op in ("argmax", "argmin")),
     ("softmax", {"dim": 1}),
     ("softmax", {"dim": -1}),
     ("layer_norm", {"normalized_shape": [5, 6]}),
@@ -123,8 +141,7 @@ ON_X: tuple[tuple[str, dict[str, Any]], ...] = (
 def asked() -> Iterator[Asked]:
     """Every operation that the oracle knows too."""
     for index, (op, attributes) in enumerate((*ACTIVATIONS, *ON_X)):
-        x = np.abs(X) + np.float32(2.0**-10) if op in POSITIVE else X
-        yield Asked(f"{op}-{index}", op, {"x": x}, attributes)
+        yield Asked(f"{op}-{index}", op, {"x": INSIDE.get(op, X)}, attributes)
     for op, attributes in (("add", {}), ("add", {"alpha": 0.3}), ("sub", {}), ("mul", {}),
                            ("div", {})):  # fmt: skip
         yield Asked(f"{op}{len(attributes)}", op, {"x": X, "y": normal(9, 4, 1, 6)}, attributes)
@@ -162,6 +179,11 @@ def asked() -> Iterator[Asked]:
     yield Asked("batch_norm", "batch_norm", {"x": X, **statistics}, {})
     yield Asked("cat", "cat", {"x": X, "y": X[:, :2]}, {"dim": 1})
     yield Asked("embedding", "embedding", {"i": np.float32([[2, 0], [3, 3]]), "w": X[0, 0]}, {})
+    chosen = np.float32([[2, 0, -1], [3, 3, -4]])
+    yield Asked("index", "index", {"x": X, "i": chosen}, {}, ("x", None, "i"))
+    yield Asked("index-2", "index", {"x": X, "i": chosen % 2, "j": chosen}, {})
+    order = np.float32(np.arange(60).reshape(2, 1, 5, 6) % 4)
+    yield Asked("gather", "gather", {"x": X, "i": order}, {"dim": 1})
     yield Asked("layer_norm-affine", "layer_norm", {"x": X, "w": BIAS, "b": BIAS[::-1].copy()},
                 {"normalized_shape": 6})  # fmt: skip
 
@@ -170,7 +192,7 @@ CASES = tuple(asked())
 
 JUMPS = {
     *("floor", "ceil", "trunc", "round", "sign", "eq", "ne", "lt", "le", "gt", "ge"),
-    *("logical_and", "logical_or", "logical_xor", "logical_not"),
+    *("logical_and", "logical_or", "logical_xor", "logical_not", "argmax", "argmin", "argsort"),
 }
 """Operations whose results are whole numbers, exact but where their operands reach a jump."""
 

@@ -13,7 +13,9 @@ from quant_reference.admissible import FloatLayer, Layer, QuantizedTensor
 
 _TENSOR = ("matmul", "sum", "mean", "add", "sub", "mul", "div", "neg", "clamp", "exp",
            "log", "sqrt", "rsqrt", "pow", "erf", "flatten", "permute", "transpose",
-           "squeeze", "unsqueeze", "select", "clone")  # fmt: skip
+           "squeeze", "unsqueeze", "select", "clone", "cumsum", "flip", "argmax", "argmin",
+           "sin", "cos", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh",
+           "exp2", "expm1", "log1p", "log2", "log10")  # fmt: skip
 _EXACT = ("floor", "ceil", "trunc", "round", "sign", "abs", "maximum", "minimum", "amax", "amin",
           "eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_xor",
           "logical_not")  # fmt: skip
@@ -80,7 +82,8 @@ def _step(op: str, inputs: list[Any], attributes: dict[str, Any]) -> Any:
         function = getattr(functional, op)
     else:
         raise NotImplementedError(f"no torch function called {op}")
-    return function(*inputs, **attributes)
+    found = function(*inputs, **attributes)
+    return found if found.dtype.is_floating_point else found.to(inputs[0].dtype)
 
 
 def _truths_as_numbers(torch: Any, op: str, inputs: list[Any], attributes: dict[str, Any]) -> Any:
@@ -141,6 +144,23 @@ def _embedding(torch: Any, inputs: list[Any], attributes: dict[str, Any]) -> Any
     return torch.nn.functional.embedding(inputs[0].long(), inputs[1])
 
 
+def _index(torch: Any, inputs: list[Any], attributes: dict[str, Any]) -> Any:
+    x, *indices = inputs
+    return x[tuple(slice(None) if i is None else i.long() for i in indices)]
+
+
+def _gather(torch: Any, inputs: list[Any], attributes: dict[str, Any]) -> Any:
+    x, index = inputs
+    return torch.gather(x, attributes["dim"], index.long())
+
+
+def _sorted(member: str) -> Callable[[Any, list[Any], dict[str, Any]], Any]:
+    def sort(torch: Any, inputs: list[Any], attributes: dict[str, Any]) -> Any:
+        return getattr(torch.sort(inputs[0], **attributes), member).to(inputs[0].dtype)
+
+    return sort
+
+
 def _view(torch: Any, inputs: list[Any], attributes: dict[str, Any]) -> Any:
     return inputs[0].reshape(attributes["shape"])
 
@@ -167,6 +187,10 @@ _SPECIAL: Mapping[str, Callable[[Any, list[Any], dict[str, Any]], Any]] = {
     "upsample_bilinear": _interpolate("bilinear"),
     **{op: _normalize(op) for op in ("layer_norm", "rms_norm", "group_norm")},
     "embedding": _embedding,
+    "index": _index,
+    "gather": _gather,
+    "sort": _sorted("values"),
+    "argsort": _sorted("indices"),
     "view": _view,
     "reshape": _view,
     "expand": _expand,

@@ -41,5 +41,6 @@ WITHOUT_EFFECT: Mapping[tuple[str, str], str] = {
     ("embedding", "padding_idx"): _GRADIENT,
     ("embedding", "scale_grad_by_freq"): _GRADIENT,
     ("embedding", "sparse"): _GRADIENT,
+    ("gather", "sparse_grad"): _GRADIENT,
 }
 """Operation, or ``*`` for all, and its argument -> why nothing has to read it."""

@@ -168,6 +168,52 @@ def _isnan(call: Call) -> Steps:
     return [size, number, call.step("logical_not", number.output)]
 
 
+def _variance(root: bool) -> Callable[[Call], Steps]:
+    """Squares beside the mean, over n less the correction."""
+
+    def make(call: Call) -> Steps:
+        axes, shape = axes_of(call, call.get("dim")), call.shape("self")
+        free = math.prod(shape[axis] for axis in axes)
+        if "unbiased" in call:
+            free -= int(call["unbiased"])
+        else:
+            given = call["correction"]
+            free -= 1 if given is None else given
+        names = [part(call, n) for n in ("mean", "beside", "square", "sum", "var", "std")]
+        mean, beside, square, total, variance, deviation = names
+        over = {"dim": axes, "keepdim": True}
+        steps = [
+            Step("mean", (call["self"],), mean, over),
+            Step("sub", (call["self"], mean), beside, {}),
+            Step("mul", (beside, beside), square, {}),
+            Step("sum", (square,), total, over),
+            Step("div", (total, float(free)), variance, {}),
+        ]
+        if root:
+            steps.append(Step("sqrt", (variance,), deviation, {}))
+        return [*steps, *_kept(call, steps[-1].output)]
+
+    return make
+
+
+def _log_softmax(call: Call) -> Steps:
+    """What stands beside the greatest, less the logarithm of the sum of its exponentials."""
+    call.read |= {"dtype", "half_to_float"}
+    if call.dtype("self") != call.output_dtype:
+        raise NotImplementedError("a logarithm of a softmax in another dtype")
+    given = {"dim": [call["dim"]], "keepdim": True}
+    names = ("max", "beside", "exp", "sum", "log")
+    top, beside, power, total, log = (part(call, name) for name in names)
+    return [
+        Step("amax", (call["self"],), top, given),
+        Step("sub", (call["self"], top), beside, {}),
+        Step("exp", (beside,), power, {}),
+        Step("sum", (power,), total, given),
+        Step("log", (total,), log, {}),
+        call.step("sub", beside, log),
+    ]
+
+
 COMPOSED: Mapping[str, Callable[[Call], Steps]] = {
     "addcmul": _fused("mul"),
     "addcdiv": _fused("div"),
@@ -177,6 +223,9 @@ COMPOSED: Mapping[str, Callable[[Call], Steps]] = {
     "floor_divide": _floor_divide,
     "remainder": _remainder("floor"),
     "fmod": _remainder("trunc"),
+    "var": _variance(root=False),
+    "std": _variance(root=True),
+    "log_softmax": _log_softmax,
     "isinf": _isinf,
     "isnan": _isnan,
 }

@@ -292,6 +292,13 @@ ELEMENTS: Mapping[str, Callable[[Call], Steps]] = {
     "rsqrt": _unary("rsqrt"),
     "erf": _unary("erf"),
     "tanh": _unary("tanh"),
+    **{
+        op: _unary(op)
+        for op in (
+            *("sin", "cos", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh"),
+            *("exp2", "expm1", "log1p", "log2", "log10"),
+        )
+    },
     "sigmoid": _unary("sigmoid"),
     "relu": _unary("relu"),
     "silu": _unary("silu"),

@@ -155,12 +155,85 @@ def _extreme(over: str, of_two: str) -> Callable[[Call], Steps]:
         if "other" in call:
             return [call.step(of_two, call["self"], call["other"])]
         given: dict[str, Any] = {"dim": axes_of(call, call.get("dim"))}
-        return [call.step(over, call["self"], **given, keepdim=bool(call.get("keepdim")))]
+        kept = bool(call.get("keepdim"))
+        steps = [call.step(over, call["self"], **given, keepdim=kept)]
+        if len(call.operation.outputs) > 1:  # and where it stands
+            place = {"dim": call["dim"], "keepdim": kept}
+            steps.append(call.step(f"arg{over[1:]}", call["self"], output=1, **place))
+        return steps
 
     return make
 
 
+def _index(call: Call) -> Steps:
+    """By whole numbers; by truths how many there are depends on the data."""
+    indices = call["indices"]
+    named = [name for name in indices if name is not None]
+    if any(call.values[name].dtype.kind == "b" for name in named):
+        raise NotImplementedError("by truths, a shape that depends on the data")
+    return [call.step("index", call["self"], *indices)]
+
+
+def _index_select(call: Call) -> Steps:
+    rank = len(call.shape("self"))
+    return [call.step("index", call["self"], *[None] * (call["dim"] % rank), call["index"])]
+
+
+def _gather(call: Call) -> Steps:
+    return [call.step("gather", call["self"], call["index"], dim=call["dim"])]
+
+
+def _flip(call: Call) -> Steps:
+    return [call.step("flip", call["self"], dims=[int(n) for n in call["dims"]])]
+
+
+def _place(op: str) -> Callable[[Call], Steps]:
+    return lambda call: [
+        call.step(op, call["self"], dim=call["dim"], keepdim=bool(call["keepdim"]))
+    ]
+
+
+def _cumsum(call: Call) -> Steps:
+    call.read.add("dtype")
+    if call.dtype("self") != call.output_dtype and call.dtype("self").kind == "f":
+        raise NotImplementedError(f"{call.dtype('self')} summed in {call.output_dtype}")
+    return [call.step("cumsum", call["self"], dim=call["dim"])]
+
+
+def _sort(call: Call) -> Steps:
+    """Values, and where they come from; stable or not, the places of equals are not known."""
+    call.read.add("stable")
+    given = {"dim": call["dim"], "descending": bool(call["descending"])}
+    return [
+        call.step("sort", call["self"], **given),
+        call.step("argsort", call["self"], output=1, **given),
+    ]
+
+
+def _topk(call: Call) -> Steps:
+    if not call["sorted"]:
+        raise NotImplementedError("the greatest in no order")
+    given = {"dim": call["dim"], "descending": bool(call["largest"])}
+    first = {"dim": call["dim"], "start": 0, "end": int(call["k"]), "step": 1}
+    names = [part(call, name) for name in ("values", "indices")]
+    return [
+        Step("sort", (call["self"],), names[0], given),
+        Step("argsort", (call["self"],), names[1], given),
+        call.step("slice", names[0], **first),
+        call.step("slice", names[1], output=1, **first),
+    ]
+
+
 MOVES: Mapping[str, Callable[[Call], Steps]] = {
+    "index": _index,
+    "index_select": _index_select,
+    "gather": _gather,
+    "flip": _flip,
+    "argmax": _place("argmax"),
+    "argmin": _place("argmin"),
+    "cumsum": _cumsum,
+    "sort": _sort,
+    "topk": _topk,
     "roll": _roll,
     **{f"reflection_pad{n}d": _padded("reflect") for n in (1, 2, 3)},
     **{f"replication_pad{n}d": _padded("replicate") for n in (1, 2, 3)},

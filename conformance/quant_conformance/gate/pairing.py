@@ -23,6 +23,7 @@ MOVES = frozenset(
     {
         *("identity", "reshape", "transpose", "permute", "expand", "select", "slice", "cat"),
         *("max_pool1d", "max_pool2d", "max_pool3d", "amax", "amin"),
+        *("index", "gather", "flip", "sort"),
     }
 )
 """Steps that give elements of their inputs and no others."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,26 @@ from quant_conformance.plain_layers.sums import LayerSums, like
 from quant_conformance.protocol import Array
 
 _erf = np.frompyfunc(math.erf, 1, 1)
+
+
+FUNCTIONS: Mapping[str, Callable[[Array], Array]] = {
+    "asin": np.arcsin,
+    "acos": np.arccos,
+    "atan": np.arctan,
+    "sinh": np.sinh,
+    "cosh": np.cosh,
+    "asinh": np.arcsinh,
+    "acosh": np.arccosh,
+    "atanh": np.arctanh,
+    "exp2": np.exp2,
+    "expm1": np.expm1,
+    "log1p": np.log1p,
+    "log2": np.log2,
+    "log10": np.log10,
+    "sin": np.sin,
+    "cos": np.cos,
+}
+"""Functions of ADM-5 that numpy has by itself."""
 
 
 class LayerMath(LayerSums):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from quant_conformance.plain_layers.functions import LayerMath
+from quant_conformance.plain_layers.functions import FUNCTIONS, LayerMath
 from quant_conformance.plain_layers.selections import SELECTIONS
 from quant_conformance.plain_layers.sums import like
 from quant_conformance.protocol import Array
@@ -132,6 +132,10 @@ class Layers(LayerMath):
         """A quotient (ADM-5)."""
         return a / b
 
+    def running(self, x: Array, dim: int) -> Array:
+        """Sums of the first elements (ADM-2)."""
+        return np.cumsum(x, axis=dim, dtype=self.sums)
+
     # interpolation (ADM-10)
 
     def upsample_nearest(
@@ -207,6 +211,8 @@ _STEPS: Mapping[str, Callable[..., Array]] = {
         )
     },
     **{op: (lambda p, *a, f=f, **k: f(*a, **k)) for op, f in SELECTIONS.items()},
+    **{op: (lambda p, x, f=f: f(x)) for op, f in FUNCTIONS.items()},
+    "cumsum": lambda p, x, dim: p.running(x, dim),
     "clamp": lambda p, *a, **k: p.between(*a, **k),
     "neg": lambda p, x: -x,
     "relu6": lambda p, x: p.between(x, 0, 6),

@@ -28,6 +28,21 @@ ULP: Mapping[str, float] = MappingProxyType(
         "tanh": 5,
         "erf": 16,
         "pow": 16,
+        "sin": 4,
+        "cos": 4,
+        "asin": 4,
+        "acos": 4,
+        "atan": 5,
+        "sinh": 4,
+        "cosh": 4,
+        "asinh": 4,
+        "acosh": 4,
+        "atanh": 5,
+        "exp2": 3,
+        "expm1": 3,
+        "log1p": 2,
+        "log2": 3,
+        "log10": 3,
     }
 )
 """Error that a function may have, in units in the last place of its result (ADM-5)."""

@@ -211,6 +211,20 @@ def mean(
     return _reduce(bounds_of(x, arithmetic), dim, keepdim, True, arithmetic)
 
 
+def cumsum(x: Operand, dim: int, *, arithmetic: Arithmetic = FLOAT32) -> Bounds:
+    """Sums of the first elements along an axis, in any order: n terms, as for a sum (ADM-2)."""
+    x = bounds_of(x, arithmetic)
+
+    def total(array: Float64) -> Float64:
+        with np.errstate(invalid="ignore"):
+            return np.asarray(np.cumsum(array, axis=dim), np.float64)
+
+    sizes = tuple(total(np.abs(x.value) + radius) for radius in (x.rigorous, x.probable))
+    spread = (total(x.rigorous), total(x.probable))
+    depth = x.shape[dim]
+    return accumulated(total(x.value), spread, (sizes[0], sizes[1]), depth, arithmetic)
+
+
 def _reduce(x: Bounds, dim: Axes, keepdim: bool, average: bool, arithmetic: Arithmetic) -> Bounds:
     axes = reduced_axes(x.shape, dim)
     count = prod(x.shape[axis] for axis in axes)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from quant_reference.admissible.arithmetic import FLOAT32, ULP, Arithmetic
 from quant_reference.admissible.bounds import (
     Bounds,
+    Float64,
     Operand,
     bounds_of,
     monotone,
@@ -40,6 +43,57 @@ def tanh(x: Operand, *, arithmetic: Arithmetic = FLOAT32) -> Bounds:
 def erf(x: Operand, *, arithmetic: Arithmetic = FLOAT32) -> Bounds:
     """Error function (ADM-5)."""
     return function(x, "erf", lambda v: np.asarray(_erf(v), np.float64), arithmetic)
+
+
+def of_table(name: str, form: Callable[[Float64], Any]) -> Callable[..., Bounds]:
+    """A function that grows, or falls, wherever it is defined (ADM-5)."""
+
+    def monotone_function(x: Operand, *, arithmetic: Arithmetic = FLOAT32) -> Bounds:
+        return function(x, name, form, arithmetic)
+
+    return monotone_function
+
+
+asin = of_table("asin", np.arcsin)
+acos = of_table("acos", np.arccos)
+atan = of_table("atan", np.arctan)
+sinh = of_table("sinh", np.sinh)
+asinh = of_table("asinh", np.arcsinh)
+acosh = of_table("acosh", np.arccosh)
+atanh = of_table("atanh", np.arctanh)
+exp2 = of_table("exp2", np.exp2)
+expm1 = of_table("expm1", np.expm1)
+log1p = of_table("log1p", np.log1p)
+log2 = of_table("log2", np.log2)
+log10 = of_table("log10", np.log10)
+
+
+def cosh(x: Operand, *, arithmetic: Arithmetic = FLOAT32) -> Bounds:
+    """Hyperbolic cosine, of ``|x|`` (ADM-5)."""
+    x = bounds_of(x, arithmetic)
+    size = Bounds(np.abs(x.value), x.rigorous, x.probable)
+    return function(size, "cosh", np.cosh, arithmetic)
+
+
+def wave(name: str, form: Callable[[Float64], Any]) -> Callable[..., Bounds]:
+    """Sine or cosine: moved by no more than the operand is, and by 2 (ADM-5)."""
+
+    def bounded(x: Operand, *, arithmetic: Arithmetic = FLOAT32) -> Bounds:
+        x = bounds_of(x, arithmetic)
+        with np.errstate(invalid="ignore"):
+            value = np.asarray(form(x.value), np.float64)
+        spread = []
+        for kind in KINDS:
+            radius = getattr(x, kind)
+            spread.append(np.where(np.isinf(radius), np.inf, np.minimum(radius, 2.0)))
+        errors = [ulps(np.minimum(np.abs(value) + s, 1.0), ULP[name], arithmetic) for s in spread]
+        return result(value, (spread[0], spread[1]), (errors[0], errors[1]), arithmetic)
+
+    return bounded
+
+
+sin = wave("sin", np.sin)
+cos = wave("cos", np.cos)
 
 
 def sqrt(x: Operand, *, arithmetic: Arithmetic = FLOAT32) -> Bounds:

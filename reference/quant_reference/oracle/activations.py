@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any
 
-from quant_reference.oracle import reals, selections
+from quant_reference.oracle import reals, selections, trigonometry
 from quant_reference.oracle.balls import (
     ZERO,
     Ball,
@@ -154,6 +154,7 @@ UNARY: Mapping[str, Callable[..., Ball]] = {
     "tanh": lambda m, x: monotone(m, x, reals.tanh, units(10)),
     "erf": lambda m, x: monotone(m, x, reals.erf, units(32)),
     "rsqrt": inverse_root,
+    **trigonometry.UNARY,
     "pow": raised,
     "sigmoid": lambda m, x: monotone(m, x, reals.sigmoid, units(13, absolute=6, least=True)),
     "silu": lambda m, x: sloped(m, x, silu, units(14, 6), Fraction(11, 10)),

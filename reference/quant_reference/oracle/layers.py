@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, Protocol
 
-from quant_reference.oracle import norms, selections, sums, windows
+from quant_reference.oracle import indexing, norms, selections, sums, windows
 from quant_reference.oracle.activations import BINARY, UNARY, binary
 from quant_reference.oracle.balls import Ball, Machine, Real, Tensor, infinite, tensor
 from quant_reference.oracle.elementwise import quantize
@@ -113,10 +113,12 @@ OPERATIONS: Mapping[str, Operation] = {
     "amax": selections.along(selections.greatest),
     "amin": selections.along(selections.least),
     "where": selections.where,
+    **indexing.OPERATIONS,
     "linear": sums.linear,
     "matmul": sums.matmul,
     "einsum": sums.einsum,
     "sum": lambda m, x, dim=None, keepdim=False: sums.reduced(m, x, dim, keepdim, False),
+    "cumsum": sums.running,
     "mean": lambda m, x, dim=None, keepdim=False: sums.reduced(m, x, dim, keepdim, True),
     **{f"conv{n}d": windows.conv for n in (1, 2, 3)},
     **{f"conv_transpose{n}d": windows.conv_transpose for n in (1, 2, 3)},

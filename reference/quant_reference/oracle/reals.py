@@ -78,6 +78,41 @@ def erf(x: Fraction) -> Fraction:
     return _of(found) if x >= 0 else -_of(found)
 
 
+def sin(x: Fraction) -> Fraction:
+    """The sine: its series, at a place within a turn of 0."""
+    turns = round(x / (2 * pi()))
+    place = x - turns * 2 * pi()
+    with decimal.localcontext(_CONTEXT):
+        size = _decimal(place)
+        term, total, k = size, Decimal(0), 1
+        while abs(term) > Decimal(10) ** -DIGITS:
+            total += term
+            term = -term * size * size / ((k + 1) * (k + 2))
+            k += 2
+    return _of(total)
+
+
+def cos(x: Fraction) -> Fraction:
+    """The cosine."""
+    return sin(x + pi() / 2)
+
+
+def atan(x: Fraction) -> Fraction:
+    """The arctangent: its series, of an angle that is halved until it is small."""
+    halvings = 0
+    while abs(x) > Fraction(1, 8):
+        x = shortened(x / (1 + sqrt(1 + x * x)))
+        halvings += 1
+    with decimal.localcontext(_CONTEXT):
+        size = _decimal(x)
+        term, total, k = size, Decimal(0), 1
+        while abs(term) > Decimal(10) ** -DIGITS:
+            total += term / k
+            term = -term * size * size
+            k += 2
+    return _of(total) * Fraction(2) ** halvings
+
+
 @functools.cache
 def _pi() -> Decimal:
     """Machin's formula: 16·arctan(1/5) − 4·arctan(1/239)."""

@@ -150,6 +150,18 @@ def reduced(m: Machine, x: Tensor, dim: Any, keepdim: bool, average: bool) -> Te
     return found if keepdim else found.reshaped([n for a, n in enumerate(full) if a not in axes])
 
 
+def running(m: Machine, x: Tensor, dim: int) -> Tensor:
+    """Sums of the first elements along an axis."""
+    axis = dim % len(x.shape)
+
+    def item(place: tuple[int, ...]) -> Ball:
+        before = range(place[axis] + 1)
+        pairs = [(x.at((*place[:axis], i, *place[axis + 1 :])), ONE) for i in before]
+        return summed(pairs, x.shape[axis], math.prod(x.shape), m)
+
+    return tensor(x.shape, item)
+
+
 def _list(given: Any) -> list[int]:
     return [given] if isinstance(given, int) else list(given)
 

@@ -251,19 +251,19 @@ def test_an_operation_that_the_evaluator_lacks_is_named(
 
 
 def test_an_operation_that_no_bound_is_known_for_is_named() -> None:
-    class Sine(nn.Module):
+    class Tangent(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.linear = nn.Linear(6, 4)
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return torch.relu(self.linear(torch.sin(x)))
+            return torch.relu(self.linear(torch.tan(x)))
 
-    subject = Subject("m", Sine().eval(), [(X,)])
+    subject = Subject("m", Tangent().eval(), [(X,)])
     document = check_export(subject, QuantizerConfig(), Question("coreml"))
     assert document.verdict == "unsupported"
     (layer,) = [x for x in document.layers if x.verdict == "unsupported"]
-    assert layer.detail == "no bound is known for sin"
+    assert layer.detail == "no bound is known for tan"
     assert failing(document) == [layer.name]
 
 

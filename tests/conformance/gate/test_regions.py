@@ -85,17 +85,17 @@ def test_a_shared_quantizer_gets_a_name_at_each_place() -> None:
 
 def test_an_operation_between_that_is_unknown_makes_the_region_lack_it() -> None:
     recording = chain(
-        (aten.sin.default, "q0", "a"),
+        (aten.lgamma.default, "q0", "a"),
         (aten.relu.default, "a", "b"),
         (aten.relu.default, "q1", "c"),
         quantized={"input_0": ("q0", "x"), "b": ("q1", "sine")},
     )
     x, sine, last = Regions(recording).build([])
-    assert (x.lacking, sine.lacking, last.lacking) == ((), ("sin",), ())
+    assert (x.lacking, sine.lacking, last.lacking) == ((), ("lgamma",), ())
     judge = Judge(recording, Expected(recording, half=False), Arithmetic(), Readings(recording, []))
     verdict = judge.codes(sine, np.zeros((5, 8), np.int8)).layer
     assert verdict.verdict == "unsupported"
-    assert verdict.detail == "no bound is known for sin"
+    assert verdict.detail == "no bound is known for lgamma"
     assert verdict.elements == 40
     # The region behind it is judged from the recorded codes, whatever they come from.
     assert judge.values(last, recording.values["c"]).layer.verdict == "exact"

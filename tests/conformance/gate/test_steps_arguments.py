@@ -169,6 +169,7 @@ def schemas() -> Iterator[tuple[str, Any]]:
         # TorchScript's own forms, and names of axes, do not reach an operation of a model.
         arguments = {argument.name for argument in schema.arguments}
         scripted = (name == "copy" and "other" in arguments) or arguments == {"a", "b"}
+        scripted = scripted or bool(arguments & {"el", "reverse"})
         if schema.name.startswith("aten::") and name in TABLE and tensors and not scripted:
             yield name, schema
 

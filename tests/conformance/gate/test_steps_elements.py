@@ -101,6 +101,13 @@ CASES: dict[str, Case] = {
     "rsqrt": ("rsqrt", torch.rsqrt, (P,)),
     "erf": ("erf", torch.erf, (X,)),
     "tanh": ("tanh", torch.tanh, (X,)),
+    **{
+        op: (op, getattr(torch, op), (X,))
+        for op in ("sin", "cos", "atan", "sinh", "cosh", "asinh", "exp2", "expm1")
+    },
+    **{op: (op, getattr(torch, op), (P,)) for op in ("log1p", "log2", "log10")},
+    **{op: (op, getattr(torch, op), (X / 10,)) for op in ("asin", "acos", "atanh")},
+    "acosh": ("acosh", torch.acosh, (P + 1,)),
     "sigmoid": ("sigmoid", torch.sigmoid, (X,)),
     "relu": ("relu", torch.relu, (X,)),
     "relu in place": ("relu", lambda x: f.relu(x * 1, inplace=True), (X,)),

@@ -18,6 +18,7 @@ Y = normal(2, 4, 6, seed=1)
 P = X.abs() + 0.1
 X4 = normal(2, 3, 7, 6)
 N = torch.arange(-24, 24).reshape(2, 4, 6)
+PICKED = torch.tensor([1, 0, -1])
 TRUE = normal(2, 4, 6, seed=2) > 0
 aten = torch.ops.aten
 
@@ -138,6 +139,37 @@ CASES: dict[str, Case] = {
     "remainder by one below zero": ("remainder", number(lambda n: n % -7), (N,)),
     "fmod": ("fmod", lambda x, y: torch.fmod(x, y), (X, P)),
     "fmod of whole numbers": ("fmod", number(lambda n: torch.fmod(n, 7)), (N.abs(),)),
+    "index": ("index", lambda x, i: x[i], (X, PICKED)),
+    "index of another axis": ("index", lambda x, i: x[:, i], (X, PICKED)),
+    "index of two axes": ("index", lambda x, i: x[i, i.flip(0)], (X, PICKED)),
+    "index of axes apart": ("index", lambda x, i: x[i, :, i], (X, PICKED)),
+    "index by a table": ("index", lambda x, i: x[0, :, i.view(3, 1)], (X, PICKED)),
+    "index_select": ("index_select", lambda x, i: x.index_select(-2, i), (X, PICKED % 3)),
+    "gather": ("gather", lambda x, i: x.gather(1, i), (X, N[:, :, 1:4] % 4)),
+    "flip": ("flip", lambda x: x.flip(0, -1), (X,)),
+    "argmax": ("argmax", number(lambda x: x.argmax()), (X,)),
+    "argmax along an axis": ("argmax", number(lambda x: x.argmax(1, keepdim=True)), (X,)),
+    "argmin": ("argmin", number(lambda x: x.argmin(-1)), (X,)),
+    "where the greatest stands": ("max", number(lambda x: x.max(-1).indices), (X,)),
+    "where the least stands": ("min", number(lambda x: x.min(1, True).indices), (X,)),
+    "cumsum": ("cumsum", lambda x: x.cumsum(-1), (X,)),
+    "cumsum of whole numbers": ("cumsum", number(lambda n: n.cumsum(1)), (N,)),
+    "cumsum of truths": ("cumsum", number(lambda m: m.cumsum(1)), (TRUE,)),
+    "sort": ("sort", lambda x: x.sort(1).values, (X,)),
+    "sort, places": ("sort", number(lambda x: x.sort(-1, descending=True).indices), (X,)),
+    "stable sort": ("sort", lambda x: torch.sort(x, stable=True).values, (X,)),
+    "topk": ("topk", lambda x: x.topk(2, 1).values, (X,)),
+    "topk, places": ("topk", number(lambda x: x.topk(3, largest=False).indices), (X,)),
+    "var": ("var", lambda x: x.var(-1), (X,)),
+    "var, corrected": ("var", lambda x: torch.var(x, (0, 2), correction=2, keepdim=True), (X,)),
+    "var of all": ("var", lambda x: x.var(unbiased=False), (X,)),
+    "var in inference mode": ("var", inferred(lambda x: x.var(1, unbiased=False)), (X,)),
+    "var of all in inference mode": ("var", inferred(lambda x: x.var(unbiased=False)), (X,)),
+    "std": ("std", lambda x: x.std(1), (X,)),
+    "std in inference mode": ("std", inferred(lambda x: x.std(1, unbiased=True)), (X,)),
+    "log_softmax": ("log_softmax", lambda x: x.log_softmax(1), (X,)),
+    "log_softmax, spread out": ("log_softmax", lambda x: (60 * x).log_softmax(-1), (X,)),
+    "log_softmax in inference mode": ("log_softmax", inferred(lambda x: x.log_softmax(-1)), (X,)),
     "isinf": ("isinf", number(lambda x: torch.isinf(x / x.round())), (X,)),
     "isnan": ("isnan", number(lambda x: torch.isnan(x)), (X,)),
 }
@@ -155,6 +187,18 @@ REFUSED: dict[str, tuple[str, Callable[..., Any], tuple[torch.Tensor, ...]]] = {
         "every 2th entry",
         lambda x, y: torch.slice_scatter(x, y[:, :, :3], 2, 0, 6, 2),
         (X, Y),
+    ),
+    "by truths": ("depends on the data", lambda x, m: x[m], (X, TRUE)),
+    "sums in another dtype": (
+        "float16 summed in float32",
+        lambda x: x.cumsum(1, dtype=torch.float32),
+        (X.half(),),
+    ),
+    "topk in no order": ("no order", lambda x: x.topk(2, sorted=False).values, (X,)),
+    "log_softmax of halves in inference mode": (
+        "another dtype",
+        inferred(lambda x: x.log_softmax(1, dtype=torch.float32)),
+        (X.half(),),
     ),
     "norm of order 3": ("order 3", lambda x: torch.linalg.vector_norm(x, 3), (X,)),
     "norm in another dtype": (
