@@ -53,7 +53,7 @@ def operand(name: str, kind: str, shape: tuple[int, ...]) -> Operand:
     Args:
         name: Name of the operand.
         kind: A key of :data:`SPECS`, ``"float32"``, ``"positive"`` (float32 above 1/8), or
-            ``"table:n"`` (int32 below n).
+            ``"table:n"`` (int32 below n), or ``"halves:n"`` (float32, half of such a number).
         shape: Of the tensor.
     """
     drawn = reals(f"layer/{name}/{kind}/{shape}", shape, exponents=(-3, 0))
@@ -61,9 +61,10 @@ def operand(name: str, kind: str, shape: tuple[int, ...]) -> Operand:
         return drawn
     if kind == "positive":
         return np.abs(drawn)
-    if kind.startswith("table:"):
-        rows = int(kind.removeprefix("table:"))
-        return (np.abs(drawn) * 1024).astype(np.int32) % np.int32(rows)
+    if kind.startswith(("table:", "halves:")):
+        rows = int(kind.partition(":")[2])
+        whole = (np.abs(drawn) * 1024).astype(np.int32) % np.int32(rows)
+        return whole if kind.startswith("table:") else whole.astype(np.float32) / 2
     spec, target = SPECS[kind]
     # Zero points away from the middle, so that one who leaves them out is found out.
     shifted = drawn + np.float32(0.25) if spec.qscheme == "asymmetric" else drawn
