@@ -21,6 +21,7 @@ from quant_torch.export._origins import Origins
 from quant_torch.export.rewriting import COREAI, over
 from quant_torch.export.rewriting.alone import of_program
 from quant_torch.export.rewriting.folding import fold_constants
+from quant_torch.export.rewriting.functional import functional
 from quant_torch.quantization.quantizer import Quantizer
 
 
@@ -98,6 +99,7 @@ def save_coreai(
         program = torch.export.export(
             finalized, example_inputs, dict(example_kwargs or {}), dynamic_shapes=dynamic_shapes
         )
+    program = functional(program)
     fold_constants(program)
     program = program.run_decompositions(over(COREAI, coreai_torch.get_decomp_table()))
     if cast_16bit:

@@ -23,6 +23,8 @@ from quant_torch.export._targets import of_finalized, of_prepared, refuse_old_ta
 from quant_torch.export.rewriting import COREML
 from quant_torch.export.rewriting.alone import of_trace
 from quant_torch.export.rewriting.trace import rewrite_trace
+from quant_torch.export.rewriting.writes import WriteError
+from quant_torch.quantization._eager._sites import copies_traced
 from quant_torch.quantization.quantizer import Quantizer
 
 _PRECISIONS = ("float16", "float32")
@@ -116,7 +118,13 @@ def save_coreml(
     coremltools = _coremltools()
     refuse_old_target(of_finalized(finalized), deployment_target, coremltools.target)
     model = traced(finalized, example_inputs, example_kwargs)
-    rewrite_trace(model, COREML)
+    try:
+        rewrite_trace(model, COREML)
+    except WriteError as error:
+        raise CoreMLExportError(
+            "Core ML cannot express what this model writes in place; compute new tensors instead\n"
+            f"  {Origins(finalized).of_trace(error.node)}: {error}"
+        ) from error
     leaves = pytree.tree_leaves((example_inputs, dict(example_kwargs or {})))
     settings = {
         "convert_to": "mlprogram",
@@ -195,7 +203,7 @@ def traced(
     given: Any = (tuple(example_inputs), dict(example_kwargs or {}))
     leaves = tuple(pytree.tree_leaves(given))
     plain = all(isinstance(value, torch.Tensor) and value.dim() for value in given[0])
-    with torch.no_grad(), torch_deprecations_hidden():
+    with torch.no_grad(), torch_deprecations_hidden(), copies_traced():
         if given[1] or not plain:
             return torch.jit.trace(
                 _Flat(finalized, given), tuple(map(_with_axis, leaves)), check_trace=False

@@ -11,7 +11,7 @@ from torch.export import ExportedProgram
 
 from quant_torch._torch_internals import OpOverload, pytree
 from quant_torch.casting._program import Program
-from quant_torch.export.rewriting.trace import call
+from quant_torch.export.rewriting._calls import call
 from quant_torch.export.rewriting.trace_values import UNKNOWN, Values, overload_of
 
 Single = tuple[Any, tuple[Any, ...], Callable[..., Any], tuple[Tensor, ...]]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from quant_torch._torch_internals import OpOverload
+from quant_torch.export.rewriting._calls import call
 from quant_torch.export.rewriting._rule import Rules
+from quant_torch.export.rewriting.inlining import Place, inlined, trace_of
 from quant_torch.export.rewriting.trace_values import UNKNOWN, Values, overload_of, shape_only
+from quant_torch.export.rewriting.writes import without_writes
 
 _LARGEST = 1 << 20
 """Elements up to which a constant may grow by being folded."""
@@ -21,14 +23,18 @@ _KEPT = frozenset({"quantize_per_tensor", "quantize_per_channel", "dequantize", 
 
 
 def rewrite_trace(traced: torch.jit.ScriptModule, rules: Rules) -> None:
-    """Fold what does not depend on the data, and apply rules until none applies.
+    """Take writes out, fold what does not depend on the data, and apply rules until none applies.
 
     Args:
         traced: The trace; its submodules are inlined.
         rules: By operation.
+
+    Raises:
+        WriteError: A write into memory cannot be expressed by operations that write nowhere.
     """
     graph = traced.graph
     torch._C._jit_pass_inline(graph)
+    without_writes(traced)
     _fold(traced, graph)
     pending = list(graph.nodes())
     while pending:
@@ -100,19 +106,6 @@ def _called(overload: OpOverload, args: list[Any]) -> Any:
         return UNKNOWN
 
 
-def call(overload: OpOverload, args: list[Any], function: Callable[..., Any] | None = None) -> Any:
-    """Call an operation, or a rule in its place, with arguments in the order of its schema."""
-    schema = overload._schema.arguments
-    plain = [a for a, spec in zip(args, schema, strict=False) if not spec.kwarg_only]
-    named = {s.name: a for a, s in zip(args, schema, strict=False) if s.kwarg_only}
-    if function is None:
-        return overload(*plain, **named)
-    defaults = {s.name: s.default_value for s in schema if s.has_default_value()}
-    # A rule is written down with the arguments that it reads; the dtype and the like of a trace
-    # are always those of its inputs.
-    return function(*plain, **{n: v for n, v in named.items() if v != defaults.get(n)})
-
-
 def _grows(result: Any, args: list[Any]) -> bool:
     if not isinstance(result, Tensor):
         return False
@@ -139,40 +132,24 @@ def _applied(
         if isinstance(example, Tensor):
             places.append(value)
             examples.append(example)
-            args.append(_Place(len(examples) - 1))
+            args.append(Place(len(examples) - 1))
         elif isinstance(example, list) and any(isinstance(e, Tensor) for e in example):
             return []
         else:
             args.append(example)
 
     def written_out(*tensors: Tensor) -> Any:
-        given = [tensors[a.index] if isinstance(a, _Place) else a for a in args]
+        given = [tensors[a.index] if isinstance(a, Place) else a for a in args]
         result = call(overload, given, rule)
         if result is NotImplemented:
             raise _DoesNotApplyError
         return result
 
     try:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            inner = torch.jit.trace(written_out, tuple(examples), check_trace=False).graph
+        inner = trace_of(written_out, tuple(examples))
     except _DoesNotApplyError:
         return []
-    return _inlined(graph, node, inner, places)
-
-
-def _inlined(graph: Any, node: Any, inner: Any, places: list[Any]) -> list[Any]:
-    torch._C._jit_pass_inline(inner)
-    known = dict(zip((v.debugName() for v in inner.inputs()), places, strict=True))
-    made = []
-    for each in inner.nodes():
-        clone = graph.createClone(each, lambda value: known[value.debugName()])
-        clone.insertBefore(node)
-        clone.copyMetadata(node)
-        made.append(clone)
-        for old, new in zip(each.outputs(), clone.outputs(), strict=True):
-            known[old.debugName()] = new
-    results = [known[value.debugName()] for value in inner.outputs()]
+    made, results = inlined(graph, node, inner, places)
     if len(results) == 1 and node.outputsSize() > 1:  # a tuple, which the operation gives apart
         results = list(results[0].node().inputs())
     for old, new in zip(node.outputs(), results, strict=True):
@@ -183,10 +160,3 @@ def _inlined(graph: Any, node: Any, inner: Any, places: list[Any]) -> list[Any]:
 
 class _DoesNotApplyError(Exception):
     """The converter takes the operation as it is."""
-
-
-class _Place:
-    """Where a tensor goes among the arguments of a rule."""
-
-    def __init__(self, index: int) -> None:
-        self.index = index

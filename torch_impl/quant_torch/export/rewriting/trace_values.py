@@ -31,10 +31,6 @@ def overload_of(node: Any) -> OpOverload | None:
     name, _, overload = full.partition(".")
     packet = getattr(getattr(torch.ops, namespace), name, None)
     found = getattr(packet, overload or "default", None)
-    if found is not None and found._schema.is_mutable and name.endswith("_"):
-        # In a trace every later use is one of the result, so the plain form is the same.
-        plain = getattr(getattr(torch.ops.aten, name[:-1], None), overload or "default", None)
-        found = plain or found
     return found if isinstance(found, OpOverload) else None
 
 
@@ -44,7 +40,7 @@ def shape_only(overload: OpOverload) -> bool:
 
 
 class Values:
-    """Constants of a trace by the names of their values.
+    """Constants of a trace by the numbers of their values.
 
     Args:
         traced: The trace.
@@ -52,12 +48,12 @@ class Values:
 
     def __init__(self, traced: torch.jit.ScriptModule) -> None:
         self._traced = traced
-        self._known: dict[str, Any] = {}
-        self._folded: set[str] = set()
+        self._known: dict[int, Any] = {}
+        self._folded: set[int] = set()
 
     def of(self, value: Any) -> Any:
         """A constant, a state of the model, a list of them, or ``UNKNOWN``."""
-        name = value.debugName()
+        name = value.unique()
         if name not in self._known:
             self._known[name] = self._made(value)
         return self._known[name]
@@ -68,16 +64,16 @@ class Values:
             whole = self.of(node.input())
             if isinstance(whole, list | tuple):
                 for output, item in zip(node.outputs(), whole, strict=True):
-                    self._known[output.debugName()] = item
+                    self._known[output.unique()] = item
 
     def put(self, value: Any, known: Any) -> None:
         """Take note of what a node gives."""
-        self._known[value.debugName()] = known
-        self._folded.add(value.debugName())
+        self._known[value.unique()] = known
+        self._folded.add(value.unique())
 
     def folded(self, value: Any) -> Any:
         """What was put, or ``UNKNOWN``."""
-        name = value.debugName()
+        name = value.unique()
         return self._known[name] if name in self._folded else UNKNOWN
 
     def stand_in(self, value: Any) -> Any:

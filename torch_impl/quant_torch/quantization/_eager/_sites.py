@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -12,6 +15,18 @@ from quant_torch.quantization.spec.fake_quantize import FakeQuantizeImplBase
 Path = tuple[str | int, ...]
 
 _TRACER = ("_get_tracing_state", "_set_tracing_state", "_get_value_trace", "_set_value_trace")
+
+COPIES_ARE_TRACED: ContextVar[bool] = ContextVar("COPIES_ARE_TRACED", default=False)
+
+
+@contextlib.contextmanager
+def copies_traced() -> Iterator[None]:
+    """Let ``torch.jit.trace`` see how results get into tensors that are written in place."""
+    token = COPIES_ARE_TRACED.set(True)
+    try:
+        yield
+    finally:
+        COPIES_ARE_TRACED.reset(token)
 
 
 class Site:
@@ -71,7 +86,7 @@ class Site:
         if target is None or result is target:
             return result
         # The operation wrote to a quantized copy; who holds the original must see the result.
-        if torch.jit.is_tracing():
+        if torch.jit.is_tracing() and not COPIES_ARE_TRACED.get():
             _copy_unseen(target, result)
         else:
             target.copy_(result)
@@ -130,8 +145,8 @@ def _replaced(tree: Any, path: Path, module: FakeQuantizeImplBase) -> Any:
 def _copy_unseen(target: torch.Tensor, result: torch.Tensor) -> None:
     """Copy while torch.jit.trace looks on, and let it take the one tensor for the other.
 
-    A copy of a whole tensor would stand in the trace, and coremltools converts none. Torch has no
-    public way to look away.
+    A copy of a whole tensor would stand in the trace, and coremltools converts none; our exporter
+    takes it out. Torch has no public way to look away.
 
     Raises:
         RuntimeError: This torch has no such way at all.
