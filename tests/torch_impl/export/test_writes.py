@@ -170,6 +170,16 @@ def test_a_write_into_a_quantized_copy_is_seen(body, tmp_path) -> None:
         assert np.array_equal(ours, torchs)
 
 
+U = 2.0**-24
+GATE = 2 * 14 * U * (9 * 0.36 * 8) + 16 * U
+"""How far a gate is off: two sums of 8 products and a bias, each off by γ_14 of the sum of the
+magnitudes (ADM-2; weights below 0.36, inputs below 8), then sigmoid or tanh, whose slope is at
+most 1 and whose own error is below 16u (ADM-5, ADM-7)."""
+CELL_BOUND = 2 * ((4 + 2) * GATE + 8 * U * 8)
+"""Of two results. A cell adds a gate times its state, below 4, and a product of two gates, below 1;
+the roundings of these products and sums are fewer than eight, of values below 8."""
+
+
 @both
 @pytest.mark.parametrize("cell", [nn.GRUCell(8, 8), nn.LSTMCell(8, 8)])
 def test_cells_are_converted(cell, mode, tmp_path) -> None:
@@ -183,9 +193,7 @@ def test_cells_are_converted(cell, mode, tmp_path) -> None:
     quantizer, wanted = prepared(model, QuantizerConfig.presets.w8(execution_mode=mode))
     found = outputs(to_coreml(quantizer, (given(),), tmp_path / "m.mlpackage"))
     for ours, torchs in zip(found, wanted, strict=True):
-        # Sums of at most 9 products, four of them, through functions that grow no error; their
-        # operands are below 4, since a cell's weights are below 0.36 and its inputs below 8.
-        assert np.abs(ours - torchs).max() <= 4 * 9 * 4 * 2.0**-23
+        assert np.abs(ours - torchs).max() <= CELL_BOUND
 
 
 class Counting(nn.Module):
