@@ -78,6 +78,8 @@ CLOSE: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "hypot": (aten.hypot.default, (X, Y)),
     "hypot without overflow": (aten.hypot.default, (X * 1e30, Y * 1e30)),
     "logaddexp": (aten.logaddexp.default, (X, Y)),
+    "log_softmax": (aten.log_softmax.int, (X, 1)),
+    "log_softmax, spread out": (aten._log_softmax.default, (60 * X, -1, False)),
     "xlogy": (aten.xlogy.Tensor, (X.relu(), POSITIVE)),
     "logit": (aten.logit.default, (X.sigmoid(),)),
     "celu": (aten.celu.default, (X, 0.7)),

@@ -165,6 +165,19 @@ def logaddexp(x: Tensor, y: Tensor) -> Tensor:
     return torch.maximum(x, y) + log1p(torch.exp(-apart))
 
 
+def log_softmax(x: Tensor, dim: int, dtype: torch.dtype | None = None) -> Tensor:
+    """Without a softmax: coremltools takes the logarithm of one, which loses what underflows."""
+    if dtype not in (None, x.dtype):
+        return NotImplemented
+    below = x - torch.amax(x, [dim], True)
+    return below - torch.log(torch.sum(torch.exp(below), [dim], True))
+
+
+def log_softmax_of(x: Tensor, dim: int, half_to_float: bool) -> Tensor:
+    """As :func:`log_softmax`, as captured graphs call it."""
+    return NotImplemented if half_to_float else log_softmax(x, dim)
+
+
 def xlogy(x: Tensor, y: Tensor) -> Tensor:
     """Zero where x is, even for a y of 0."""
     return torch.where(x == 0, like(0.0, y), x * torch.log(torch.where(x == 0, like(1.0, y), y)))
@@ -227,6 +240,8 @@ FUNCTIONS: Rules = {
     aten.arctan2.default: atan2,
     aten.hypot.default: hypot,
     aten.logaddexp.default: logaddexp,
+    aten.log_softmax.int: log_softmax,
+    aten._log_softmax.default: log_softmax_of,
     aten.xlogy.Tensor: xlogy,
     aten.logit.default: logit,
     aten.rad2deg.default: rad2deg,
