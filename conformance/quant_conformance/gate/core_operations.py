@@ -18,6 +18,12 @@ _SHAPE = "of the shape alone, which is fixed when a model is recorded"
 _STORAGE = "reads the layout of the storage, which a recording does not have"
 _NOT_YET = "not read yet"
 
+WRITTEN_AS: Mapping[str, str] = {
+    "adaptive_avg_pool1d": "_adaptive_avg_pool2d",
+    "avg_pool1d": "avg_pool2d",
+}
+"""Core operation that torch computes by another one before it is recorded -> that one."""
+
 UNREAD: Mapping[str, str] = {
     **dict.fromkeys(("native_dropout", "rand", "randn", "randperm"), _RANDOM),
     **dict.fromkeys(("nonzero", "_local_scalar_dense"), _DATA),
@@ -31,7 +37,10 @@ UNREAD: Mapping[str, str] = {
         _GRADIENT,
     ),
     **dict.fromkeys(("arange", "empty", "empty_strided", "full", "scalar_tensor"), _CONSTANT),
-    **dict.fromkeys(("sym_numel", "sym_size", "sym_storage_offset", "sym_stride"), _SHAPE),
+    **dict.fromkeys(
+        (*("sym_is_contiguous", "sym_numel", "sym_size", "sym_storage_offset", "sym_stride"),),
+        _SHAPE,
+    ),
     "as_strided": _STORAGE,
     **dict.fromkeys(
         (
@@ -49,19 +58,26 @@ def core_operations() -> set[str]:
     """Names of the operations that torch tags as core."""
     import torch
 
+    # torch.ops.aten lists what was used so far; the dispatcher knows all.
+    registered = {name.split(".")[0] for name in torch._C._dispatch_get_all_op_names()}
     found = set()
-    for name in dir(torch.ops.aten):
-        packet = getattr(torch.ops.aten, name)
-        overloads = packet.overloads() if hasattr(packet, "overloads") else ()
+    for name in sorted(name.removeprefix("aten::") for name in registered if name[:6] == "aten::"):
+        packet = getattr(torch.ops.aten, name, None)
+        overloads = [] if packet is None else packet.overloads()
         if any(torch.Tag.core in getattr(packet, each).tags for each in overloads):
             found.add(name)
     return found
 
 
+def is_read(name: str) -> bool:
+    """Whether the gate reads an operation, or the one that torch computes it by."""
+    return WRITTEN_AS.get(name, name).strip("_") in TABLE
+
+
 def page() -> str:
     """The page."""
     core = sorted(core_operations())
-    read = [name for name in core if name.strip("_") in TABLE]
+    read = [name for name in core if is_read(name)]
     lines = [
         "# PyTorch's core operations in the gate",
         "",

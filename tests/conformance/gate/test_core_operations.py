@@ -2,17 +2,63 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
-from quant_conformance.gate.core_operations import UNREAD, core_operations, page
+import pytest
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from quant_conformance.gate.core_operations import (
+    UNREAD,
+    WRITTEN_AS,
+    core_operations,
+    is_read,
+    page,
+)
 from quant_conformance.gate.steps import TABLE
 
 PAGE = Path(__file__).parents[3] / "docs" / "operations.md"
 
 
 def test_every_core_operation_is_read_or_has_a_reason_and_none_has_both() -> None:
-    unread = {name for name in core_operations() if name.strip("_") not in TABLE}
+    unread = {name for name in core_operations() if not is_read(name)}
     assert unread == set(UNREAD)
+    assert not set(WRITTEN_AS) & {name for name in core_operations() if name.strip("_") in TABLE}
+
+
+class _Called(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.append(func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [("avg_pool1d", nn.AvgPool1d(2)), ("adaptive_avg_pool1d", nn.AdaptiveAvgPool1d(3))],
+)
+def test_torch_computes_it_by_another(name: str, layer: nn.Module) -> None:
+    x = torch.ones(1, 2, 8)
+    with _Called() as called:
+        layer(x)
+    assert WRITTEN_AS[name] in called.names
+    assert name not in called.names
+
+
+def test_the_list_does_not_depend_on_what_was_used() -> None:
+    names = "import sys, torch; from quant_conformance.gate.core_operations import core_operations"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{names}; print(*sorted(core_operations()))"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert set(done.stdout.split()) == core_operations()
 
 
 def test_the_page_is_the_tables() -> None:
