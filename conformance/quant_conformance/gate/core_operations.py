@@ -16,6 +16,7 @@ _GRADIENT = "of the gradient, which no exported file computes"
 _CONSTANT = "made of no tensor: a constant of the model, taken as it was recorded"
 _SHAPE = "of the shape alone, which is fixed when a model is recorded"
 _STORAGE = "reads the layout of the storage, which a recording does not have"
+_MEMORY = "shows memory that nothing was written to"
 _NOT_YET = "not read yet"
 
 WRITTEN_AS: Mapping[str, str] = {
@@ -42,6 +43,7 @@ UNREAD: Mapping[str, str] = {
         _SHAPE,
     ),
     "as_strided": _STORAGE,
+    "resize_": _MEMORY,
     **dict.fromkeys(
         (
             *("_cdist_forward", "_embedding_bag", "_pdist_forward", "atan2", "col2im"),
