@@ -72,7 +72,7 @@ SETTINGS: Mapping[str, Setting] = {
     "torch-avx2": Setting({"ATEN_CPU_CAPABILITY": "avx2"}, {"torch": "AVX2"}, needs="AVX2"),
     "no-onednn": Setting({}, {"onednn": "off"}, onednn=False),
     "onednn-sse41": Setting(_ONEDNN, {"onednn": "Intel SSE4.1"}, needs="SSE41"),
-    "mkl-compatible": Setting(_MKL, {"mkl": "COMPATIBLE"}, needs="SSE3"),
+    "mkl-compatible": Setting(_MKL, {"mkl": "COMPATIBLE"}, needs="SSSE3"),
     "numpy-baseline": Setting(
         _NUMPY, {"numpy": "", "openblas": "Nehalem"}, sample=("vectors",), needs="SSE42"
     ),
