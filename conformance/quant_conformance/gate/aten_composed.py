@@ -76,22 +76,34 @@ def _prod(call: Call) -> Steps:
     return [*steps, call.step("reshape", made, shape=list(call.output_shape))]
 
 
-def _logsumexp(call: Call) -> Steps:
-    """The greatest, and the logarithm of the sum of what stands beside it."""
-    axes = axes_of(call, call["dim"])
+def _log_of_exponentials(call: Call, axes: list[int]) -> tuple[Steps, str, str, str]:
+    """The logarithm of the sum of what stands beside the greatest, and three names.
+
+    Args:
+        call: a call whose operand is ``self``.
+        axes: the axes of the sum, which are kept.
+
+    Returns:
+        The steps; the greatest, the operand less the greatest, and the logarithm.
+    """
     names = ("max", "beside", "exp", "sum", "log")
     top, beside, power, total, log = (part(call, name) for name in names)
     given = {"dim": axes, "keepdim": True}
-    final = part(call, "result")
-    return [
+    steps = [
         Step("amax", (call["self"],), top, given),
         Step("sub", (call["self"], top), beside, {}),
         Step("exp", (beside,), power, {}),
         Step("sum", (power,), total, given),
         Step("log", (total,), log, {}),
-        Step("add", (log, top), final, {}),
-        *_kept(call, final),
     ]
+    return steps, top, beside, log
+
+
+def _logsumexp(call: Call) -> Steps:
+    """The greatest, and the logarithm of the sum of what stands beside it."""
+    steps, top, _, log = _log_of_exponentials(call, axes_of(call, call["dim"]))
+    final = part(call, "result")
+    return [*steps, Step("add", (log, top), final, {}), *_kept(call, final)]
 
 
 def _kept(call: Call, name: str) -> Steps:
@@ -201,17 +213,8 @@ def _log_softmax(call: Call) -> Steps:
     call.read |= {"dtype", "half_to_float"}
     if call.dtype("self") != call.output_dtype:
         raise NotImplementedError("a logarithm of a softmax in another dtype")
-    given = {"dim": [call["dim"]], "keepdim": True}
-    names = ("max", "beside", "exp", "sum", "log")
-    top, beside, power, total, log = (part(call, name) for name in names)
-    return [
-        Step("amax", (call["self"],), top, given),
-        Step("sub", (call["self"], top), beside, {}),
-        Step("exp", (beside,), power, {}),
-        Step("sum", (power,), total, given),
-        Step("log", (total,), log, {}),
-        call.step("sub", beside, log),
-    ]
+    steps, _, beside, log = _log_of_exponentials(call, [call["dim"]])
+    return [*steps, call.step("sub", beside, log)]
 
 
 COMPOSED: Mapping[str, Callable[[Call], Steps]] = {
