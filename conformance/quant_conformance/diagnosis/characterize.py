@@ -30,7 +30,7 @@ SHARPER = 0.5
 """A property, and each further part of it, leaves at most this share of right elements."""
 
 SHARP = 0.05
-"""Right elements, as a share of the wrong ones, that need no further part to be told apart."""
+"""Right elements, as a share of the wrong ones, that need no further part to be distinguished."""
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,7 @@ def probe_codes(
 
     The runs are at the same places for all quantizers, with the same ends and with opposite ones,
     so that sums and differences of two reach their ends; the codes in turn begin elsewhere for
-    each, so that operands are told apart.
+    each, so that operands differ.
 
     Args:
         quantization: the quantizer.

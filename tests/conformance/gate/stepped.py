@@ -80,3 +80,12 @@ def check(function: Callable[..., Any], *inputs: torch.Tensor) -> Recording:
         beside = given + np.float32(1e-3) * (np.abs(given) + 1)
         assert (judge_values(beside, admissible) == WRONG).all()
     return recording
+
+
+Case = tuple[str, Callable[..., Any], tuple[torch.Tensor, ...]]
+"""Name of an operation, a function that calls it, and its inputs."""
+
+
+def number(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A truth or an integer as a float, which a result has to be."""
+    return lambda *inputs: function(*inputs) * 2.0

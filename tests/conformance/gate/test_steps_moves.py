@@ -7,7 +7,17 @@ from typing import Any
 
 import pytest
 import torch
-from tests.conformance.gate.stepped import bounds, check, inferred, names, normal, recorded, regions
+from tests.conformance.gate.stepped import (
+    Case,
+    bounds,
+    check,
+    inferred,
+    names,
+    normal,
+    number,
+    recorded,
+    regions,
+)
 from torch.nn import functional as f
 
 from quant_conformance.gate.aten_composed import COMPOSED
@@ -21,14 +31,6 @@ N = torch.arange(-24, 24).reshape(2, 4, 6)
 PICKED = torch.tensor([1, 0, -1])
 TRUE = normal(2, 4, 6, seed=2) > 0
 aten = torch.ops.aten
-
-Case = tuple[str, Callable[..., Any], tuple[torch.Tensor, ...]]
-
-
-def number(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A truth or an integer as a float, which a result has to be."""
-    return lambda *inputs: function(*inputs) * 2.0
-
 
 CASES: dict[str, Case] = {
     "roll": ("roll", lambda x: torch.roll(x, (1, -2), (1, 2)), (X,)),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.conformance.gate.stepped import check, names, normal, recorded, regions
+from tests.conformance.gate.stepped import Case, check, names, normal, number, recorded, regions
 
 from quant_conformance.gate.aten_selections import SELECTIONS
 
@@ -16,14 +16,6 @@ Y = normal(2, 4, 6, seed=1)
 N = torch.arange(-24, 24).reshape(2, 4, 6)
 TRUE = normal(2, 4, 6, seed=2) > 0
 aten = torch.ops.aten
-
-Case = tuple[str, Callable[..., Any], tuple[torch.Tensor, ...]]
-
-
-def number(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A truth or an integer as a float, which a result has to be."""
-    return lambda *inputs: function(*inputs) * 2.0
-
 
 CASES: dict[str, Case] = {
     "abs": ("abs", torch.abs, (X,)),
