@@ -11,27 +11,12 @@ from pathlib import Path
 
 import pytest
 from tests.conformance.backends_for_tests import reference
-from tests.conformance.sets import encodes, one_of_each, write_set
 
 from quant_conformance.cli import main
 from quant_conformance.registry import BACKENDS
 from quant_conformance.runner import Run, Runner
 
 Capture = pytest.CaptureFixture[str]
-
-
-@pytest.fixture(scope="module")
-def vectors(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(write_set([*encodes(4), *one_of_each()], tmp_path_factory.mktemp("set")))
-
-
-@pytest.fixture
-def run(vectors: str) -> Callable[..., int]:
-    def call(*names: str, more: tuple[str, ...] = ()) -> int:
-        backends = [part for name in names for part in ("--backend", name)]
-        return main(["run", "--vectors", vectors, "--no-isolate", *backends, *more])
-
-    return call
 
 
 def test_exit_0_and_the_scoreboard(run: Callable[..., int], capsys: Capture) -> None:

@@ -10,7 +10,7 @@ from xml.etree import ElementTree as Xml
 import numpy as np
 import pytest
 from tests.conformance.backends_for_tests import reference
-from tests.conformance.sets import Draft, encodes, f32, one_of_each, write_set
+from tests.conformance.sets import Draft, encodes, f32, write_set
 
 from quant_conformance.cli import main
 from quant_conformance.loading import load_class
@@ -19,20 +19,6 @@ from quant_conformance.protocol_check import misnamed
 from quant_conformance.registry import BACKENDS
 
 Capture = pytest.CaptureFixture[str]
-
-
-@pytest.fixture(scope="module")
-def vectors(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(write_set([*encodes(4), *one_of_each()], tmp_path_factory.mktemp("set")))
-
-
-@pytest.fixture
-def run(vectors: str) -> Callable[..., int]:
-    def call(*names: str, more: tuple[str, ...] = ()) -> int:
-        backends = [part for name in names for part in ("--backend", name)]
-        return main(["run", "--vectors", vectors, "--no-isolate", *backends, *more])
-
-    return call
 
 
 @pytest.mark.parametrize(
