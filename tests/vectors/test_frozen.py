@@ -19,7 +19,11 @@ from quant_vectors import FAMILIES, OPERATION_OUTPUTS
 from quant_vectors.model import SPEC_DEFAULTS
 
 SPEC = (files(quant_reference) / "SPEC.md").read_text(encoding="utf-8")
-CLAUSES = re.findall(r"^### ([A-Z][A-Z0-9]*-\d+) ", SPEC, re.MULTILINE)
+CLAUSES = [
+    clause
+    for clause in re.findall(r"^### ([A-Z][A-Z0-9]*-\d+) ", SPEC, re.MULTILINE)
+    if not clause.startswith("INT-")  # integer layers have a set of their own
+]
 POLICIES = {
     "overflow": {"saturate", "saturate_finite", "nonsaturate"},
     "nan_to_integer": {"zero_point", "integer_zero", "quant_min", "quant_max"},
