@@ -190,7 +190,7 @@ def test_tosa_s_sum_of_two_constants_is_gemmlowp_s_rule() -> None:
                 constant += 2**30 if value >= 0 else -(2**30)
             stated = (value * multiplier + constant) >> shift
             rule = RULES["double"]
-            assert integers._two_steps(value, multiplier, shift, rule) == stated
+            assert integers.scaled(value, multiplier, shift, rule) == stated
 
 
 @pytest.mark.parametrize("form", FIXED_POINT_FORMS)

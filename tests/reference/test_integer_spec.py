@@ -15,7 +15,7 @@ import pytest
 
 import quant_reference
 from quant_reference import integer
-from quant_reference.oracle import integers
+from quant_reference.oracle import integer_layers, integers
 
 SPEC = (Path(quant_reference.__file__).parent / "SPEC.md").read_text(encoding="utf-8")
 CHAPTER = SPEC.split("\n## 17 ")[1].split("\n## ")[0]
@@ -60,6 +60,30 @@ def of_reference() -> Mapping[str, Callable[..., Any]]:
         params = integer.Requantization(*(F32(s) for s in scales), zero_point, dtype, *bounds)
         return integer.requantize(np.array(acc, np.int32), params, rule).tolist()
 
+    def tensor(codes: Any, scale: float, zero_point: int) -> integer.IntegerTensor:
+        codes = np.array(codes, np.int8)
+        return integer.IntegerTensor(codes, F32(scale), np.array(zero_point, np.int32))  # type: ignore[arg-type]
+
+    def ran(op: str, operands: Any, out: float, rule: str, zero_point: int = 0) -> Any:
+        asked = integer.IntegerLayer(op, operands, F32(out), zero_point)  # type: ignore[arg-type]
+        return integer.integer_layer(asked, rule).tolist()
+
+    def layer(
+        op: str, x: Any, weight: Any, scales: Any, rule: str, zero_points: Any = (0, 0, 0)
+    ) -> Any:
+        operands = (tensor(x, scales[0], zero_points[0]), tensor(weight, scales[1], zero_points[1]))
+        return ran(op, operands, scales[2], rule, zero_points[2])
+
+    def add(a: Any, b: Any, scales: Any, rule: str) -> Any:
+        return layer("add", a, b, scales, rule)
+
+    def average(codes: Any, zero_point: int, rule: str) -> Any:
+        return ran("mean", (tensor(codes, 1.0, zero_point),), 1.0, rule, zero_point)
+
+    def moved(codes: Any, scales: Any, rule: str, zero_points: Any = (0, 0)) -> Any:
+        operand = tensor(codes, scales[0], zero_points[0])
+        return ran("cat", (operand,), scales[1], rule, zero_points[1])
+
     def fixed_point(multiplier: float, form: str) -> Any:
         found = integer.fixed_point(np.float64(multiplier), form)
         return [int(found.multiplier), int(found.shift)]
@@ -72,6 +96,10 @@ def of_reference() -> Mapping[str, Callable[..., Any]]:
         ),
         "fixed_point": fixed_point,
         "requantize": requantize,
+        "layer": layer,
+        "add": add,
+        "average": average,
+        "moved": moved,
     }
 
 
@@ -93,7 +121,45 @@ def of_oracle() -> Mapping[str, Callable[..., Any]]:
         a, w, out = map(Fraction, scales)
         return [integers.requantize(value, (a, w, out), rule, **others) for value in acc]
 
+    def layer(
+        op: str, x: Any, weight: Any, scales: Any, rule: str, zero_points: Any = (0, 0, 0)
+    ) -> Any:
+        del op  # linear
+        a, w, out = map(Fraction, scales)
+        return [
+            [
+                integers.requantize(
+                    integers.accumulate(list(zip(row, channel, strict=True)), 0, zero_points[:2]),
+                    (a, w, out),
+                    rule,
+                    zero_points[2],
+                )
+                for channel in weight
+            ]
+            for row in x
+        ]
+
+    def add(a: Any, b: Any, scales: Any, rule: str) -> Any:
+        first, second, out = map(Fraction, scales)
+        pairs = zip(a, b, strict=True)
+        return [integer_layers.add(*pair, (first, second, out), rule) for pair in pairs]
+
+    def average(codes: Any, zero_point: int, rule: str) -> Any:
+        one = Fraction(1)
+        return integer_layers.average(codes, 0, zero_point, (one, one), rule, zero_point)
+
+    def moved(codes: Any, scales: Any, rule: str, zero_points: Any = (0, 0)) -> Any:
+        given, out = map(Fraction, scales)
+        return [
+            integer_layers.moved(code, zero_points[0], (given, out), rule, zero_points[1])
+            for code in codes
+        ]
+
     return {
+        "layer": layer,
+        "add": add,
+        "average": average,
+        "moved": moved,
         "accumulate": accumulate,
         "quantize_bias": quantize_bias,
         "real_multiplier": lambda a, w, out, order: float(
@@ -131,6 +197,11 @@ def test_every_clause_has_an_example_and_every_part() -> None:
 def test_the_tables_name_every_rule_form_and_order() -> None:
     named = set(re.findall(r"^\| `(\w+)`", CHAPTER, re.M))
     assert named == {*integer.RULES, *integer.MULTIPLIER_ORDERS}
+    assert all(
+        f"`{rule}`" in CHAPTER
+        for rule in (*integer.POOL_RULES, *integer.RULE_ALIASES)
+        if not rule.startswith(("xnnpack", "fbgemm", "tosa_scale16", "tflite_int64"))
+    )
     words = set(re.findall(r"`(\w+)`", CHAPTER))
     assert {*integer.FIXED_POINT_FORMS, *integer.BIAS_RULES} <= words
 

@@ -7,26 +7,35 @@ from quant_reference.integer.fixed_point import (
     FixedPoint,
     fixed_point,
 )
+from quant_reference.integer.layers import LAYER_OPERATIONS, accumulators_of, integer_layer
 from quant_reference.integer.multiplier import MULTIPLIER_ORDERS, real_multiplier
+from quant_reference.integer.pooling import POOL_RULES
 from quant_reference.integer.requantize import Requantization, requantize
 from quant_reference.integer.rules import RULE_ALIASES, RULES, Rule, get_rule
+from quant_reference.integer.tensors import IntegerLayer, IntegerTensor
 
 __all__ = [
     "BIAS_RULES",
     "CODE_FORMATS",
     "FIXED_POINT_FORMS",
+    "LAYER_OPERATIONS",
     "MULTIPLIER_ORDERS",
+    "POOL_RULES",
     "RULES",
     "RULE_ALIASES",
     "SUMS",
     "CodeFormat",
     "FixedPoint",
+    "IntegerLayer",
+    "IntegerTensor",
     "Requantization",
     "Rule",
     "accumulate",
+    "accumulators_of",
     "code_format",
     "fixed_point",
     "get_rule",
+    "integer_layer",
     "quantize_bias",
     "real_multiplier",
     "requantize",

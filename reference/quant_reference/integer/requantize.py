@@ -133,8 +133,7 @@ def _formula(rule: Rule, params: Requantization) -> tuple[Any, tuple[Array, ...]
     if rule.kind == "float":
         return partial(_floating, rule, params), (multiplier.astype(rule.dtype),)
     fixed = fixed_point(multiplier, rule.form)
-    formula = _single if rule.kind == "single" else _double
-    return partial(formula, rule, params), (fixed.multiplier, fixed.shift)
+    return partial(_fixed, rule, params), (fixed.multiplier, fixed.shift)
 
 
 def _divided(rule: Rule, params: Requantization, chunk: Array, product: Array) -> Array:
@@ -155,24 +154,29 @@ def _floating(rule: Rule, params: Requantization, chunk: Array, multiplier: Arra
     return _finished(rounded(_within(real, params)), params)
 
 
-def _single(
+def _fixed(
     rule: Rule, params: Requantization, chunk: Array, multiplier: Int64, shift: Int64
 ) -> Array:
-    product = chunk.astype(np.int64)
-    product *= multiplier
-    rounded = SHIFT_ROUNDINGS[rule.rounding](product, shift)
-    if rule.overflow == "wrap":
-        wrapped(rounded)
+    rounded = scaled(chunk.astype(np.int64), multiplier, shift, rule)
     return _finished(_within(rounded, params), params)
 
 
-def _double(
-    rule: Rule, params: Requantization, chunk: Array, multiplier: Int64, shift: Int64
-) -> Array:
+def scaled(values: Int64, multiplier: Int64, shift: Int64, rule: Rule) -> Int64:
+    """Integers times a fixed-point multiplier, rounded by a rule (INT-6, INT-7).
+
+    Args:
+        values: int64 values that INT-6 accepts; overwritten.
+        multiplier: Of INT-4, one or broadcast.
+        shift: Likewise.
+        rule: One in fixed point.
+    """
+    if rule.kind == "single":
+        values *= multiplier
+        rounded = SHIFT_ROUNDINGS[rule.rounding](values, shift)
+        return wrapped(rounded) if rule.overflow == "wrap" else rounded
     nearest = rule.rounding == "nearest_away"
-    values = shifted_left(chunk.astype(np.int64), shift, rule.overflow == "saturate")
-    high = doubling_high(values, multiplier, nearest)
-    return _finished(_within(rest_shifted(high, shift, nearest), params), params)
+    shifted = shifted_left(values, shift, rule.overflow == "saturate")
+    return rest_shifted(doubling_high(shifted, multiplier, nearest), shift, nearest)
 
 
 def _within(values: Array, params: Requantization) -> Array:

@@ -13,27 +13,28 @@ from quant_reference.oracle.number import FLOAT32, FLOAT64, Binary, number, powe
 HALF = Fraction(1, 2)
 
 
-def _rounded(value: Fraction, binary: Binary) -> Fraction:
+def rounded(value: Fraction, binary: Binary) -> Fraction:
+    """Rounded once to a binary format."""
     return round_to(number(value), binary).exact
 
 
 def real_multiplier(a: Fraction, w: Fraction, out: Fraction, order: str) -> Fraction:
     """M of three scales that are float32 values (INT-3)."""
     if order == "float32_product_division":
-        return _rounded(_rounded(a * w, FLOAT32) / out, FLOAT32)
+        return rounded(rounded(a * w, FLOAT32) / out, FLOAT32)
     if order == "float32_division_product":
-        return _rounded(_rounded(a / out, FLOAT32) * w, FLOAT32)
+        return rounded(rounded(a / out, FLOAT32) * w, FLOAT32)
     if order == "float32_weight_division_product":
-        return _rounded(_rounded(w / out, FLOAT32) * a, FLOAT32)
+        return rounded(rounded(w / out, FLOAT32) * a, FLOAT32)
     if order == "float32_product_reciprocal":
-        return _rounded(_rounded(a * w, FLOAT32) * _rounded(1 / out, FLOAT32), FLOAT32)
+        return rounded(rounded(a * w, FLOAT32) * rounded(1 / out, FLOAT32), FLOAT32)
     if order == "float32_product_float64_division":
-        return _rounded(_rounded(a * w, FLOAT32) / out, FLOAT64)
-    wide = _rounded(_rounded(a * w, FLOAT64) / out, FLOAT64)
+        return rounded(rounded(a * w, FLOAT32) / out, FLOAT64)
+    wide = rounded(rounded(a * w, FLOAT64) / out, FLOAT64)
     if order == "float64":
         return wide
     if order == "float64_to_float32":
-        return _rounded(wide, FLOAT32)
+        return rounded(wide, FLOAT32)
     raise ArithmeticError(f"INT-3 has no order {order}")
 
 
@@ -117,32 +118,32 @@ def requantize(
         multiplier = real_multiplier(*scales, how.order)
         if how.kind == "float":
             code = _floating(acc, multiplier, how, zero_point)
-        elif how.kind == "single":
-            mantissa, shift = fixed_point(multiplier, how.form)
-            code = ROUNDINGS[how.rounding](Fraction(acc * mantissa, 2**shift))
-            code = _in_32_bits(code, how.overflow) + zero_point
         else:
-            code = _two_steps(acc, *fixed_point(multiplier, how.form), how) + zero_point
+            code = scaled(acc, *fixed_point(multiplier, how.form), how) + zero_point
     return min(max(code, low), high)
 
 
 def _divided(acc: int, scales: tuple[Fraction, Fraction, Fraction], rule: Rule) -> int:
     a, w, out = scales
-    real = _rounded(_rounded(Fraction(acc), FLOAT32) * _rounded(a * w, FLOAT32), FLOAT32)
-    return ROUNDINGS[rule.rounding](_rounded(real / out, FLOAT32))
+    real = rounded(rounded(Fraction(acc), FLOAT32) * rounded(a * w, FLOAT32), FLOAT32)
+    return ROUNDINGS[rule.rounding](rounded(real / out, FLOAT32))
 
 
 def _floating(acc: int, multiplier: Fraction, rule: Rule, zero_point: int) -> int:
     binary = FLOAT32 if rule.dtype == "float32" else FLOAT64
-    real = _rounded(Fraction(acc), binary) * _rounded(multiplier, binary)
-    real = _rounded(real, binary)
+    real = rounded(Fraction(acc), binary) * rounded(multiplier, binary)
+    real = rounded(real, binary)
     if rule.zero_point_first:
-        return ROUNDINGS[rule.rounding](_rounded(real + zero_point, binary))
+        return ROUNDINGS[rule.rounding](rounded(real + zero_point, binary))
     return ROUNDINGS[rule.rounding](real) + zero_point
 
 
-def _two_steps(acc: int, mantissa: int, shift: int, rule: Rule) -> int:
-    """Left shift, high multiplication, right shift, each in 32 bits (INT-7)."""
+def scaled(acc: int, mantissa: int, shift: int, rule: Rule) -> int:
+    """A whole number times a fixed-point multiplier (INT-6, INT-7)."""
+    if rule.kind == "single":
+        code = ROUNDINGS[rule.rounding](Fraction(acc * mantissa, 2**shift))
+        return _in_32_bits(code, rule.overflow)
+    # Left shift, high multiplication, right shift, each in 32 bits.
     left, right = max(31 - shift, 0), max(shift - 31, 0)
     high = Fraction(_in_32_bits(acc * 2**left, rule.overflow) * mantissa, 2**31)
     if rule.rounding == "nearest_away":
@@ -160,8 +161,8 @@ def _in_32_bits(value: int, overflow: str) -> int:
 
 def quantize_bias(bias: Fraction, a: Fraction, w: Fraction, rule: str) -> int:
     """A bias as a multiple of a·w (INT-2)."""
-    binary, rounded = (FLOAT32, round) if rule == "float32_even" else (FLOAT64, away)
-    code = rounded(_rounded(bias / _rounded(a * w, binary), binary))
+    binary, nearest = (FLOAT32, round) if rule == "float32_even" else (FLOAT64, away)
+    code = nearest(rounded(bias / rounded(a * w, binary), binary))
     return min(max(code, -(2**31)), 2**31 - 1)
 
 
