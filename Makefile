@@ -49,7 +49,7 @@ vectors-check: $(ALL)  ## rebuild them elsewhere and compare byte for byte
 	$(BIN)/quant-conformance vectors generate --check
 
 clauses: $(ALL)  ## which function, case and mutant every clause has, to docs/clauses.md
-	$(BIN)/python -m quant_conformance.clause_places > docs/clauses.md
+	$(BIN)/python -m quant_conformance.report.clause_places > docs/clauses.md
 
 mutants: $(ALL)  ## does the quick tier catch every known bug?
 	$(BIN)/quant-conformance mutants --tier quick $(ARGS)

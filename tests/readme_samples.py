@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from quant_conformance.registry import BACKENDS
-from quant_conformance.results import read_results
-from quant_conformance.tables import COLUMNS
-from quant_conformance.verdicts import Verdict
+from quant_conformance.report.results import read_results
+from quant_conformance.report.tables import COLUMNS
+from quant_conformance.verdicts.verdict import Verdict
 
 README = Path(__file__).parents[1] / "README.md"
 BOARD = re.compile(

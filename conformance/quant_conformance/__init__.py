@@ -6,6 +6,6 @@ To be judged, subclass ``Backend`` and run ``quant-conformance run --backend fil
 from __future__ import annotations
 
 from quant_conformance.protocol import Backend
-from quant_conformance.verdicts import CaseResult, Verdict
+from quant_conformance.verdicts.verdict import CaseResult, Verdict
 
 __all__ = ["Backend", "CaseResult", "Verdict"]

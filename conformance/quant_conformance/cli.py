@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from quant_conformance.errors import ConformanceError
-from quant_conformance.plain import spell_what_cannot_be_shown
+from quant_conformance.report.plain import spell_what_cannot_be_shown
 
 _NEEDS = {"typer", "rich", "pydantic", "packaging", "jsonschema", "jinja2", "markdown_it"}
 
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    from quant_conformance.commands import app
+    from quant_conformance.commands.app import app
 
     try:
         app(arguments, prog_name="quant-conformance")

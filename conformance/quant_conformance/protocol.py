@@ -221,7 +221,7 @@ class Backend:
     def export_model(self, model: str, config: str, mode: str, cast_16bit: bool) -> str:
         """Exports a model of the zoo to a file that ``quant_conformance.gate`` can open.
 
-        The model is prepared as ``quant_conformance.zoo.prepare.prepare`` says. The file is judged
+        ``quant_conformance.models.prepare`` says how the model is prepared. The file is judged
         tensor by tensor beside the prepared model, so it must stay until the backend is gone.
 
         Args:

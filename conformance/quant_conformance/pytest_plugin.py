@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from quant_conformance.expectations import Expectations
-    from quant_conformance.questions import Executor, Question
+    from quant_conformance.runner.questions import Executor, Question
+    from quant_conformance.verdicts.expectations import Expectations
     from quant_vectors import Case, VectorSet
 
 
@@ -51,8 +51,8 @@ class Cases:
 
     def __init__(self, config: pytest.Config) -> None:
         from quant_conformance.errors import ConformanceError
-        from quant_conformance.loading import check_reference
-        from quant_conformance.selection import Selection, select_cases
+        from quant_conformance.runner.loading import check_reference
+        from quant_conformance.runner.selection import Selection, select_cases
         from quant_vectors import VectorError, load
 
         option = config.getoption
@@ -148,9 +148,9 @@ class BackendSession:
 
     def run(self, index: int) -> None:
         """Runs a case: returns if it passes, else raises what pytest calls the outcome."""
-        from quant_conformance.explain import explain
-        from quant_conformance.judge import judge
-        from quant_conformance.verdicts import FAILURES, Verdict
+        from quant_conformance.report.explain import explain
+        from quant_conformance.verdicts.judge import judge
+        from quant_conformance.verdicts.verdict import FAILURES, Verdict
 
         executor = self.open()
         case = self.cases[index]
@@ -185,10 +185,10 @@ class BackendSession:
 
     def _start(self) -> Executor:
         from quant_conformance.errors import ConformanceError
-        from quant_conformance.expectations import builtin_expectations, load_expectations
-        from quant_conformance.in_process import open_executor
-        from quant_conformance.loading import is_builtin
-        from quant_conformance.questions import Limits
+        from quant_conformance.runner.in_process import open_executor
+        from quant_conformance.runner.loading import is_builtin
+        from quant_conformance.runner.questions import Limits
+        from quant_conformance.verdicts.expectations import builtin_expectations, load_expectations
 
         known: Path | None = self._config.getoption("--quant-expectations")
         timeout: float = self._config.getoption("--quant-timeout")

@@ -15,10 +15,10 @@ from tests.conformance.sets import Draft, encodes, f32, make_set, one_of_each
 import quant_vectors
 from quant_conformance import Verdict
 from quant_conformance.backends.numpy_reference import NumpyReference
-from quant_conformance.expectations import load_expectations
-from quant_conformance.report import Facts, gate_html_text, html_text
-from quant_conformance.runner import Plan, Run, Runner
-from quant_conformance.verdicts import CaseResult
+from quant_conformance.report.html import Facts, gate_html_text, html_text
+from quant_conformance.runner.runs import Plan, Run, Runner
+from quant_conformance.verdicts.expectations import load_expectations
+from quant_conformance.verdicts.verdict import CaseResult
 
 HOSTILE = '</title><script>window.hacked = 1</script>"\'><img src=x onerror="window.hacked = 1">'
 FACTS = Facts(

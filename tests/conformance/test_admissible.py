@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from tests.conformance.sets import E4M3, INT8
 
-from quant_conformance.admissible import judge_admissible, judge_information
 from quant_conformance.layers import float_layer_of, layer_arguments, layer_inputs, layer_of
+from quant_conformance.verdicts.admissible import judge_admissible, judge_information
 from quant_reference import QParams, QuantizationSpec
 from quant_reference.admissible import Arithmetic, FloatLayer, Layer, QuantizedTensor, Step
 from quant_vectors import Case

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from quant_conformance import Backend
-from quant_conformance.loading import open_backend
 from quant_conformance.registry import BACKENDS
+from quant_conformance.runner.loading import open_backend
 from quant_reference import PerBlock, PerChannel, PerTensor, QParams, QuantizationSpec
 
 pytestmark = [

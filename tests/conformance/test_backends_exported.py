@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from quant_conformance.backends._exported import ExportedBackend, Question
-from quant_conformance.loading import load_class
 from quant_conformance.registry import BACKENDS
+from quant_conformance.runner.loading import load_class
 from quant_reference import PerBlock, PerChannel, QParams, QuantizationSpec
 
 PACKAGES = {"coreai-torch": "coreai_torch", "coreml-mil": "coremltools"}

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from quant_conformance.loading import load_class
 from quant_conformance.protocol import missing_packages
 from quant_conformance.registry import BACKENDS
+from quant_conformance.runner.loading import load_class
 
 ROOT = Path(__file__).parents[2]
 FINDINGS = ROOT / "docs" / "findings.md"

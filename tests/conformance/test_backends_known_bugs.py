@@ -14,18 +14,18 @@ import numpy as np
 import pytest
 from tests.conformance.bugs_for_tests import FORMULAS
 
-from quant_conformance.diagnosis import Answer, answers_of
-from quant_conformance.diagnosis.evidence import Mask
-from quant_conformance.expectations import builtin_expectations
-from quant_conformance.in_process import InProcess
-from quant_conformance.judge import judge
-from quant_conformance.loading import load_class
 from quant_conformance.mutants import MUTANTS
+from quant_conformance.mutants.diagnosis import Answer, answers_of
+from quant_conformance.mutants.diagnosis.evidence import Mask
 from quant_conformance.mutants.model import patched
 from quant_conformance.mutants.pipeline import Pipeline
 from quant_conformance.protocol import missing_packages
-from quant_conformance.questions import Limits
-from quant_conformance.verdicts import FAILURES, Verdict
+from quant_conformance.runner.in_process import InProcess
+from quant_conformance.runner.loading import load_class
+from quant_conformance.runner.questions import Limits
+from quant_conformance.verdicts.expectations import builtin_expectations
+from quant_conformance.verdicts.judge import judge
+from quant_conformance.verdicts.verdict import FAILURES, Verdict
 from quant_vectors import VectorSet, load
 
 pytestmark = pytest.mark.peers

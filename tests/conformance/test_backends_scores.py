@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from quant_conformance.runner import Plan, Runner
-from quant_conformance.verdicts import Verdict
+from quant_conformance.runner.runs import Plan, Runner
+from quant_conformance.verdicts.verdict import Verdict
 from quant_vectors import VectorSet, load
 
 pytestmark = pytest.mark.peers

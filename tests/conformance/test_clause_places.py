@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from quant_conformance.clause_places import (
+from quant_conformance.report.clause_places import (
     EXEMPT,
     KINDS,
     Places,
@@ -16,7 +16,7 @@ from quant_conformance.clause_places import (
     expanded,
     table,
 )
-from quant_conformance.clauses import spec_clauses
+from quant_conformance.verdicts.clauses import spec_clauses
 
 ROOT = Path(__file__).parents[2]
 CHAPTERS = {clause.rpartition("-")[0] for clause in spec_clauses()}

@@ -14,7 +14,7 @@ from tests.conformance.backends_for_tests import reference
 
 from quant_conformance.cli import main
 from quant_conformance.registry import BACKENDS
-from quant_conformance.runner import Run, Runner
+from quant_conformance.runner.runs import Run, Runner
 
 Capture = pytest.CaptureFixture[str]
 
@@ -81,7 +81,7 @@ def test_a_reader_who_leaves_costs_no_report(
     def leave(*_: object) -> None:
         raise BrokenPipeError
 
-    monkeypatch.setattr("quant_conformance.commands.print_run", leave)
+    monkeypatch.setattr("quant_conformance.commands.app.print_run", leave)
     run("numpy-reference", more=("--json", str(tmp_path / "r.json")))
     assert (tmp_path / "r.json").stat().st_size > 0
 
@@ -244,10 +244,10 @@ def test_as_a_process(vectors: str) -> None:
 def test_without_its_packages_the_command_names_the_extra(
     monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    monkeypatch.setitem(sys.modules, "quant_conformance.commands", None)
+    monkeypatch.setitem(sys.modules, "quant_conformance.commands.app", None)
     with pytest.raises(ModuleNotFoundError):  # our own module missing is no usage error
         main(["run"])
-    monkeypatch.delitem(sys.modules, "quant_conformance.commands")
+    monkeypatch.delitem(sys.modules, "quant_conformance.commands.app")
     monkeypatch.setitem(sys.modules, "typer", None)
     assert main(["run"]) == 2
     assert "pip install 'quant-conformance[conformance]'" in capsys.readouterr().err

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from tests.conformance.sets import f32
 
-from quant_conformance.bits import show
-from quant_conformance.compare import Rules, compare, rules_for
+from quant_conformance.verdicts.bits import show
+from quant_conformance.verdicts.exact import Rules, compare, rules_for
 
 NAN = float("nan")
 PLAIN = Rules()

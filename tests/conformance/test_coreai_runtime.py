@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from quant_conformance.backends.coreai_runtime import CoreAIRuntime
-from quant_conformance.coreai import client
-from quant_conformance.coreai.requests import Request
-from quant_conformance.coreai.types import ELEMENT_TYPES, from_system, to_system
-from quant_conformance.in_process import InProcess
-from quant_conformance.questions import Limits
+from quant_conformance.runner.in_process import InProcess
+from quant_conformance.runner.questions import Limits
+from quant_conformance.runtimes.coreai import client
+from quant_conformance.runtimes.coreai.requests import Request
+from quant_conformance.runtimes.coreai.types import ELEMENT_TYPES, from_system, to_system
 from quant_reference import FORMATS, PerBlock, PerTensor, QParams, QuantizationSpec, encode
 from quant_vectors import Case, VectorSet, load
 

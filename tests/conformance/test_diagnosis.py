@@ -13,16 +13,16 @@ import pytest
 from tests.conformance.backends_for_tests import reference
 from tests.conformance.sets import INT8, ONE, ZERO_POINT, Draft, f32, make_set, one_of_each
 
-from quant_conformance.diagnosis import Answer, Explanation, answers_of, diagnose, sentence
-from quant_conformance.explain import explain
-from quant_conformance.invoke import Outcome
-from quant_conformance.judge import judge
 from quant_conformance.mutants import MUTANTS, Pipeline, wrong
+from quant_conformance.mutants.diagnosis import Answer, Explanation, answers_of, diagnose, sentence
 from quant_conformance.mutants.hunt import ask, prepare
 from quant_conformance.mutants.model import patched
-from quant_conformance.results import read_results, results_text
-from quant_conformance.runner import Plan, Run, Runner, ask_one
-from quant_conformance.verdicts import Verdict
+from quant_conformance.report.explain import explain
+from quant_conformance.report.results import read_results, results_text
+from quant_conformance.runner.invoke import Outcome
+from quant_conformance.runner.runs import Plan, Run, Runner, ask_one
+from quant_conformance.verdicts.judge import judge
+from quant_conformance.verdicts.verdict import Verdict
 from quant_vectors import VectorSet, load
 
 

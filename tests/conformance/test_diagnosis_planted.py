@@ -17,16 +17,16 @@ import numpy as np
 import pytest
 
 from quant_conformance.backends.numpy_reference import NumpyReference
-from quant_conformance.diagnosis import Answer, answers_of, diagnose, sentence
-from quant_conformance.diagnosis.characterize import Trait, characterize
-from quant_conformance.explain import explain
-from quant_conformance.invoke import Outcome, invoke
-from quant_conformance.judge import judge
-from quant_conformance.reports import markdown_text
-from quant_conformance.results import read_results, results_text
-from quant_conformance.runner import Run
-from quant_conformance.scoreboard import print_run
-from quant_conformance.verdicts import Verdict
+from quant_conformance.mutants.diagnosis import Answer, answers_of, diagnose, sentence
+from quant_conformance.mutants.diagnosis.characterize import Trait, characterize
+from quant_conformance.report.documents import markdown_text
+from quant_conformance.report.explain import explain
+from quant_conformance.report.results import read_results, results_text
+from quant_conformance.report.scoreboard import print_run
+from quant_conformance.runner.invoke import Outcome, invoke
+from quant_conformance.runner.runs import Run
+from quant_conformance.verdicts.judge import judge
+from quant_conformance.verdicts.verdict import Verdict
 from quant_reference import PerBlock, QParams
 from quant_vectors import Case, VectorSet, load
 
@@ -257,7 +257,7 @@ def test_a_property_reaches_every_report(
 ) -> None:
     from rich.console import Console
 
-    from quant_conformance.report import Facts, html_text
+    from quant_conformance.report.html import Facts, html_text
 
     run = run_of_odd()
     (only,) = run.diagnosis

@@ -9,10 +9,10 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from quant_conformance.coreai import client
-from quant_conformance.coreai.client import CoreAICrashError, Runtime, answer_all
-from quant_conformance.coreai.requests import Request
-from quant_conformance.executors import CoreAIExecutor, ExecutorError
+from quant_conformance.runtimes import CoreAIExecutor, ExecutorError
+from quant_conformance.runtimes.coreai import client
+from quant_conformance.runtimes.coreai.client import CoreAICrashError, Runtime, answer_all
+from quant_conformance.runtimes.coreai.requests import Request
 from quant_reference import QParams, QuantizationSpec, fake_quantize
 
 BAD_WORKER = "tests.conformance.coreai_workers"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tests.conformance.gate.stepped import INSIDE, WRONG, bounds, recorded, regions
 
-from quant_conformance.executors import ExecutorError, MilExecutor, UnsupportedOperationError
+from quant_conformance.runtimes import ExecutorError, MilExecutor, UnsupportedOperationError
 from quant_reference import QParams, QuantizationSpec, fake_quantize
 from quant_reference.admissible import judge_values
 

@@ -9,8 +9,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from quant_conformance.executors import CoreAIExecutor, ExecutorError, MilExecutor
-from quant_conformance.executors.coreai_stored import stored_tensors
+from quant_conformance.runtimes import CoreAIExecutor, ExecutorError, MilExecutor
+from quant_conformance.runtimes.coreai.stored import stored_tensors
 
 ONE_BLOCK = """
 module {

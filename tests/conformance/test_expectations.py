@@ -10,9 +10,13 @@ from tests.conformance.backends_for_tests import reference
 from tests.conformance.sets import encodes, make_set, one_of_each
 
 from quant_conformance.errors import ExpectationsError
-from quant_conformance.expectations import Expectations, builtin_expectations, load_expectations
 from quant_conformance.registry import BACKENDS
-from quant_conformance.runner import Plan, Run, Runner
+from quant_conformance.runner.runs import Plan, Run, Runner
+from quant_conformance.verdicts.expectations import (
+    Expectations,
+    builtin_expectations,
+    load_expectations,
+)
 from quant_vectors import Case, VectorSet
 
 VECTORS = make_set([*encodes(8), *one_of_each()])

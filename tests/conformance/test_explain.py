@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import tests.conformance.adapter_for_tests as adapter
 
-import quant_conformance.sources as sources
-from quant_conformance.captured import LONGEST, Captured
+import quant_conformance.report.sources as sources
 from quant_conformance.cli import main
 from quant_conformance.layers import layer_of
-from quant_conformance.sources import from_blocks, from_operands
-from quant_conformance.traces import place_of, trace_of
+from quant_conformance.report.sources import from_blocks, from_operands
+from quant_conformance.runner.captured import LONGEST, Captured
+from quant_conformance.runner.tracebacks import place_of, trace_of
 from quant_vectors import VectorSet, load
 
 Capture = pytest.CaptureFixture[str]

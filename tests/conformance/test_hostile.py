@@ -9,9 +9,9 @@ import pytest
 from tests.conformance.backends_for_tests import RaisesInConstructor, reference
 from tests.conformance.sets import encodes, make_set, one_of_each
 
-from quant_conformance.isolated import GIVE_UP_AFTER
-from quant_conformance.questions import Limits
-from quant_conformance.runner import Plan, Run, Runner
+from quant_conformance.runner.isolated import GIVE_UP_AFTER
+from quant_conformance.runner.questions import Limits
+from quant_conformance.runner.runs import Plan, Run, Runner
 
 VECTORS = make_set(encodes(8))
 QUICK = Limits(timeout=1.0, start_timeout=60.0)

@@ -7,7 +7,7 @@ import pytest
 
 import quant_vectors
 from quant_conformance import Backend
-from quant_conformance.invoke import invoke
+from quant_conformance.runner.invoke import invoke
 
 
 class Unchecking(Backend):

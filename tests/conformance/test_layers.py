@@ -14,21 +14,21 @@ from tests.conformance.sets import make_set
 from tests.reference.admissible_cases import CASES, Asked
 
 from quant_conformance.backends.numpy_reference import NumpyReference
-from quant_conformance.diagnosis import answers_of, diagnose, sentence
-from quant_conformance.diff import compare_results
-from quant_conformance.expectations import load_expectations
 from quant_conformance.generate.builder import Builder
 from quant_conformance.generate.families.layer_tensors import SPECS
-from quant_conformance.invoke import invoke
-from quant_conformance.judge import judge
 from quant_conformance.layers import CLAUSES, layer_of
 from quant_conformance.mutants import Mutant, Pipeline
+from quant_conformance.mutants.diagnosis import answers_of, diagnose, sentence
 from quant_conformance.mutants.tables.layers import LAYERS
 from quant_conformance.plain_layers import Layers
-from quant_conformance.reports import junit_text
-from quant_conformance.results import results_schema, results_text
-from quant_conformance.runner import Run
-from quant_conformance.verdicts import CaseResult, Verdict
+from quant_conformance.report.diff import compare_results
+from quant_conformance.report.documents import junit_text
+from quant_conformance.report.results import results_schema, results_text
+from quant_conformance.runner.invoke import invoke
+from quant_conformance.runner.runs import Run
+from quant_conformance.verdicts.expectations import load_expectations
+from quant_conformance.verdicts.judge import judge
+from quant_conformance.verdicts.verdict import CaseResult, Verdict
 from quant_reference import QParams, QuantizationSpec
 from quant_reference.admissible import (
     OPERATIONS,

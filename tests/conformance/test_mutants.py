@@ -13,11 +13,11 @@ from hypothesis.extra import numpy as arrays
 from tests.conformance.sets import INT8, ONE, ZERO_POINT, Draft, encodes, f32, make_set
 
 from quant_conformance.backends.numpy_reference import NumpyReference
-from quant_conformance.clauses import spec_clauses
 from quant_conformance.mutants import MUTANTS, PITFALLS, Mutant, Pipeline, wrong
 from quant_conformance.mutants.hunt import Hunter
 from quant_conformance.mutants.model import known
 from quant_conformance.mutants.report import kill_rates
+from quant_conformance.verdicts.clauses import spec_clauses
 from quant_reference import QParams, QuantizationSpec, SpecError
 from quant_vectors import FAMILIES
 

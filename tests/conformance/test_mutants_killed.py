@@ -10,7 +10,7 @@ from quant_conformance.cli import main
 from quant_conformance.mutants import MUTANTS, PITFALLS, Mutant, Pipeline, report
 from quant_conformance.mutants.hunt import Hunter, ask, prepare
 from quant_conformance.mutants.model import known
-from quant_conformance.selection import TIERS, Selection, select_cases
+from quant_conformance.runner.selection import TIERS, Selection, select_cases
 from quant_vectors import FAMILIES, Case, VectorSet, load
 
 

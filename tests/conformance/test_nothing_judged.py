@@ -13,10 +13,10 @@ from tests.conformance.backends_for_tests import reference
 from tests.conformance.sets import Draft, encodes, f32, write_set
 
 from quant_conformance.cli import main
-from quant_conformance.loading import load_class
 from quant_conformance.protocol import missing_packages
-from quant_conformance.protocol_check import misnamed
 from quant_conformance.registry import BACKENDS
+from quant_conformance.runner.loading import load_class
+from quant_conformance.runner.protocol_check import misnamed
 
 Capture = pytest.CaptureFixture[str]
 

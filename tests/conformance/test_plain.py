@@ -14,10 +14,10 @@ from tests.conformance.backends_for_tests import reference
 from tests.conformance.report_pages import own
 
 import quant_conformance
-from quant_conformance.clauses import spec_clauses
 from quant_conformance.gate.document import GateDocument, Layer
-from quant_conformance.gate.table import print_document
-from quant_conformance.plain import HANDLER, spelled
+from quant_conformance.report.gate_table import print_document
+from quant_conformance.report.plain import HANDLER, spelled
+from quant_conformance.verdicts.clauses import spec_clauses
 
 ENVIRONMENTS = {
     "LC_ALL=C without UTF-8": {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},

@@ -12,8 +12,8 @@ import tests.readme_samples as readme
 
 import quant_vectors
 from quant_conformance.registry import BACKENDS
-from quant_conformance.tables import COLUMNS
-from quant_conformance.verdicts import Verdict
+from quant_conformance.report.tables import COLUMNS
+from quant_conformance.verdicts.verdict import Verdict
 
 TEXT = readme.README.read_text(encoding="utf-8")
 WRONG = "x.astype(np.float32) * (np.float32(1) / scale)"

@@ -18,7 +18,7 @@ from tests.conformance.recorded import MODELS, here, recorded
 import quant_vectors
 from quant_conformance.errors import UsageError
 from quant_conformance.layers import CLAUSES
-from quant_conformance.runner import Plan, Run, Runner
+from quant_conformance.runner.runs import Plan, Run, Runner
 from quant_reference.admissible import OPERATIONS
 from quant_vectors import VectorSet, load
 

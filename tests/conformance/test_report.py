@@ -17,11 +17,11 @@ from tests.conformance.report_pages import (
     run_page,
 )
 
-import quant_conformance.report.runs as report_runs
+import quant_conformance.report.html.runs as report_runs
 from quant_conformance import Verdict
 from quant_conformance.cli import main
-from quant_conformance.report import html_text
-from quant_conformance.runner import Plan, Run, Runner
+from quant_conformance.report.html import html_text
+from quant_conformance.runner.runs import Plan, Run, Runner
 
 
 @pytest.fixture(scope="module")

@@ -8,14 +8,14 @@ from xml.etree import ElementTree as Xml
 
 import pytest
 
-from quant_conformance.distances import Distances
-from quant_conformance.report import Facts, gather_facts, now
-from quant_conformance.report.facts import commit_of, cpu_model
-from quant_conformance.report.histogram import histogram, of_distances
-from quant_conformance.report.number_line import grid, number_lines, position
-from quant_conformance.report.svg import Drawing, bar, stacked
-from quant_conformance.report.words import count, percent, web_address
-from quant_conformance.samples import Point
+from quant_conformance.report.distances import Distances
+from quant_conformance.report.html import Facts, gather_facts, now
+from quant_conformance.report.html.facts import commit_of, cpu_model
+from quant_conformance.report.html.histogram import histogram, of_distances
+from quant_conformance.report.html.number_line import grid, number_lines, position
+from quant_conformance.report.html.svg import Drawing, bar, stacked
+from quant_conformance.report.html.words import count, percent, web_address
+from quant_conformance.report.samples import Point
 
 FP4 = (-6, -4, -3, -2, -1.5, -1, -0.5, 0, 0.5, 1, 1.5, 2, 3, 4, 6)
 NAN = float("nan")

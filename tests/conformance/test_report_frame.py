@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.conformance.report_pages import Node, gate_page, make_runs, parse, run_page
 
-import quant_conformance.report as report
+import quant_conformance.report.html as report
 
 
 @pytest.fixture(scope="module", params=["run", "gate"])

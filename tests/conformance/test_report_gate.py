@@ -17,8 +17,8 @@ from tests.conformance.report_pages import (
 
 from quant_conformance.errors import ResultsError
 from quant_conformance.gate.document import EndToEnd, GateDocument, Layer, Weight, Worst
-from quant_conformance.report import check_gate, gate_html_text, gate_schema
-from quant_conformance.report.gate import OPEN
+from quant_conformance.report.html import check_gate, gate_html_text, gate_schema
+from quant_conformance.report.html.gate import OPEN
 
 
 @pytest.fixture(scope="module")

@@ -14,15 +14,20 @@ import tests.conformance.backends_for_tests as backends
 from tests.conformance.backends_for_tests import reference
 from tests.conformance.sets import encodes, make_set, one_of_each
 
-from quant_conformance.clauses import parse_clauses, spec_clauses
-from quant_conformance.diff import compare_results
 from quant_conformance.errors import ResultsError
-from quant_conformance.expectations import load_expectations
 from quant_conformance.files import write_text
-from quant_conformance.reports import junit_text, markdown_text
-from quant_conformance.results import read_results, results_schema, results_text, run_document
-from quant_conformance.runner import Plan, Run, Runner
-from quant_conformance.tables import rows
+from quant_conformance.report.diff import compare_results
+from quant_conformance.report.documents import junit_text, markdown_text
+from quant_conformance.report.results import (
+    read_results,
+    results_schema,
+    results_text,
+    run_document,
+)
+from quant_conformance.report.tables import rows
+from quant_conformance.runner.runs import Plan, Run, Runner
+from quant_conformance.verdicts.clauses import parse_clauses, spec_clauses
+from quant_conformance.verdicts.expectations import load_expectations
 
 # Where _raise() of the backends for tests raises, as whoever reads the report finds it.
 RAISED = f"backends_for_tests.py:{backends._raise.__code__.co_firstlineno + 1} in _raise"

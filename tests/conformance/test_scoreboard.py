@@ -10,12 +10,12 @@ from rich.console import Console
 from tests.conformance.report_pages import VECTORS, make_runs, own
 
 from quant_conformance import Verdict
-from quant_conformance.causes import Group, failure_groups, group_failures, spread
-from quant_conformance.reports import markdown_text
-from quant_conformance.runner import Plan, Run, Runner
-from quant_conformance.scoreboard import print_run, print_scoreboard
-from quant_conformance.tables import COLUMNS
-from quant_conformance.verdicts import CaseResult
+from quant_conformance.report.causes import Group, failure_groups, group_failures, spread
+from quant_conformance.report.documents import markdown_text
+from quant_conformance.report.scoreboard import print_run, print_scoreboard
+from quant_conformance.report.tables import COLUMNS
+from quant_conformance.runner.runs import Plan, Run, Runner
+from quant_conformance.verdicts.verdict import CaseResult
 
 WORST = tuple(
     CaseResult(f"default_axis/{verdict.value}-{i}", family, (), (), verdict, "it")

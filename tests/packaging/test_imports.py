@@ -120,8 +120,8 @@ def test_the_probe_sees_a_third_party_module() -> None:
 
 BEHIND_A_FRAMEWORK = (
     "quant_conformance.converters",
-    "quant_conformance.coreai",
-    "quant_conformance.executors",
+    "quant_conformance.runtimes.coreai",
+    "quant_conformance.runtimes",
     "quant_conformance.gate",
     "quant_conformance.models",
     "quant_conformance.zoo",

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from quant_conformance.backends._layout import Layout, layout_of
-from quant_conformance.coreai.requests import Request
-from quant_conformance.coreai.types import SUB_BYTE_INTEGERS
 from quant_conformance.protocol import Array
+from quant_conformance.runtimes.coreai.requests import Request
+from quant_conformance.runtimes.coreai.types import SUB_BYTE_INTEGERS
 from quant_reference import PerChannel, PerTensor, QParams, QuantizationSpec
 
 if TYPE_CHECKING:

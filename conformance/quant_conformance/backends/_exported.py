@@ -24,10 +24,10 @@ from quant_conformance.backends._exported_weights import (
     exported,
     refusal,
 )
-from quant_conformance.executors import StoredTensor
-from quant_conformance.operations import OPERATIONS
 from quant_conformance.protocol import Array, Backend
 from quant_conformance.quiet import quiet
+from quant_conformance.runner.operations import OPERATIONS
+from quant_conformance.runtimes import StoredTensor
 from quant_reference import QParams, QuantizationSpec
 
 if TYPE_CHECKING:
@@ -121,8 +121,8 @@ class ExportedBackend(Backend):
         return answer
 
     def export_model(self, model: str, config: str, mode: str, cast_16bit: bool) -> str:
+        from quant_conformance.models.prepare import prepare
         from quant_conformance.zoo import CONFIGS
-        from quant_conformance.zoo.prepare import prepare
         from quant_conformance.zoo.trained import MissingWeightsError
 
         if self.target == "coreml" and not CONFIGS[config].coreml:

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from quant_conformance.backends._torch_arrays import to_torch
-from quant_conformance.executors import StoredTensor
 from quant_conformance.protocol import Array
 from quant_conformance.quiet import quiet
+from quant_conformance.runtimes import StoredTensor
 from quant_reference import QParams, QuantizationSpec
 
 Save = Callable[[Any, tuple[Any, ...], Path], Sequence[StoredTensor]]
@@ -101,7 +101,7 @@ def finalized_by(package: Any, questions: Sequence[WeightQuestion], path: Path) 
     Raises:
         RuntimeError: the file holds another number of weights.
     """
-    from quant_conformance.executors import CoreAIExecutor
+    from quant_conformance.runtimes import CoreAIExecutor
     from quant_torch.export import save_coreai
 
     quantizer, inputs = _prepared(questions, package)

@@ -20,9 +20,9 @@ from quant_conformance.backends._exported import (
     refuse_arrays,
 )
 from quant_conformance.backends._torch_arrays import to_torch
-from quant_conformance.executors import CoreAIExecutor, StoredTensor
 from quant_conformance.protocol import Array
 from quant_conformance.quiet import quiet
+from quant_conformance.runtimes import CoreAIExecutor, StoredTensor
 
 _ACTIVATIONS = ("int8", "uint8", "float8_e4m3fn", "float8_e5m2")
 

@@ -19,9 +19,9 @@ from quant_conformance.backends._exported import (
     per_tensor,
     refuse_arrays,
 )
-from quant_conformance.executors import StoredTensor
 from quant_conformance.protocol import Array
 from quant_conformance.quiet import quiet
+from quant_conformance.runtimes import StoredTensor
 
 _WEIGHTS = ("int4", "uint4", "int8", "uint8")
 _ACTIVATIONS = ("int8", "uint8")
@@ -63,7 +63,7 @@ class CoreMLMil(ExportedBackend):
     def run_program(self, questions: Sequence[Question], path: Path) -> list[Array | Exception]:
         import torch
 
-        from quant_conformance.executors import MilExecutor
+        from quant_conformance.runtimes import MilExecutor
 
         model = branches([_branch(question) for question in questions])
         # Adding -0 changes nothing, and a weight needs something to be added to.
@@ -111,7 +111,7 @@ class CoreMLMil(ExportedBackend):
         )
 
     def save(self, quantizer: Any, inputs: tuple[Any, ...], path: Path) -> Sequence[StoredTensor]:
-        from quant_conformance.executors import MilExecutor
+        from quant_conformance.runtimes import MilExecutor
         from quant_torch.export import to_coreml
 
         package = to_coreml(quantizer, inputs, path.with_suffix(".mlpackage"))

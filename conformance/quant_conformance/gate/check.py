@@ -11,18 +11,18 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from quant_conformance.executors import ExecutorError
 from quant_conformance.gate.compare import compare
 from quant_conformance.gate.document import GateDocument
 from quant_conformance.gate.errors import GateError, verdict_of
 from quant_conformance.gate.inputs import Inputs
-from quant_conformance.gate.programs import Program
 from quant_conformance.gate.quantizers import quantizer_modules
 from quant_conformance.gate.recording import Recording, record
 from quant_conformance.gate.repro import Reproductions
 from quant_conformance.gate.subject import Subject
 from quant_conformance.gate.unread import read_by_outputs
 from quant_conformance.quiet import quiet
+from quant_conformance.runtimes import ExecutorError
+from quant_conformance.runtimes.programs import Program
 from quant_reference.admissible import Arithmetic
 
 SUFFIXES = {"coreai": ".aimodel", "coreml": ".mlpackage"}

@@ -8,14 +8,12 @@ from functools import partial
 
 import numpy as np
 
-from quant_conformance.executors.stored import StoredTensor
 from quant_conformance.gate.alignment import Aligner
 from quant_conformance.gate.document import FAILING, EndToEnd, Layer, Weight
 from quant_conformance.gate.doubts import Doubts
 from quant_conformance.gate.expected import Expected
 from quant_conformance.gate.judge import Judge, Judged, ordinals, sqnr
 from quant_conformance.gate.probing import Probing
-from quant_conformance.gate.programs import Program, ProgramQuantizer, as_prepared, converted
 from quant_conformance.gate.qparams import (
     UNREAD,
     differing_qparams,
@@ -29,6 +27,8 @@ from quant_conformance.gate.regions import Region, Regions
 from quant_conformance.gate.sharing import Known, shared
 from quant_conformance.gate.sums import Rescaled
 from quant_conformance.protocol import Array
+from quant_conformance.runtimes.programs import Program, ProgramQuantizer, as_prepared, converted
+from quant_conformance.runtimes.stored import StoredTensor
 from quant_reference import dequantize
 from quant_reference.admissible import Arithmetic
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from quant_conformance.coreai.client import CoreAICrashError, CoreAIError, Runtime
-from quant_conformance.coreai.types import Array, from_system, to_system
-from quant_conformance.executors import CoreAIExecutor, ExecutorError
-from quant_conformance.executors.stored import StoredTensor
 from quant_conformance.gate.coreai_text import CoreAIText, TextOperation, plain
 from quant_conformance.gate.errors import UnloadableProgramError, UnreadableProgramError
-from quant_conformance.gate.programs import ProgramQuantizer, Readout, RescaledSum
+from quant_conformance.runtimes import CoreAIExecutor, ExecutorError
+from quant_conformance.runtimes.coreai.client import CoreAICrashError, CoreAIError, Runtime
+from quant_conformance.runtimes.coreai.types import Array, from_system, to_system
+from quant_conformance.runtimes.programs import ProgramQuantizer, Readout, RescaledSum
+from quant_conformance.runtimes.stored import StoredTensor
 
 _FLOATS = {"f32": "float32", "f16": "float16"}
 _CODES = {

@@ -17,16 +17,16 @@ from quant_conformance.gate.document import Layer
 from quant_conformance.gate.expected import Expected
 from quant_conformance.gate.judge import Judge
 from quant_conformance.gate.matching import FAR_FLOAT, difference
-from quant_conformance.gate.programs import (
+from quant_conformance.gate.qparams import differing_qparams
+from quant_conformance.gate.recording import Quantization, Recording
+from quant_conformance.gate.regions import Region
+from quant_conformance.protocol import Array
+from quant_conformance.runtimes.programs import (
     Program,
     ProgramQuantizer,
     as_prepared,
     converted,
 )
-from quant_conformance.gate.qparams import differing_qparams
-from quant_conformance.gate.recording import Quantization, Recording
-from quant_conformance.gate.regions import Region
-from quant_conformance.protocol import Array
 
 _SAME = {False: 2.0**-16, True: 2.0**-8}
 """How far apart outputs may be by roundings alone, in 32 and in 16 bits, relative to both norms."""

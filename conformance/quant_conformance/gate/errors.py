@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from quant_conformance.errors import ConformanceError
-from quant_conformance.executors import UnsupportedOperationError
+from quant_conformance.runtimes import UnsupportedOperationError
 
 
 class GateError(ConformanceError):

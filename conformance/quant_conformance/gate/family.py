@@ -9,15 +9,15 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quant_conformance.executors import ExecutorError
 from quant_conformance.gate.check import open_program, other_interface
 from quant_conformance.gate.compare import Findings, compare
 from quant_conformance.gate.document import FAILING
 from quant_conformance.gate.errors import GateError, UnloadableProgramError, verdict_of
 from quant_conformance.gate.recording import Recording, record
+from quant_conformance.models.prepare import prepare
 from quant_conformance.quiet import quiet
-from quant_conformance.verdicts import Verdict
-from quant_conformance.zoo.prepare import prepare
+from quant_conformance.runtimes import ExecutorError
+from quant_conformance.verdicts.verdict import Verdict
 from quant_reference.admissible import Arithmetic
 
 if TYPE_CHECKING:

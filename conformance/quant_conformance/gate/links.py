@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 
 from quant_conformance.gate.expected import Expected
-from quant_conformance.gate.programs import Program
 from quant_conformance.gate.qparams import differing_weight, pair_weights
 from quant_conformance.gate.regions import Regions
+from quant_conformance.runtimes.programs import Program
 
 Operations = Mapping[str, tuple[str, tuple[str, ...]]]
 

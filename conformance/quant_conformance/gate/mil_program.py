@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from quant_conformance.executors import MilExecutor, UnsupportedOperationError
-from quant_conformance.executors.stored import StoredTensor
 from quant_conformance.gate.errors import UnloadableProgramError
-from quant_conformance.gate.programs import ProgramQuantizer, Readout, RescaledSum
 from quant_conformance.protocol import Array
+from quant_conformance.runtimes import MilExecutor, UnsupportedOperationError
+from quant_conformance.runtimes.programs import ProgramQuantizer, Readout, RescaledSum
+from quant_conformance.runtimes.stored import StoredTensor
 
 _MOVES = ("reshape", "transpose", "expand_dims", "squeeze", "slice_by_index", "slice_by_size")
 """Operations on codes that a converter may put between quantize and dequantize."""

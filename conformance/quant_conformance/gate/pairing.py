@@ -9,13 +9,13 @@ from dataclasses import replace
 import numpy as np
 
 from quant_conformance.gate.expected import Expected
-from quant_conformance.gate.programs import Program, ProgramQuantizer, as_prepared, converted
 from quant_conformance.gate.qparams import differing_qparams, read_values
 from quant_conformance.gate.quantizers import QuantizerFacts
 from quant_conformance.gate.recording import Quantization, Recording
 from quant_conformance.gate.regions import Region, Regions
 from quant_conformance.gate.sums import Rescaled, rescaled
 from quant_conformance.protocol import Array
+from quant_conformance.runtimes.programs import Program, ProgramQuantizer, as_prepared, converted
 from quant_reference import QParams
 from quant_reference.admissible import Step
 

@@ -20,11 +20,11 @@ from quant_conformance.gate.judge import Judge, ordinals
 from quant_conformance.gate.links import varying
 from quant_conformance.gate.pairing import Pairing
 from quant_conformance.gate.probes import EVERYTHING, Reaches, probe_codes, probe_values
-from quant_conformance.gate.programs import Program, ProgramQuantizer, converted
 from quant_conformance.gate.recording import Quantization, Recording
 from quant_conformance.gate.regions import Region
 from quant_conformance.gate.sums import Rescaled
 from quant_conformance.protocol import Array
+from quant_conformance.runtimes.programs import Program, ProgramQuantizer, converted
 from quant_reference import QuantError, QuantizationSpec
 from quant_reference.admissible import (
     VERDICTS,

@@ -7,13 +7,13 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from quant_conformance.executors.stored import StoredTensor
 from quant_conformance.gate.document import Weight
 from quant_conformance.gate.expected import Expected
 from quant_conformance.gate.matching import difference
-from quant_conformance.gate.programs import ProgramQuantizer, Readout
 from quant_conformance.gate.recording import Quantization
 from quant_conformance.protocol import Array
+from quant_conformance.runtimes.programs import ProgramQuantizer, Readout
+from quant_conformance.runtimes.stored import StoredTensor
 from quant_reference import QParams, QuantizationSpec, dequantize
 
 _ORDER = 2.0**-30

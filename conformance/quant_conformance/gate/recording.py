@@ -16,13 +16,13 @@ from torch import nn
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from quant_conformance.executors.kernels import plain_sums
 from quant_conformance.gate.aliases import Aliases, put_together
 from quant_conformance.gate.errors import GateError
 from quant_conformance.gate.inputs import Inputs
 from quant_conformance.gate.quantizers import QuantizerFacts, facts_of, quantizer_modules
 from quant_conformance.gate.states import evaluating, restored, restoring_buffers
 from quant_conformance.protocol import Array
+from quant_conformance.runtimes.kernels import plain_sums
 
 _OVERWRITING = ("copy_", "fill_", "zero_")
 """Operations that write into their first argument without reading it."""

@@ -13,8 +13,8 @@ import numpy as np
 
 from quant_conformance.files import write_text
 from quant_conformance.gate.judge import Judged
-from quant_conformance.gate.programs import Program
 from quant_conformance.protocol import Array
+from quant_conformance.runtimes.programs import Program
 
 _COREAI = '''"""{name}: {operation}. {detail}"""
 

@@ -15,9 +15,9 @@ from torch import nn
 
 from quant_conformance.errors import ConformanceError, UsageError
 from quant_conformance.gate.inputs import FORMS, Inputs
-from quant_conformance.invoke import describe
-from quant_conformance.loading import load_object
-from quant_conformance.traces import place_of, trace_of
+from quant_conformance.runner.invoke import describe
+from quant_conformance.runner.loading import load_object
+from quant_conformance.runner.tracebacks import place_of, trace_of
 
 _FORMS = (
     "an nn.Module that has example_inputs() or batches(count), a pair (module, example_inputs), or "

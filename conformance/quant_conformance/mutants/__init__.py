@@ -1,8 +1,8 @@
 """Known bugs, to test the vectors and to explain what a backend gets wrong.
 
 A mutant is a correct backend with one step exchanged. ``main`` asks every mutant the frozen cases:
-one that survives shows a hole in the vectors. ``quant_conformance.diagnosis`` uses the same table
-the other way round, as hypotheses about a backend that is wrong.
+one that survives shows a hole in the vectors. ``diagnosis`` uses the same table the other way
+round, as hypotheses about a backend that is wrong.
 """
 
 from __future__ import annotations

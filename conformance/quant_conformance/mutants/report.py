@@ -15,7 +15,7 @@ from quant_conformance.errors import UsageError
 from quant_conformance.mutants.hunt import Hunt, Hunter
 from quant_conformance.mutants.model import Mutant
 from quant_conformance.mutants.table import MUTANTS
-from quant_conformance.selection import Selection, select_cases
+from quant_conformance.runner.selection import Selection, select_cases
 from quant_vectors import load
 
 PLAIN_WIDTH = 140

@@ -1,17 +1,1 @@
-"""Reports as one self-contained HTML file: of a run, and of the gate on an exported model."""
-
-from __future__ import annotations
-
-from quant_conformance.report.facts import Facts, gather_facts, now
-from quant_conformance.report.gate import check_gate, gate_html_text, gate_schema
-from quant_conformance.report.runs import html_text
-
-__all__ = [
-    "Facts",
-    "check_gate",
-    "gate_html_text",
-    "gate_schema",
-    "gather_facts",
-    "html_text",
-    "now",
-]
+"""From verdicts to what a person or a program reads: tables, explanations, JSON, Markdown, HTML."""

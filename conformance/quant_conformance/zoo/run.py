@@ -11,9 +11,9 @@ from quant_conformance.gate.check import export_prepared, open_program
 from quant_conformance.gate.compare import compare
 from quant_conformance.gate.document import FAILING
 from quant_conformance.gate.recording import record
+from quant_conformance.models.prepare import Prepared, build, prepare
 from quant_conformance.quiet import quiet
 from quant_conformance.zoo import CONFIGS
-from quant_conformance.zoo.prepare import Prepared, build, prepare
 from quant_conformance.zoo.weights import Expected, expected_weights, missing_weights
 from quant_reference.admissible import Arithmetic
 

@@ -6,7 +6,7 @@ import os
 import time
 from typing import Any
 
-from quant_conformance.coreai import worker
+from quant_conformance.runtimes.coreai import worker
 
 WISH = "QUANT_CONFORMANCE_TEST_WISH"
 """Environment variable: ``verb:hang`` or ``verb:crash``."""

@@ -15,7 +15,7 @@ from quant_conformance.cli import main
 from quant_conformance.gate import check, command
 from quant_conformance.gate.document import GateDocument, Layer
 from quant_conformance.gate.subject import load_config, load_subject
-from quant_conformance.report import check_gate
+from quant_conformance.report.html import check_gate
 from quant_torch.export import save_coreai, save_coreml
 
 pytest.importorskip("coreai_torch")

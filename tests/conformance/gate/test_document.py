@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from quant_conformance.commands.check_export import allow
 from quant_conformance.errors import UsageError
-from quant_conformance.gate.command import allow
 from quant_conformance.gate.document import (
     FAILING,
     ORDER,
@@ -20,8 +20,8 @@ from quant_conformance.gate.document import (
     Weight,
     Worst,
 )
-from quant_conformance.gate.table import print_document
-from quant_conformance.report import check_gate
+from quant_conformance.report.gate_table import print_document
+from quant_conformance.report.html import check_gate
 
 
 def layer(verdict: str, name: str = "linear", **given: Any) -> Layer:

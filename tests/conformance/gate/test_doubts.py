@@ -21,8 +21,8 @@ from quant_conformance.gate.document import GateDocument, Layer, Weight
 from quant_conformance.gate.pairing import Pairing
 from quant_conformance.gate.qparams import judge_weights
 from quant_conformance.gate.subject import Subject
-from quant_conformance.gate.table import print_document
-from quant_conformance.report import check_gate, gate_html_text
+from quant_conformance.report.gate_table import print_document
+from quant_conformance.report.html import check_gate, gate_html_text
 from quant_torch.export import to_coreml
 from quant_torch.quantization import Quantizer, QuantizerConfig
 

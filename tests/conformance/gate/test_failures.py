@@ -16,12 +16,12 @@ from tests.conformance.gate.planting import edited
 from tests.conformance.gate.support import failing, quiet
 from torch import nn
 
-from quant_conformance.coreai import client
 from quant_conformance.gate.check import Question, check_export, open_program
 from quant_conformance.gate.document import GateDocument
 from quant_conformance.gate.errors import GateError
 from quant_conformance.gate.subject import Subject
-from quant_conformance.report import check_gate
+from quant_conformance.report.html import check_gate
+from quant_conformance.runtimes.coreai import client
 from quant_torch.export import to_coreai, to_coreml
 from quant_torch.quantization import Quantizer, QuantizerConfig
 
@@ -236,7 +236,7 @@ def test_the_file_of_a_model_for_another_batch(right: Any, tmp_path: Path, suffi
 def test_an_operation_that_the_evaluator_lacks_is_named(
     right: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from quant_conformance.executors import mil
+    from quant_conformance.runtimes import mil
 
     prepared, files = right
     table = next(

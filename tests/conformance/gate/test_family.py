@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from quant_conformance.expectations import load_expectations
 from quant_conformance.gate.family import judge_file
-from quant_conformance.loading import load_class
+from quant_conformance.models.prepare import prepare
 from quant_conformance.quiet import quiet
-from quant_conformance.verdicts import Verdict
-from quant_conformance.zoo.prepare import prepare
+from quant_conformance.runner.loading import load_class
+from quant_conformance.verdicts.expectations import load_expectations
+from quant_conformance.verdicts.verdict import Verdict
 from quant_vectors import Case, load
 
 pytestmark = [pytest.mark.model, pytest.mark.filterwarnings("ignore")]

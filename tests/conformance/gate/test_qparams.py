@@ -7,16 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quant_conformance.executors.stored import StoredTensor
 from quant_conformance.gate.document import Weight
 from quant_conformance.gate.expected import Expected
-from quant_conformance.gate.programs import (
-    ProgramQuantizer,
-    Readout,
-    RescaledSum,
-    as_prepared,
-    converted,
-)
 from quant_conformance.gate.qparams import (
     differing_qparams,
     judge_weights,
@@ -26,6 +18,14 @@ from quant_conformance.gate.qparams import (
 from quant_conformance.gate.quantizers import QuantizerFacts
 from quant_conformance.gate.recording import Quantization, Recording
 from quant_conformance.gate.sums import Rescaled, rescaled
+from quant_conformance.runtimes.programs import (
+    ProgramQuantizer,
+    Readout,
+    RescaledSum,
+    as_prepared,
+    converted,
+)
+from quant_conformance.runtimes.stored import StoredTensor
 from quant_reference import PerChannel, QParams, QuantizationSpec, quantize
 
 SPEC = QuantizationSpec("uint8", "asymmetric")

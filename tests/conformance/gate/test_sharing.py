@@ -16,12 +16,12 @@ from tests.conformance.gate.stepped import normal
 from tests.conformance.gate.support import failing, quiet
 from torch import nn
 
-from quant_conformance.executors import MilExecutor
 from quant_conformance.gate.check import Question, check_export
 from quant_conformance.gate.recording import record
 from quant_conformance.gate.regions import Region
 from quant_conformance.gate.sharing import Known, shared
 from quant_conformance.gate.subject import Subject, load_config
+from quant_conformance.runtimes import MilExecutor
 from quant_conformance.zoo import config_of
 from quant_torch.export import to_coreml
 from quant_torch.quantization import Quantizer, QuantizerConfig

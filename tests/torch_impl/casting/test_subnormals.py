@@ -132,7 +132,7 @@ def test_numbers_in_creation_operations() -> None:
 def executed(program, path: Path) -> np.ndarray:
     import coreai_torch
 
-    from quant_conformance.executors import CoreAIExecutor
+    from quant_conformance.runtimes import CoreAIExecutor
 
     converter = coreai_torch.TorchConverter()
     converter.add_exported_program(program)

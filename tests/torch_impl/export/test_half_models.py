@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from quant_conformance.executors import MilExecutor
 from quant_conformance.gate.check import Question, check_export
 from quant_conformance.gate.subject import Subject
+from quant_conformance.runtimes import MilExecutor
 from quant_torch.export import to_coreml
 from quant_torch.quantization import Quantizer, QuantizerConfig
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as f
 
-from quant_conformance.executors import CoreAIExecutor, MilExecutor
+from quant_conformance.runtimes import CoreAIExecutor, MilExecutor
 from quant_torch import CoreAIExportError, CoreMLExportError
 from quant_torch.export import save_coreai, save_coreml, to_coreai, to_coreml
 from quant_torch.quantization import Quantizer, QuantizerConfig

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from quant_conformance.executors import CoreAIExecutor, MilExecutor
+from quant_conformance.runtimes import CoreAIExecutor, MilExecutor
 from quant_torch import CoreMLExportError
 from quant_torch.export import to_coreai, to_coreml
 from quant_torch.quantization import Quantizer, QuantizerConfig

@@ -46,7 +46,7 @@ def test_how_scales_are_held(exponent: int, in_table: bool) -> None:
 @pytest.mark.parametrize("spec", [FP8, FP4], ids=["fp8", "fp4"])
 @pytest.mark.parametrize("mode", ["graph", "eager"])
 def test_a_block_of_zeros_through_a_file(mode: str, spec, half: bool, tmp_path: Path) -> None:
-    from quant_conformance.executors import CoreAIExecutor
+    from quant_conformance.runtimes import CoreAIExecutor
 
     model = nn.Linear(64, 2, bias=False).eval()
     with torch.no_grad():  # eighths: no product or sum below is rounded

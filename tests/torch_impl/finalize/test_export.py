@@ -11,7 +11,7 @@ from tests.torch_impl import models
 from tests.torch_impl.finalize.specs import expected, per_block
 from torch import nn
 
-from quant_conformance.executors import CoreAIExecutor, MilExecutor
+from quant_conformance.runtimes import CoreAIExecutor, MilExecutor
 from quant_torch import CoreMLExportError, ExportBackend
 from quant_torch.casting import cast_to_16_bit_precision
 from quant_torch.export import save_coreml, to_coreai, to_coreml

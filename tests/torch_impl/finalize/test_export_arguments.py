@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from quant_conformance.executors import CoreAIExecutor, MilExecutor
+from quant_conformance.runtimes import CoreAIExecutor, MilExecutor
 from quant_torch.export import to_coreai, to_coreml
 from quant_torch.quantization import Quantizer, QuantizerConfig
 

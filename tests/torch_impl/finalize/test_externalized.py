@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from quant_conformance.executors import CoreAIExecutor
+from quant_conformance.runtimes import CoreAIExecutor
 from quant_torch import ExportBackend
 from quant_torch.export import save_coreai
 from quant_torch.quantization import Quantizer, QuantizerConfig

@@ -1,0 +1,1 @@
+"""Core ML programs, evaluated on any machine: MIL operation by operation."""
