@@ -55,7 +55,7 @@ mutants: $(ALL)  ## does the quick tier catch every known bug?
 	$(BIN)/quant-conformance mutants --tier quick $(ARGS)
 
 zoo: $(DEV)  ## whole models through every config, mode and backend, to docs/zoo.md
-	OMP_NUM_THREADS=1 $(BIN)/python -m quant_conformance.zoo --out docs/zoo.md --jobs $(JOBS) $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m quant_conformance.export_matrix --out docs/zoo.md --jobs $(JOBS) $(ARGS)
 
 converters: $(DEV)  ## every operation through both converters, to docs/converters.md
 	OMP_NUM_THREADS=1 $(BIN)/quant-conformance converters --out docs/converters.md --jobs $(JOBS) $(ARGS)

@@ -221,12 +221,12 @@ class Backend:
     def export_model(self, model: str, config: str, mode: str, cast_16bit: bool) -> str:
         """Exports a model of the zoo to a file that ``quant_conformance.gate`` can open.
 
-        ``quant_conformance.models.prepare`` says how the model is prepared. The file is judged
+        ``quant_conformance.models.zoo.prepare`` says how the model is prepared. The file is judged
         tensor by tensor beside the prepared model, so it must stay until the backend is gone.
 
         Args:
-            model: a key of ``quant_conformance.zoo.MODELS``.
-            config: a key of ``quant_conformance.zoo.CONFIGS``.
+            model: a key of ``quant_conformance.models.zoo.MODELS``.
+            config: a key of ``quant_conformance.models.zoo.CONFIGS``.
             mode: "graph" or "eager".
             cast_16bit: whether the exported program computes in 16 bits.
 

@@ -14,10 +14,10 @@ from quant_conformance.backends.numpy_reference import NumpyReference
 from quant_conformance.gate.check import prepare_subject
 from quant_conformance.gate.record import Summary, record_set
 from quant_conformance.gate.subject import Subject, load_config, load_subject
-from quant_conformance.quiet import quiet
+from quant_conformance.runtimes.quiet import quiet
 from quant_reference import quantize
 
-ZOO = "quant_conformance.zoo"
+ZOO = "quant_conformance.models.zoo"
 MODELS = {
     "mlp": f"{ZOO}.dense:Mlp",
     "cnn": f"{ZOO}.convolutional:Cnn",

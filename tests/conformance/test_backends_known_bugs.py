@@ -15,7 +15,7 @@ import pytest
 from tests.conformance.bugs_for_tests import FORMULAS
 
 from quant_conformance.mutants import MUTANTS
-from quant_conformance.mutants.diagnosis import Answer, answers_of
+from quant_conformance.mutants.diagnosis import matched
 from quant_conformance.mutants.diagnosis.evidence import Mask
 from quant_conformance.mutants.model import patched
 from quant_conformance.mutants.pipeline import Pipeline
@@ -23,6 +23,7 @@ from quant_conformance.protocol import missing_packages
 from quant_conformance.runner.in_process import InProcess
 from quant_conformance.runner.loading import load_class
 from quant_conformance.runner.questions import Limits
+from quant_conformance.verdicts.answers import Answer, answers_of
 from quant_conformance.verdicts.expectations import builtin_expectations
 from quant_conformance.verdicts.judge import judge
 from quant_conformance.verdicts.verdict import FAILURES, Verdict
@@ -149,7 +150,7 @@ def unexplained(answer: Answer, sections: set[str]) -> int:
     for section in sections & PREDICATES.keys():
         left &= ~PREDICATES[section](answer)
     for backend in hypotheses(sections) if left.any() else ():
-        left &= ~answer.matched(backend)
+        left &= ~matched(answer, backend)
     return int(np.count_nonzero(left))
 
 

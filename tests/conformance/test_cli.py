@@ -14,7 +14,8 @@ from tests.conformance.backends_for_tests import reference
 
 from quant_conformance.cli import main
 from quant_conformance.registry import BACKENDS
-from quant_conformance.runner.runs import Run, Runner
+from quant_conformance.runner.run import Run
+from quant_conformance.runner.runner import Runner
 
 Capture = pytest.CaptureFixture[str]
 

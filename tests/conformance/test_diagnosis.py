@@ -14,14 +14,17 @@ from tests.conformance.backends_for_tests import reference
 from tests.conformance.sets import INT8, ONE, ZERO_POINT, Draft, f32, make_set, one_of_each
 
 from quant_conformance.mutants import MUTANTS, Pipeline, wrong
-from quant_conformance.mutants.diagnosis import Answer, Explanation, answers_of, diagnose, sentence
+from quant_conformance.mutants.diagnosis import Explanation, diagnose, sentence
 from quant_conformance.mutants.hunt import ask, prepare
 from quant_conformance.mutants.model import patched
+from quant_conformance.report.evidence import evidence_of
 from quant_conformance.report.explain import explain
 from quant_conformance.report.results import read_results, results_text
-from quant_conformance.runner.invoke import Outcome
-from quant_conformance.runner.runs import Plan, Run, Runner, ask_one
+from quant_conformance.runner.run import Run
+from quant_conformance.runner.runner import Plan, Runner, ask_one
+from quant_conformance.verdicts.answers import Answer, answers_of
 from quant_conformance.verdicts.judge import judge
+from quant_conformance.verdicts.outcome import Outcome
 from quant_conformance.verdicts.verdict import Verdict
 from quant_vectors import VectorSet, load
 
@@ -209,7 +212,7 @@ def run(name: str) -> tuple[VectorSet, Run]:
 
 def test_a_run_carries_its_diagnosis_into_the_results_file(tmp_path: Path) -> None:
     _, done = run("OneBit")
-    (explanation,) = done.diagnosis
+    (explanation,) = evidence_of(done).diagnosis
     # The second of three codes is 3 for 1.5 and not 2: what rounding to odd would give is
     # denied by the code 0 for 0.5.
     assert (explanation.operation, explanation.total) == ("quantize", 1)

@@ -17,15 +17,18 @@ import numpy as np
 import pytest
 
 from quant_conformance.backends.numpy_reference import NumpyReference
-from quant_conformance.mutants.diagnosis import Answer, answers_of, diagnose, sentence
+from quant_conformance.mutants.diagnosis import diagnose, sentence
 from quant_conformance.mutants.diagnosis.characterize import Trait, characterize
 from quant_conformance.report.documents import markdown_text
+from quant_conformance.report.evidence import evidence_of
 from quant_conformance.report.explain import explain
 from quant_conformance.report.results import read_results, results_text
 from quant_conformance.report.scoreboard import print_run
-from quant_conformance.runner.invoke import Outcome, invoke
-from quant_conformance.runner.runs import Run
+from quant_conformance.runner.invoke import invoke
+from quant_conformance.runner.run import Run
+from quant_conformance.verdicts.answers import Answer, answers_of
 from quant_conformance.verdicts.judge import judge
+from quant_conformance.verdicts.outcome import Outcome
 from quant_conformance.verdicts.verdict import Verdict
 from quant_reference import PerBlock, QParams
 from quant_vectors import Case, VectorSet, load
@@ -260,7 +263,7 @@ def test_a_property_reaches_every_report(
     from quant_conformance.report.html import Facts, html_text
 
     run = run_of_odd()
-    (only,) = run.diagnosis
+    (only,) = evidence_of(run).diagnosis
     assert (only.hypothesis, only.property) == ("", "the code is odd")
     assert only.matched == only.total > 100
     assert 0 < only.contradicted < 0.05 * only.matched < only.of_right

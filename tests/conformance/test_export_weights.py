@@ -16,8 +16,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from quant_conformance.export_matrix.stored_weights import (
+    Expected,
+    expected_weights,
+    missing_weights,
+)
 from quant_conformance.runtimes import CoreAIExecutor, MilExecutor, StoredTensor
-from quant_conformance.zoo.weights import Expected, expected_weights, missing_weights
 from quant_torch.export import to_coreai, to_coreml
 from quant_torch.quantization import Quantizer, QuantizerConfig
 

@@ -12,8 +12,8 @@ import pytest
 from quant_conformance.backends._exported_weights import WeightQuestion, _answer, exported
 from quant_conformance.backends.numpy_reference import NumpyReference
 from quant_conformance.mutants import Pipeline
+from quant_conformance.operations import OPERATIONS, MalformedAnswer
 from quant_conformance.runner.in_process import InProcess
-from quant_conformance.runner.operations import OPERATIONS, MalformedAnswer
 from quant_conformance.runner.questions import Limits
 from quant_conformance.runtimes import StoredTensor
 from quant_conformance.verdicts.judge import judge

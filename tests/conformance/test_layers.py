@@ -18,14 +18,15 @@ from quant_conformance.generate.builder import Builder
 from quant_conformance.generate.families.layer_tensors import SPECS
 from quant_conformance.layers import CLAUSES, layer_of
 from quant_conformance.mutants import Mutant, Pipeline
-from quant_conformance.mutants.diagnosis import answers_of, diagnose, sentence
+from quant_conformance.mutants.diagnosis import diagnose, sentence
 from quant_conformance.mutants.tables.layers import LAYERS
 from quant_conformance.plain_layers import Layers
 from quant_conformance.report.diff import compare_results
 from quant_conformance.report.documents import junit_text
 from quant_conformance.report.results import results_schema, results_text
 from quant_conformance.runner.invoke import invoke
-from quant_conformance.runner.runs import Run
+from quant_conformance.runner.run import Run
+from quant_conformance.verdicts.answers import answers_of
 from quant_conformance.verdicts.expectations import load_expectations
 from quant_conformance.verdicts.judge import judge
 from quant_conformance.verdicts.verdict import CaseResult, Verdict

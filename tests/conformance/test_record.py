@@ -18,7 +18,8 @@ from tests.conformance.recorded import MODELS, here, recorded
 import quant_vectors
 from quant_conformance.errors import UsageError
 from quant_conformance.layers import CLAUSES
-from quant_conformance.runner.runs import Plan, Run, Runner
+from quant_conformance.runner.run import Run
+from quant_conformance.runner.runner import Plan, Runner
 from quant_reference.admissible import OPERATIONS
 from quant_vectors import VectorSet, load
 
@@ -101,7 +102,7 @@ def test_a_case_holds_codes_qparams_and_what_is_admissible(sets: Sets) -> None:
 def test_weights_alone_leave_float_layers(tmp_path: Path) -> None:
     from quant_conformance.gate.record import record_set
     from quant_conformance.gate.subject import load_subject
-    from quant_conformance.zoo import config_of
+    from quant_conformance.models.zoo import config_of
     from quant_torch.quantization import QuantizerConfig
 
     config = QuantizerConfig.from_dict(config_of("w4_per_block", "graph"))

@@ -12,7 +12,7 @@ from quant_conformance.gate.check import prepare_subject
 from quant_conformance.gate.record import fill
 from quant_conformance.gate.recording import record
 from quant_conformance.gate.subject import Subject, load_config
-from quant_conformance.quiet import quiet
+from quant_conformance.runtimes.quiet import quiet
 from quant_vectors import SetWriter
 
 SIZE = 768

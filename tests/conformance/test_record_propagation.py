@@ -15,7 +15,7 @@ from quant_conformance.gate.recorded_cases import needed
 from quant_conformance.gate.recording import Recording, record
 from quant_conformance.gate.regions import Region, Regions
 from quant_conformance.gate.subject import load_config, load_subject
-from quant_conformance.quiet import quiet
+from quant_conformance.runtimes.quiet import quiet
 from quant_reference import dequantize, quantize
 from quant_reference.admissible import Bounds, evaluate
 

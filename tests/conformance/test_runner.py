@@ -11,14 +11,15 @@ from tests.conformance.sets import Draft, encodes, f32, make_set, one_of_each
 
 from quant_conformance import CaseResult, Verdict
 from quant_conformance.errors import UsageError
+from quant_conformance.operations import OPERATIONS
 from quant_conformance.registry import BACKENDS, LONGEST
 from quant_conformance.report.explain import explain
 from quant_conformance.runner import isolated
 from quant_conformance.runner.isolated import ONE_THREAD
 from quant_conformance.runner.loading import load_class
-from quant_conformance.runner.operations import OPERATIONS
 from quant_conformance.runner.questions import Limits
-from quant_conformance.runner.runs import Plan, Run, Runner, ask_one
+from quant_conformance.runner.run import Run
+from quant_conformance.runner.runner import Plan, Runner, ask_one
 from quant_conformance.runner.schedule import shortest_first
 from quant_conformance.runner.selection import Selection, select_cases
 from quant_vectors import OPERATION_OUTPUTS, VectorSet

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from tests.conformance.sets import E4M3, INT8, Draft, f32, make_set
 
-from quant_conformance.mutants.diagnosis import Answer
 from quant_conformance.report.distances import buckets, distances_of
 from quant_conformance.report.samples import ELEMENTS, Point, samples_of
+from quant_conformance.verdicts.answers import Answer
 from quant_conformance.verdicts.bits import ordinals
 
 NAN = np.float32(np.nan)

@@ -12,9 +12,11 @@ from tests.conformance.report_pages import VECTORS, make_runs, own
 from quant_conformance import Verdict
 from quant_conformance.report.causes import Group, failure_groups, group_failures, spread
 from quant_conformance.report.documents import markdown_text
+from quant_conformance.report.evidence import evidence_of
 from quant_conformance.report.scoreboard import print_run, print_scoreboard
 from quant_conformance.report.tables import COLUMNS
-from quant_conformance.runner.runs import Plan, Run, Runner
+from quant_conformance.runner.run import Run
+from quant_conformance.runner.runner import Plan, Runner
 from quant_conformance.verdicts.verdict import CaseResult
 
 WORST = tuple(
@@ -154,4 +156,4 @@ def test_the_terminal_and_markdown_have_the_same_groups() -> None:
     text = markdown_text([run], failures=5)
     assert "### 53 wrong in encode\n\n- encode: " in text  # the diagnosis beside what it explains
     assert "- … and 48 more" in text
-    assert text.count("\n- encode: ") == len(run.diagnosis)  # and nowhere else
+    assert text.count("\n- encode: ") == len(evidence_of(run).diagnosis)  # and nowhere else

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from quant_conformance.zoo import BACKENDS, CELLS, CONFIGS, MODELS, MODES
-from quant_conformance.zoo.run import run_cell
+from quant_conformance.export_matrix.run import run_cell
+from quant_conformance.models.zoo import BACKENDS, CELLS, CONFIGS, MODELS, MODES
 
 PACKAGES = {"coreai": "coreai_torch", "coreml": "coremltools"}
 SAMPLE = (("cnn", "uint8_asymmetric", "eager", False), ("transformer", "w8a8", "graph", True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from quant_conformance.zoo import BACKENDS, CONFIGS, MODELS, MODES
+from quant_conformance.models.zoo import BACKENDS, CONFIGS, MODELS, MODES
 
 PAGE = Path(__file__).parents[2] / "docs" / "zoo.md"
 

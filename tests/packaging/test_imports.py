@@ -124,7 +124,7 @@ BEHIND_A_FRAMEWORK = (
     "quant_conformance.runtimes",
     "quant_conformance.gate",
     "quant_conformance.models",
-    "quant_conformance.zoo",
+    "quant_conformance.models.zoo",
 )
 """Written in a framework, and imported when somebody asks for what is in them."""
 

@@ -19,7 +19,7 @@ from tests.reference.support import elementwise, numbers
 
 from quant_conformance.backends.numpy_reference import NumpyReference
 from quant_conformance.layers import layer_of
-from quant_conformance.runner.operations import OPERATIONS
+from quant_conformance.operations import OPERATIONS
 from quant_reference import (
     QParams,
     QuantError,

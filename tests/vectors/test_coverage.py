@@ -9,7 +9,7 @@ import pytest
 from tests.vectors.sets import v1
 
 from quant_conformance.backends.numpy_reference import NumpyReference
-from quant_conformance.runner.operations import OPERATIONS
+from quant_conformance.operations import OPERATIONS
 from quant_reference import FORMATS, QuantizationSpec, decode
 from quant_vectors import Case
 

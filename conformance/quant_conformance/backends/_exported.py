@@ -24,10 +24,10 @@ from quant_conformance.backends._exported_weights import (
     exported,
     refusal,
 )
+from quant_conformance.operations import OPERATIONS
 from quant_conformance.protocol import Array, Backend
-from quant_conformance.quiet import quiet
-from quant_conformance.runner.operations import OPERATIONS
 from quant_conformance.runtimes import StoredTensor
+from quant_conformance.runtimes.quiet import quiet
 from quant_reference import QParams, QuantizationSpec
 
 if TYPE_CHECKING:
@@ -121,9 +121,9 @@ class ExportedBackend(Backend):
         return answer
 
     def export_model(self, model: str, config: str, mode: str, cast_16bit: bool) -> str:
-        from quant_conformance.models.prepare import prepare
-        from quant_conformance.zoo import CONFIGS
-        from quant_conformance.zoo.trained import MissingWeightsError
+        from quant_conformance.models.zoo import CONFIGS
+        from quant_conformance.models.zoo.prepare import prepare
+        from quant_conformance.models.zoo.trained import MissingWeightsError
 
         if self.target == "coreml" and not CONFIGS[config].coreml:
             raise NotImplementedError(f"Core ML cannot express {config}")
@@ -209,21 +209,6 @@ def refuse_arrays(question: Question) -> str | None:
     if not np.all(np.isfinite(question.qparams.scale)):
         return "the exporter takes finite scales"
     return None
-
-
-def branches(modules: Sequence[Any]) -> Any:
-    """Returns a torch module that gives each module its own input and lists the results."""
-    import torch
-
-    class Branches(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.parts = torch.nn.ModuleList(modules)
-
-        def forward(self, *inputs: Any) -> Any:
-            return tuple(part(x) for part, x in zip(self.parts, inputs, strict=True))
-
-    return Branches().eval()
 
 
 def per_tensor(question: Question) -> bool:

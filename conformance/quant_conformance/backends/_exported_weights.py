@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from quant_conformance.backends._branches import branches
 from quant_conformance.backends._torch_arrays import to_torch
 from quant_conformance.protocol import Array
-from quant_conformance.quiet import quiet
 from quant_conformance.runtimes import StoredTensor
+from quant_conformance.runtimes.quiet import quiet
 from quant_reference import QParams, QuantizationSpec
 
 Save = Callable[[Any, tuple[Any, ...], Path], Sequence[StoredTensor]]
@@ -127,8 +128,6 @@ def refused_by(package: Any, question: WeightQuestion) -> str | None:
 def _prepared(
     questions: Sequence[WeightQuestion], package: Any = None
 ) -> tuple[Any, tuple[Any, ...]]:
-    from quant_conformance.backends._exported import branches
-
     if package is None:
         from quant_torch import quantization as package
     layers = [_layer(question) for question in questions]

@@ -18,8 +18,8 @@ from quant_conformance.backends._exported_weights import (
 )
 from quant_conformance.backends._torch_arrays import to_numpy, to_torch
 from quant_conformance.backends._torch_lifecycles import TorchLifecycle
+from quant_conformance.operations import OPERATIONS
 from quant_conformance.protocol import Array, Backend
-from quant_conformance.runner.operations import OPERATIONS
 from quant_reference import QParams, QuantizationSpec
 from quant_reference.lifecycle import Lifecycle, Trace
 

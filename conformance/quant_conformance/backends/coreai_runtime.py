@@ -21,8 +21,8 @@ from quant_conformance.backends._coreai_requests import (
     quantize_request,
     statistics_requests,
 )
+from quant_conformance.operations import OPERATIONS
 from quant_conformance.protocol import Array, Backend
-from quant_conformance.runner.operations import OPERATIONS
 from quant_conformance.runtimes.coreai.client import Runtime, answer_all
 from quant_conformance.runtimes.coreai.requests import Request
 from quant_reference import QParams, QuantizationSpec, scale_shape

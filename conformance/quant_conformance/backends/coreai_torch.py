@@ -11,18 +11,18 @@ from typing import Any
 
 import numpy as np
 
+from quant_conformance.backends._branches import branches
 from quant_conformance.backends._exported import (
     ExportedBackend,
     Question,
-    branches,
     channel_axis,
     per_tensor,
     refuse_arrays,
 )
 from quant_conformance.backends._torch_arrays import to_torch
 from quant_conformance.protocol import Array
-from quant_conformance.quiet import quiet
 from quant_conformance.runtimes import CoreAIExecutor, StoredTensor
+from quant_conformance.runtimes.quiet import quiet
 
 _ACTIVATIONS = ("int8", "uint8", "float8_e4m3fn", "float8_e5m2")
 

@@ -12,16 +12,16 @@ from typing import Any
 
 import numpy as np
 
+from quant_conformance.backends._branches import branches
 from quant_conformance.backends._exported import (
     ExportedBackend,
     Question,
-    branches,
     per_tensor,
     refuse_arrays,
 )
 from quant_conformance.protocol import Array
-from quant_conformance.quiet import quiet
 from quant_conformance.runtimes import StoredTensor
+from quant_conformance.runtimes.quiet import quiet
 
 _WEIGHTS = ("int4", "uint4", "int8", "uint8")
 _ACTIVATIONS = ("int8", "uint8")

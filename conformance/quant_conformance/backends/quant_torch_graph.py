@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from quant_conformance.backends._torch_arrays import to_numpy, to_torch
 from quant_conformance.backends._torch_lifecycles import TorchLifecycle
 from quant_conformance.backends.quant_torch import QuantTorch, _as_qparams, _state
+from quant_conformance.operations import OPERATIONS
 from quant_conformance.protocol import Array
-from quant_conformance.runner.operations import OPERATIONS
 from quant_reference import QParams, QuantizationSpec
 from quant_reference.lifecycle import Lifecycle, Trace
 

@@ -27,10 +27,11 @@ from quant_conformance.report.explain import explain as explain_case
 from quant_conformance.report.progress import progress
 from quant_conformance.report.results import read_results, results_text
 from quant_conformance.report.scoreboard import print_run, print_summary
-from quant_conformance.runner.coverage import unjudged
 from quant_conformance.runner.loading import load_class
+from quant_conformance.runner.notes import unjudged
 from quant_conformance.runner.questions import Limits
-from quant_conformance.runner.runs import Plan, Run, Runner, ask_one
+from quant_conformance.runner.run import Run
+from quant_conformance.runner.runner import Plan, Runner, ask_one
 from quant_conformance.runner.selection import Selection, select_cases
 from quant_conformance.verdicts.clauses import spec_clauses
 from quant_conformance.verdicts.expectations import load_expectations

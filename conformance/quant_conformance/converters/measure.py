@@ -18,9 +18,9 @@ from quant_conformance.converters.cases import Case
 from quant_conformance.gate.recording import Recording, record
 from quant_conformance.gate.regions import Region, Regions
 from quant_conformance.protocol import Array
-from quant_conformance.quiet import quiet
 from quant_conformance.runtimes import CoreAIExecutor, MilExecutor, UnsupportedOperationError
 from quant_conformance.runtimes.coreai.client import Runtime
+from quant_conformance.runtimes.quiet import quiet
 from quant_reference.admissible import VERDICTS, Bounds, evaluate, judge_values
 from quant_reference.errors import InputError
 

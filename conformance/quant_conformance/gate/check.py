@@ -20,9 +20,9 @@ from quant_conformance.gate.recording import Recording, record
 from quant_conformance.gate.repro import Reproductions
 from quant_conformance.gate.subject import Subject
 from quant_conformance.gate.unread import read_by_outputs
-from quant_conformance.quiet import quiet
 from quant_conformance.runtimes import ExecutorError
 from quant_conformance.runtimes.programs import Program
+from quant_conformance.runtimes.quiet import quiet
 from quant_reference.admissible import Arithmetic
 
 SUFFIXES = {"coreai": ".aimodel", "coreml": ".mlpackage"}

@@ -14,9 +14,9 @@ from quant_conformance.gate.compare import Findings, compare
 from quant_conformance.gate.document import FAILING
 from quant_conformance.gate.errors import GateError, UnloadableProgramError, verdict_of
 from quant_conformance.gate.recording import Recording, record
-from quant_conformance.models.prepare import prepare
-from quant_conformance.quiet import quiet
+from quant_conformance.models.zoo.prepare import prepare
 from quant_conformance.runtimes import ExecutorError
+from quant_conformance.runtimes.quiet import quiet
 from quant_conformance.verdicts.verdict import Verdict
 from quant_reference.admissible import Arithmetic
 

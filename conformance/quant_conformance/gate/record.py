@@ -21,7 +21,7 @@ from quant_conformance.gate.recorded_outputs import output_questions
 from quant_conformance.gate.recording import Recording
 from quant_conformance.gate.regions import Region, Regions
 from quant_conformance.gate.subject import Subject
-from quant_conformance.quiet import quiet
+from quant_conformance.runtimes.quiet import quiet
 from quant_vectors import SetWriter
 
 VERSION = "recorded"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from quant_conformance.backends.numpy_reference import NumpyReference
 from quant_conformance.generate.policies import touched
 from quant_conformance.layers import layer_arguments, layer_clauses, layer_inputs
-from quant_conformance.runner.operations import OPERATIONS
+from quant_conformance.operations import OPERATIONS
 from quant_reference import QParams, QuantError, QuantizationSpec
 from quant_reference.admissible import Layer, judge_codes
 from quant_vectors import Case, SetWriter, VectorError

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quant_conformance.runner.operations import lifecycle_of
+from quant_conformance.operations import lifecycle_of
 from quant_reference import QuantizationSpec, get_format, make_observer, value_range
 from quant_reference.lifecycle import run_lifecycle
 from quant_vectors import Case

@@ -10,10 +10,10 @@ import numpy as np
 
 from quant_conformance.mutants.model import Mutant
 from quant_conformance.mutants.pipeline import Pipeline
+from quant_conformance.operations import OPERATIONS, MalformedAnswer
 from quant_conformance.protocol import Array
-from quant_conformance.runner.invoke import Outcome
-from quant_conformance.runner.operations import OPERATIONS, MalformedAnswer
 from quant_conformance.verdicts.judge import judge
+from quant_conformance.verdicts.outcome import Outcome
 from quant_conformance.verdicts.verdict import FAILURES
 from quant_vectors import Case, VectorSet
 

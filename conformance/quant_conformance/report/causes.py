@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from quant_conformance.mutants.diagnosis import sentence
-from quant_conformance.runner.runs import Run
+from quant_conformance.report.evidence import evidence_of
+from quant_conformance.runner.run import Run
 from quant_conformance.verdicts.verdict import CaseResult, Verdict
 
 _ELEMENTS = re.compile(r"; [\d,]+ of [\d,]+ elements? (differ|is|are)\b")
@@ -57,7 +58,7 @@ def failure_groups(run: Run) -> list[Group]:
     of them fail.
     """
     sentences: dict[str, list[str]] = {}
-    for explanation in run.diagnosis:
+    for explanation in evidence_of(run).diagnosis:
         sentences.setdefault(explanation.operation, []).append(sentence(explanation))
     return group_failures(run.failures, sentences)
 
@@ -65,7 +66,7 @@ def failure_groups(run: Run) -> list[Group]:
 def general_diagnosis(run: Run) -> list[str]:
     """Returns the sentences on known bugs that belong to no group of failures."""
     told = {line for group in failure_groups(run) for line in group.diagnosis}
-    return [line for line in map(sentence, run.diagnosis) if line not in told]
+    return [line for line in map(sentence, evidence_of(run).diagnosis) if line not in told]
 
 
 def group_failures(

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quant_conformance.mutants.diagnosis import Answer
 from quant_conformance.protocol import Array
 from quant_conformance.verdicts.admissible import answer_name, beyond, code_format
+from quant_conformance.verdicts.answers import Answer
 from quant_conformance.verdicts.bits import Ordinals, bits_of, is_float, ordinals
 from quant_conformance.verdicts.exact import ZERO_SIGN_UNSEEN
 

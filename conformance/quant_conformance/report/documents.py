@@ -8,8 +8,8 @@ from xml.etree import ElementTree as Xml
 
 from quant_conformance.report.causes import failure_groups, general_diagnosis, spread
 from quant_conformance.report.tables import occurring, policy_lines, rows
-from quant_conformance.runner.coverage import unjudged
-from quant_conformance.runner.runs import Run
+from quant_conformance.runner.notes import unjudged
+from quant_conformance.runner.run import Run
 from quant_conformance.verdicts.verdict import CaseResult, Verdict
 
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

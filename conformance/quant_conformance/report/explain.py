@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from quant_conformance.mutants.diagnosis import answers_of, diagnose, sentence
+from quant_conformance.mutants.diagnosis import diagnose, sentence
 from quant_conformance.protocol import Array
 from quant_conformance.report.sources import from_blocks, from_operands
-from quant_conformance.runner.invoke import Outcome
 from quant_conformance.verdicts.admissible import answer_name, beyond, code_format
+from quant_conformance.verdicts.answers import answers_of
 from quant_conformance.verdicts.bits import show
 from quant_conformance.verdicts.clauses import spec_clauses
 from quant_conformance.verdicts.exact import Rules, differing, in_order, rules_for
+from quant_conformance.verdicts.outcome import Outcome
 from quant_conformance.verdicts.verdict import CaseResult, Verdict
 from quant_vectors import Case, VectorSet
 

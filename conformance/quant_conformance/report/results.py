@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from quant_conformance.errors import ResultsError
-from quant_conformance.runner.runs import Run
+from quant_conformance.report.evidence import evidence_of
+from quant_conformance.runner.run import Run
 from quant_conformance.verdicts.verdict import CaseResult
 
 RUN_SCHEMA = "quant-conformance/results/1"
@@ -38,7 +39,7 @@ def run_document(run: Run) -> Document:
         "declared_policies": dict(sorted(run.declared.items())),
         "stale": list(run.stale),
         "notes": list(run.notes),
-        "diagnosis": [asdict(explanation) for explanation in run.diagnosis],
+        "diagnosis": [asdict(explanation) for explanation in evidence_of(run).diagnosis],
         "cases": [_case(result) for result in run.results],
     }
     if run.problem is not None:

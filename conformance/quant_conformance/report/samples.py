@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from quant_conformance.mutants.diagnosis import Answer
 from quant_conformance.protocol import Array
 from quant_conformance.report.distances import comparable
 from quant_conformance.verdicts.admissible import answer_name, beyond, code_format
+from quant_conformance.verdicts.answers import Answer
 from quant_conformance.verdicts.bits import CODE_DTYPES, Written, code_values, written
 from quant_conformance.verdicts.exact import differing, driver_of, in_order, smallest_first
 

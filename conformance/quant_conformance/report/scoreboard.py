@@ -22,7 +22,7 @@ from quant_conformance.report.tables import (
     policy_lines,
     rows,
 )
-from quant_conformance.runner.runs import Run
+from quant_conformance.runner.run import Run
 from quant_conformance.verdicts.verdict import RANK, CaseResult, Verdict
 
 FAILURES_SHOWN = 5

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from quant_conformance.mutants.diagnosis import sentence
-from quant_conformance.runner.runs import Run
+from quant_conformance.report.evidence import evidence_of
+from quant_conformance.runner.run import Run
 from quant_conformance.verdicts.verdict import FAILURES, CaseResult, Verdict, count_verdicts
 
 
@@ -105,7 +106,7 @@ def policy_lines(run: Run) -> list[str]:
 
 def diagnosis_lines(run: Run) -> list[str]:
     """Writes which known bugs explain the wrong answers, a line each."""
-    return [sentence(explanation) for explanation in run.diagnosis]
+    return [sentence(explanation) for explanation in evidence_of(run).diagnosis]
 
 
 def _lacking(results: Sequence[CaseResult]) -> bool:

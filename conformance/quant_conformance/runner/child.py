@@ -14,12 +14,13 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from quant_conformance.process import die_with_parent
 from quant_conformance.protocol import Backend
 from quant_conformance.runner.captured import Captured
-from quant_conformance.runner.invoke import Outcome, announce, invoke
+from quant_conformance.runner.invoke import announce, invoke
 from quant_conformance.runner.loading import open_backend
-from quant_conformance.runner.process import die_with_parent
 from quant_conformance.runner.questions import READY, Question
+from quant_conformance.verdicts.outcome import Outcome
 
 
 def main(handle: int, questions_file: str, reference: str, tier: str) -> None:

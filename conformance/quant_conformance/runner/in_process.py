@@ -8,10 +8,11 @@ from typing import Self
 
 from quant_conformance.errors import UsageError
 from quant_conformance.runner.captured import Captured
-from quant_conformance.runner.invoke import Outcome, announce, invoke
+from quant_conformance.runner.invoke import announce, invoke
 from quant_conformance.runner.isolated import Isolated
 from quant_conformance.runner.loading import is_builtin, load_class, open_backend
 from quant_conformance.runner.questions import Executor, Limits, Question
+from quant_conformance.verdicts.outcome import Outcome
 
 
 class InProcess:

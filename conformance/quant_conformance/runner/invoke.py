@@ -6,23 +6,20 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from quant_conformance.operations import OPERATIONS, MalformedAnswer
 from quant_conformance.protocol import Array, Backend, implements
 from quant_conformance.runner.captured import Captured
-from quant_conformance.runner.operations import OPERATIONS, MalformedAnswer
 from quant_conformance.runner.protocol_check import misspelt
 from quant_conformance.runner.tracebacks import place_of, trace_of
+from quant_conformance.verdicts.outcome import Outcome
 
 if TYPE_CHECKING:
     from quant_vectors import Case
-
-Kind = Literal[
-    "answer", "malformed", "unsupported", "raised", "died", "timed_out", "left_out", "invalid"
-]
 
 _LOG = logging.getLogger(__name__)
 
@@ -31,29 +28,6 @@ MAX_TEXT = 2000
 
 _BLUNDERS = (NameError, AttributeError, ImportError, MemoryError, RecursionError)
 """Exceptions that no one raises to refuse an argument: they mean that the backend is broken."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of asking one case.
-
-    Attributes:
-        kind: "answer", or what came in its stead; "invalid" if the case cannot be asked at all.
-        outputs: output name to array (or to an int or word, for operations without tensors).
-        text: the reason or the error.
-        refused: whether the exception can be meant as a refusal of the arguments.
-        mutated: names of the inputs that the backend wrote into.
-        trace: the traceback of what was raised.
-        printed: what the backend printed; known only where a single case is asked.
-    """
-
-    kind: Kind
-    outputs: Mapping[str, Any] = field(default_factory=dict)
-    text: str = ""
-    refused: bool = False
-    mutated: tuple[str, ...] = ()
-    trace: str = ""
-    printed: str = ""
 
 
 def announce(

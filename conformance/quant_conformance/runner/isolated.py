@@ -12,10 +12,10 @@ from types import TracebackType
 from typing import Self
 
 from quant_conformance.errors import UsageError
-from quant_conformance.runner.invoke import Kind, Outcome
+from quant_conformance.process import Child, ChildDiedError
 from quant_conformance.runner.loading import Hello, check_reference, display_name, is_builtin
-from quant_conformance.runner.process import Child, ChildDiedError
 from quant_conformance.runner.questions import READY, Limits, Question
+from quant_conformance.verdicts.outcome import Kind, Outcome
 
 GIVE_UP_AFTER: dict[Kind, int] = {"timed_out": 5, "died": 20}
 """After so many in a row of one operation, its other cases are not run but get the same verdict:

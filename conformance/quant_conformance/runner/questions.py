@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from quant_conformance.protocol import Array
-from quant_conformance.runner.invoke import Outcome
+from quant_conformance.verdicts.outcome import Outcome
 from quant_vectors import Case
 
 if TYPE_CHECKING:

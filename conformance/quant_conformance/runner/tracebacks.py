@@ -9,12 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FunctionType, TracebackType
 
-import quant_conformance
-
 LONGEST = 8000
 """Characters of a traceback that are kept: its end, which says most."""
 
-_HARNESS = Path(quant_conformance.__file__).parent
+_HARNESS = Path(__file__).parents[1]
 _ASKING = frozenset(str(_HARNESS / f"{name}.py") for name in ("invoke", "loading", "gate/subject"))
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 

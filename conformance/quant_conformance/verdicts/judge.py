@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib import import_module
 from typing import TYPE_CHECKING
 
+from quant_conformance.operations import OPERATIONS
 from quant_conformance.placement import difference_of
 from quant_conformance.protocol import Array
-from quant_conformance.runner.invoke import Outcome
 from quant_conformance.verdicts.admissible import judge_admissible, judge_information
 from quant_conformance.verdicts.exact import compare, rules_for
+from quant_conformance.verdicts.outcome import Outcome
 from quant_conformance.verdicts.verdict import CaseResult, Verdict
 
 if TYPE_CHECKING:
@@ -50,10 +52,10 @@ def _judge_result(case: Case, outcome: Outcome) -> CaseResult:
     if case.result == "refused":
         return result_of(case, Verdict.WRONG, "accepted what must be refused")
     given = outcome.outputs.get("result")
-    if case.operation == "model":
-        from quant_conformance.gate.family import judge_model
-
-        return result_of(case, *judge_model(case, str(given)))
+    judge_file = OPERATIONS[case.operation].judge
+    if judge_file is not None:
+        module, function = judge_file.split(":")
+        return result_of(case, *getattr(import_module(module), function)(case, str(given)))
     if type(given) is type(case.result) and given == case.result:
         return result_of(case, Verdict.EXACT)
     if isinstance(case.result, tuple) and isinstance(given, tuple):

@@ -16,10 +16,10 @@ from quant_conformance.gate.check import SUFFIXES, open_program
 from quant_conformance.gate.compare import compare
 from quant_conformance.gate.document import FAILING
 from quant_conformance.gate.recording import record
-from quant_conformance.models.prepare import build
-from quant_conformance.quiet import quiet
-from quant_conformance.zoo import config_of
-from quant_conformance.zoo.dense import seeded
+from quant_conformance.models.zoo import config_of
+from quant_conformance.models.zoo.dense import seeded
+from quant_conformance.models.zoo.prepare import build
+from quant_conformance.runtimes.quiet import quiet
 from quant_reference.admissible import Arithmetic
 from quant_torch.export import save_coreai, save_coreml
 from quant_torch.quantization import Quantizer, QuantizerConfig

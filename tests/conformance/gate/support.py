@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from quant_conformance.export_matrix.run import build
 from quant_conformance.gate.check import Question, check_export
 from quant_conformance.gate.document import GateDocument
 from quant_conformance.gate.subject import Subject
-from quant_conformance.quiet import quiet
-from quant_conformance.zoo import config_of
-from quant_conformance.zoo.run import build
+from quant_conformance.models.zoo import config_of
+from quant_conformance.runtimes.quiet import quiet
 from quant_torch.quantization import Quantizer, QuantizerConfig
 
 BOTH = [(backend, mode) for backend in ("coreai", "coreml") for mode in ("graph", "eager")]

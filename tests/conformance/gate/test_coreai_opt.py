@@ -15,7 +15,7 @@ from quant_conformance.gate.quantizers import quantizer_modules
 from quant_conformance.gate.recording import record
 from quant_conformance.gate.regions import Regions
 from quant_conformance.gate.subject import Subject
-from quant_conformance.zoo import config_of
+from quant_conformance.models.zoo import config_of
 from quant_torch.export import save_coreai, save_coreml
 
 peer = pytest.importorskip("coreai_opt.quantization")

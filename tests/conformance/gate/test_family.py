@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from quant_conformance.gate.family import judge_file
-from quant_conformance.models.prepare import prepare
-from quant_conformance.quiet import quiet
+from quant_conformance.models.zoo.prepare import prepare
 from quant_conformance.runner.loading import load_class
+from quant_conformance.runtimes.quiet import quiet
 from quant_conformance.verdicts.expectations import load_expectations
 from quant_conformance.verdicts.verdict import Verdict
 from quant_vectors import Case, load

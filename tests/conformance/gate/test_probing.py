@@ -26,11 +26,11 @@ from quant_conformance.gate.quantizers import QuantizerFacts
 from quant_conformance.gate.recording import Quantization, record
 from quant_conformance.gate.repro import Reproductions
 from quant_conformance.gate.subject import Subject
-from quant_conformance.models.prepare import build
-from quant_conformance.quiet import quiet
+from quant_conformance.models.zoo import config_of
+from quant_conformance.models.zoo.prepare import build
 from quant_conformance.runtimes import mil
 from quant_conformance.runtimes.coreml.inputs import Inputs
-from quant_conformance.zoo import config_of
+from quant_conformance.runtimes.quiet import quiet
 from quant_reference import QParams, QuantizationSpec, quantize
 from quant_reference.admissible import Arithmetic
 from quant_torch.export import save_coreai, save_coreml

@@ -18,7 +18,7 @@ from quant_conformance.gate.compare import compare
 from quant_conformance.gate.document import Layer
 from quant_conformance.gate.readings import Readings
 from quant_conformance.gate.regions import Regions
-from quant_conformance.quiet import quiet
+from quant_conformance.runtimes.quiet import quiet
 from quant_reference.admissible import Arithmetic, Bounds
 
 pytest.importorskip("coreai_torch")

@@ -21,8 +21,8 @@ from quant_conformance.gate.recording import record
 from quant_conformance.gate.regions import Region
 from quant_conformance.gate.sharing import Known, shared
 from quant_conformance.gate.subject import Subject, load_config
+from quant_conformance.models.zoo import config_of
 from quant_conformance.runtimes import MilExecutor
-from quant_conformance.zoo import config_of
 from quant_torch.export import to_coreml
 from quant_torch.quantization import Quantizer, QuantizerConfig
 

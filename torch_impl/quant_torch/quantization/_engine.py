@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from typing import Any
 
 from torch import nn
 
-from quant_torch._backends import ExportBackend
 from quant_torch.quantization._example_inputs import ExampleInputs
 from quant_torch.quantization.config import QuantizerConfig
 
@@ -51,14 +49,3 @@ class Engine(ABC):
         """Learn that the switches of a model were set; None leaves one as it was."""
         self.observing = self.observing if observing is None else observing
         self.quantizing = self.quantizing if quantizing is None else quantizing
-
-    def finalize(
-        self,
-        model: nn.Module,
-        backend: ExportBackend,
-        mmap_dir: str | os.PathLike[str] | None,
-    ) -> nn.Module:
-        """A new model in the operators and buffers of a backend; the prepared one stays."""
-        from quant_torch.quantization._finalize import FINALIZERS
-
-        return FINALIZERS[self.config.execution_mode](model, backend, mmap_dir)

@@ -239,8 +239,11 @@ class Quantizer:
         if self._mode is not None:
             raise RuntimeError(f"finalize() cannot be called inside {self._mode}()")
         warn_if_not_calibrated(fake_quantizers(target))
+        from quant_torch.quantization._finalize import FINALIZERS
+
+        finalize = FINALIZERS[self._config.execution_mode]
         with torch_deprecations_hidden():
-            finalized = self._engine.finalize(target, ExportBackend(backend), mmap_dir)
+            finalized = finalize(target, ExportBackend(backend), mmap_dir)
         self._finalized = True
         return finalized
 

@@ -6,7 +6,7 @@ The answer needs no tensors: what is admissible follows from the prepared model 
 from __future__ import annotations
 
 from quant_conformance.generate.builder import Builder
-from quant_conformance.zoo import CELLS, CONFIGS
+from quant_conformance.models.zoo import CELLS, CONFIGS
 
 _FLAGS = ("StoredCodes", "StoredQParams")
 

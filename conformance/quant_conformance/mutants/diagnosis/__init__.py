@@ -7,6 +7,6 @@ beside the backend's.
 from __future__ import annotations
 
 from quant_conformance.mutants.diagnosis.diagnose import Explanation, diagnose, sentence
-from quant_conformance.mutants.diagnosis.evidence import Answer, answers_of
+from quant_conformance.mutants.diagnosis.evidence import matched
 
-__all__ = ["Answer", "Explanation", "answers_of", "diagnose", "sentence"]
+__all__ = ["Explanation", "diagnose", "matched", "sentence"]

@@ -16,9 +16,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from quant_conformance.mutants.diagnosis.evidence import Answer, Mask
 from quant_conformance.mutants.diagnosis.facets import comparable
 from quant_conformance.mutants.diagnosis.properties import Property, joined, properties
+from quant_conformance.verdicts.answers import Answer, Mask
 
 CHANCE = math.log(1e-7)
 """A property is named where chance is less likely than that; some hundreds are tried."""

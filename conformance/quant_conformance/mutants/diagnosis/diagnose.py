@@ -9,7 +9,8 @@ import numpy as np
 
 from quant_conformance.mutants import MUTANTS, Mutant
 from quant_conformance.mutants.diagnosis.characterize import SHARP, Trait, characterize
-from quant_conformance.mutants.diagnosis.evidence import Answer, Mask
+from quant_conformance.mutants.diagnosis.evidence import matched
+from quant_conformance.verdicts.answers import Answer, Mask
 
 MAX_EXPLANATIONS = 5
 """Explanations that are looked for in one operation."""
@@ -124,11 +125,11 @@ class _Inquiry:
         while len(found) < MAX_EXPLANATIONS:
             for mutant in self._best():
                 backend = mutant.backend()
-                matches = [answer.matched(backend) for answer in self._wrong]
+                matches = [matched(answer, backend) for answer in self._wrong]
                 explanation = self._explanation(mutant, matches)
                 if explanation.further <= explanation.contradicted:
                     continue
-                denied = sum(_count(~answer.matched(backend)) for answer in self._right)
+                denied = sum(_count(~matched(answer, backend)) for answer in self._right)
                 denied += explanation.contradicted
                 if explanation.further > denied:  # else right elements say that it is not the bug
                     explanation = replace(explanation, contradicted=denied)
@@ -193,7 +194,7 @@ class _Inquiry:
             if not families.isdisjoint(mutant.families):
                 backend = mutant.backend()
                 score = sum(
-                    _score(self._wrong[i], self._open[i], self._wrong[i].matched(backend))
+                    _score(self._wrong[i], self._open[i], matched(self._wrong[i], backend))
                     for i in sample
                 )
                 if score > 0:
@@ -238,7 +239,7 @@ class _Inquiry:
 def _denied(mutant: Mutant, right: Sequence[Answer]) -> float:
     """Share of right answers that a hypothesis does not give."""
     backend = mutant.backend()
-    return sum(not answer.matched(backend).all() for answer in right) / max(1, len(right))
+    return sum(not matched(answer, backend).all() for answer in right) / max(1, len(right))
 
 
 def _score(answer: Answer, open_: Mask, match: Mask) -> float:

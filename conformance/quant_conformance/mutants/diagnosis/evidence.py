@@ -1,120 +1,17 @@
-"""Answers of a backend, element by element, and how far a hypothesis gives the same ones."""
+"""How far a hypothesis gives the answers that a backend gave."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-from quant_conformance.mutants import Pipeline
-from quant_conformance.mutants.hunt import Question, ask, prepare
-from quant_conformance.protocol import Array
-from quant_conformance.runner.invoke import Outcome
-from quant_conformance.verdicts.admissible import words_of
-from quant_conformance.verdicts.exact import differing, rules_for
-from quant_reference import QuantError
-from quant_reference.admissible import VERDICTS
-from quant_vectors import Case, VectorSet
-
-Mask = NDArray[np.bool_]
-
-_BAD = [VERDICTS.index(word) for word in ("wrong", "unlikely")]
-
-ROOM = 4096
-"""Bytes that a wrong answer may be longer than four right ones; a longer one is not kept."""
+from quant_conformance.mutants.hunt import Question, ask
+from quant_conformance.mutants.pipeline import Pipeline
+from quant_conformance.operations import OPERATIONS
+from quant_conformance.verdicts.answers import Answer, Mask, outputs_of
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What a backend answered to a case.
-
-    Attributes:
-        case: The case.
-        inputs: Its input tensors by name.
-        expected: The right outputs by name; ``{"result": …}`` for operations without tensors.
-        actual: The backend's outputs by name.
-    """
-
-    case: Case
-    inputs: Mapping[str, Array]
-    expected: Mapping[str, Any]
-    actual: Mapping[str, Any]
-
-    @cached_property
-    def question(self) -> Question:
-        """The case, ready to be put to hypotheses."""
-        return prepare(self.case, {name: array.copy() for name, array in self.inputs.items()})
-
-    @cached_property
-    def wrong(self) -> Mask:
-        """Marks the wrong elements of all outputs, one output after the other."""
-        if self.case.rule == "admissible":
-            return self._inadmissible()
-        return self._unlike(self.expected)
-
-    def matched(self, backend: Pipeline) -> Mask:
-        """Marks the elements of the answer that a hypothesis gives too."""
-        given = outputs_of(self.case, ask(backend, self.question))
-        return np.zeros_like(self.wrong) if given is None else ~self._unlike(given)
-
-    def _inadmissible(self) -> Mask:
-        """Marks the elements that no correct arithmetic gives, or hardly any."""
-        (given,), low = self.actual.values(), self.expected["low"]
-        if (given.shape, given.dtype) != (low.shape, low.dtype):
-            return np.full(given.size, True)
-        try:
-            words = words_of(self.case, self.expected, given)
-        except QuantError:  # a code that the format does not have
-            return np.full(given.size, True)
-        return np.isin(words, _BAD).reshape(-1)
-
-    def _unlike(self, outputs: Mapping[str, Any]) -> Mask:
-        """Marks the elements of the answer that other outputs do not give."""
-        case = self.case
-        fmt = rules_for(case.operation, case.arguments, case.spec or {}).code_format
-        return np.concatenate(
-            [
-                _unlike(name, outputs[name], got, fmt if name == "codes" else None)
-                if name in outputs
-                else np.full(np.size(got), True)
-                for name, got in self.actual.items()
-                if name in self.expected or self.case.rule == "admissible"
-            ]
-            or [np.zeros(0, np.bool_)]
-        )
-
-
-def answers_of(
-    vectors: VectorSet, case: Case, inputs: Mapping[str, Array], outcome: Outcome
-) -> list[Answer]:
-    """Takes down an answer; none where there is none, or one too long, or a file's name."""
-    if case.operation == "model":
-        return []
-    expected: Mapping[str, Any] = vectors.expected(case) or {"result": case.result}
-    given = outputs_of(case, outcome)
-    if given is None or _size(given) > 4 * _size(expected) + ROOM:
-        return []
-    return [Answer(case, inputs, expected, given)]
-
-
-def outputs_of(case: Case, outcome: Outcome) -> Mapping[str, Any] | None:
-    """Returns the outputs by name, with a refusal that was asked for as one; or None."""
-    if outcome.kind == "raised" and outcome.refused and case.result == "refused":
-        return {"result": "refused"}
-    return outcome.outputs if outcome.kind == "answer" else None
-
-
-def _size(outputs: Mapping[str, Any]) -> int:
-    return sum(array.nbytes for array in outputs.values() if isinstance(array, np.ndarray))
-
-
-def _unlike(name: str, other: Any, got: Any, nan_code_format: str | None) -> Mask:
-    if not isinstance(got, np.ndarray):
-        return np.array([type(other) is not type(got) or other != got])
-    if not isinstance(other, np.ndarray) or (other.shape, other.dtype) != (got.shape, got.dtype):
-        return np.full(got.size, True)
-    return differing(name, other, got, nan_code_format).reshape(-1)
+def matched(answer: Answer, backend: Pipeline) -> Mask:
+    """Marks the elements of an answer that a hypothesis gives too."""
+    method = OPERATIONS[answer.case.operation].method
+    given = outputs_of(answer.case, ask(backend, Question(answer.case, method, answer.arguments)))
+    return np.zeros_like(answer.wrong) if given is None else ~answer.differs_from(given)

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from quant_conformance.mutants.diagnosis.evidence import Answer
 from quant_conformance.mutants.diagnosis.facet import Facet, along, numbers, subnormal, truth
 from quant_conformance.mutants.diagnosis.facets_input import DIRECT, WITH_QPARAMS, facets_of_input
 from quant_conformance.protocol import Array
+from quant_conformance.verdicts.answers import Answer
 from quant_conformance.verdicts.bits import CODE_DTYPES
 from quant_reference.formats import get_format
 

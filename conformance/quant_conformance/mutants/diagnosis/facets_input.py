@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant_conformance.mutants import Pipeline
-from quant_conformance.mutants.diagnosis.evidence import Answer
 from quant_conformance.mutants.diagnosis.facet import Facet, along, numbers, subnormal, truth
 from quant_conformance.protocol import Array
+from quant_conformance.verdicts.answers import Answer
 from quant_conformance.verdicts.bits import CODE_DTYPES, code_values
 from quant_reference.formats import Format, get_format
 

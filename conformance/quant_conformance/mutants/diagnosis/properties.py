@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from quant_conformance.mutants.diagnosis.evidence import Answer, Mask
 from quant_conformance.mutants.diagnosis.facet import Facet
 from quant_conformance.mutants.diagnosis.facets import facets_of
+from quant_conformance.verdicts.answers import Answer, Mask
 
 MODULI = (2, 3, 4, 5, 8, 16, 32, 64)
 """Periods that positions are tried with."""

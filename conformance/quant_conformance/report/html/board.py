@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from quant_conformance.report.html.words import Tone, tone, worst
-from quant_conformance.runner.runs import Run
+from quant_conformance.runner.run import Run
 from quant_conformance.verdicts.verdict import CaseResult, Verdict
 
 

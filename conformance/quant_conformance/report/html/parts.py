@@ -9,7 +9,7 @@ from quant_conformance.report.html.histogram import Histogram
 from quant_conformance.report.html.number_line import Line
 from quant_conformance.report.html.words import Tone
 from quant_conformance.report.samples import Sample
-from quant_conformance.runner.runs import Run
+from quant_conformance.runner.run import Run
 from quant_conformance.verdicts.verdict import CaseResult, Verdict
 
 

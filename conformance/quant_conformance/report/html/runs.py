@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from quant_conformance.report.causes import failure_groups, general_diagnosis, spread
+from quant_conformance.report.evidence import evidence_of
 from quant_conformance.report.html.board import (
     Counts,
     by_family,
@@ -23,7 +24,7 @@ from quant_conformance.report.html.parts import BackendPart, Failure, Kind, Know
 from quant_conformance.report.html.words import count, tone, web_address, worst
 from quant_conformance.report.samples import Sample
 from quant_conformance.report.scoreboard import explain_command
-from quant_conformance.runner.runs import Run
+from quant_conformance.runner.run import Run
 from quant_conformance.verdicts.verdict import CaseResult, Verdict
 
 FAILURES_SHOWN = 40
@@ -99,12 +100,12 @@ def _versions(runs: Sequence[Run], facts: Facts) -> Mapping[str, str]:
 
 
 def _part(run: Run, anchor: str, vectors: Path | None) -> BackendPart:
-    samples = {sample.case: sample for sample in run.samples}
+    samples = {sample.case: sample for sample in evidence_of(run).samples}
     total = total_of(run)
     known = _known(run, samples, vectors)
     reasons = Counter(r.detail for r in run.results if r.verdict is Verdict.UNSUPPORTED)
-    histograms = [of_distances(distances) for distances in run.distances]
-    points = [e.point for s in run.samples for e in s.elements if e.point is not None]
+    histograms = [of_distances(distances) for distances in evidence_of(run).distances]
+    points = [e.point for s in evidence_of(run).samples for e in s.elements if e.point is not None]
     return BackendPart(
         anchor=anchor,
         run=run,

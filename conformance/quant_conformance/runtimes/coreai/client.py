@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from quant_conformance.runner.process import Child, ChildDiedError
+from quant_conformance.process import Child, ChildDiedError
 from quant_conformance.runtimes.coreai.requests import Request
 from quant_conformance.runtimes.coreai.types import Array
 

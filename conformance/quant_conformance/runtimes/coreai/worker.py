@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from quant_conformance.runner.process import die_with_parent
+from quant_conformance.process import die_with_parent
 from quant_conformance.runtimes.coreai.requests import Request
 from quant_conformance.runtimes.coreai.types import Array, from_system, to_system
 

@@ -1,6 +1,6 @@
 """Whole models that go all the way: prepared, calibrated, finalized, saved, loaded, run, compared.
 
-This module imports no framework. ``python -m quant_conformance.zoo`` runs the whole cross.
+This module imports no framework. ``quant_conformance.export_matrix`` runs all combinations.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ from importlib import metadata
 
 from joblib import Parallel, delayed
 
-from quant_conformance.zoo import BACKENDS, CONFIGS, MODES
-from quant_conformance.zoo.run import Cell, run_cell
+from quant_conformance.export_matrix.run import Cell, run_cell
+from quant_conformance.models.zoo import BACKENDS, CONFIGS, MODES
 
 Column = tuple[str, str, bool]
 Key = tuple[str, str, str, str, bool]

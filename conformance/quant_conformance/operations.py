@@ -40,11 +40,14 @@ class Operation:
         method: the backend's method.
         arguments: builds the positional arguments from a case and its input tensors.
         outputs: names what the method returned, as the vectors name it; raises MalformedAnswer.
+        judge: where the answer is a file, "module:function" of what judges it, given the case and
+            the path: it is imported when it is needed, since it needs a framework.
     """
 
     method: str
     arguments: Callable[[Case, Tensors], Arguments]
     outputs: Callable[[Any], dict[str, Any]]
+    judge: str | None = None
 
 
 def _spec(case: Case) -> QuantizationSpec:
@@ -241,6 +244,7 @@ OPERATIONS: Mapping[str, Operation] = {
             case.arguments[name] for name in ("model", "config", "mode", "cast_16bit")
         ),
         _path,
+        judge="quant_conformance.gate.family:judge_model",
     ),
     "export_weights": Operation(
         "export_weights",

@@ -7,14 +7,18 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from quant_conformance.export_matrix.stored_weights import (
+    Expected,
+    expected_weights,
+    missing_weights,
+)
 from quant_conformance.gate.check import export_prepared, open_program
 from quant_conformance.gate.compare import compare
 from quant_conformance.gate.document import FAILING
 from quant_conformance.gate.recording import record
-from quant_conformance.models.prepare import Prepared, build, prepare
-from quant_conformance.quiet import quiet
-from quant_conformance.zoo import CONFIGS
-from quant_conformance.zoo.weights import Expected, expected_weights, missing_weights
+from quant_conformance.models.zoo import CONFIGS
+from quant_conformance.models.zoo.prepare import Prepared, build, prepare
+from quant_conformance.runtimes.quiet import quiet
 from quant_reference.admissible import Arithmetic
 
 

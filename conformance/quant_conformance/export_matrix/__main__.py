@@ -1,4 +1,4 @@
-"""The whole cross: ``python -m quant_conformance.zoo [--out docs/zoo.md] [--model NAME …]``."""
+"""``python -m quant_conformance.export_matrix [--out docs/zoo.md] [--model NAME …]``."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from quant_conformance.export_matrix.page import COLUMNS, cross, markdown
 from quant_conformance.files import write_text
-from quant_conformance.zoo import CONFIGS, MODELS
-from quant_conformance.zoo.table import COLUMNS, cross, markdown
+from quant_conformance.models.zoo import CONFIGS, MODELS
 
 
 def main(

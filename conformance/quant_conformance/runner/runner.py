@@ -3,86 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Lock
 
 from quant_conformance.errors import UsageError
-from quant_conformance.mutants.diagnosis import Answer, Explanation, answers_of, diagnose
-from quant_conformance.report.distances import Distances, distances_of
-from quant_conformance.report.samples import Sample, samples_of
-from quant_conformance.runner import coverage
 from quant_conformance.runner.in_process import open_executor
-from quant_conformance.runner.invoke import Outcome
 from quant_conformance.runner.loading import Hello, Problem, check_reference, is_builtin
+from quant_conformance.runner.notes import notes
 from quant_conformance.runner.questions import Executor, Limits, Question
+from quant_conformance.runner.run import Run
 from quant_conformance.runner.schedule import share, shortest_first
+from quant_conformance.verdicts.answers import Answer, answers_of
 from quant_conformance.verdicts.expectations import Expectations, builtin_expectations
 from quant_conformance.verdicts.judge import judge, result_of
+from quant_conformance.verdicts.outcome import Outcome
 from quant_conformance.verdicts.verdict import (
-    FAILURES,
     CaseResult,
     Verdict,
-    count_policies,
-    count_verdicts,
 )
 from quant_vectors import Case, VectorSet
-
-
-@dataclass(frozen=True)
-class Run:
-    """What one backend did.
-
-    Attributes:
-        backend: its name.
-        reference: what it was loaded by.
-        versions: package to version, as it states them.
-        vectors: version and digest of the vector set.
-        results: one per case that was run.
-        stale: lines about stale expectations.
-        declared: policies that the backend documents.
-        problem: why no case could be asked, or None.
-        text: the problem for people.
-        diagnosis: known bugs that give the same wrong answers, expected ones included.
-        samples: wrong elements of wrong answers, expected ones included.
-        distances: how far the answers are from the right ones, by operation and output.
-        notes: what is to be known of what was not judged, one line each.
-    """
-
-    backend: str
-    reference: str
-    versions: Mapping[str, str]
-    vectors: Mapping[str, str]
-    results: tuple[CaseResult, ...]
-    stale: tuple[str, ...] = ()
-    declared: Mapping[str, str] = field(default_factory=dict)
-    problem: Problem | None = None
-    text: str = ""
-    diagnosis: tuple[Explanation, ...] = ()
-    samples: tuple[Sample, ...] = ()
-    distances: tuple[Distances, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    @property
-    def summary(self) -> dict[str, int]:
-        """Verdict to count."""
-        return count_verdicts(self.results)
-
-    @property
-    def policies(self) -> dict[str, dict[str, int]]:
-        """Policy to choice to count."""
-        return count_policies(self.results)
-
-    @property
-    def failures(self) -> list[CaseResult]:
-        """The results that nobody expected."""
-        return [result for result in self.results if result.verdict in FAILURES]
-
-    @property
-    def failed(self) -> bool:
-        """Whether the run fails: an unexpected failure, or a stale expectation."""
-        return bool(self.failures or self.stale)
-
 
 _WITH_EVIDENCE = frozenset(
     {Verdict.EXACT, Verdict.ADMISSIBLE, Verdict.UNDECIDED, Verdict.UNLIKELY, Verdict.WRONG}
@@ -171,7 +111,7 @@ class Runner:
                 finish(index)
         else:
             share(shortest_first(references), jobs, finish, self._cancel)
-        return _told_apart(references, [runs[index] for index in range(len(references))])
+        return _with_unique_names(references, [runs[index] for index in range(len(references))])
 
     def run(self, reference: str) -> Run:
         """Runs one backend.
@@ -198,13 +138,7 @@ class Runner:
         judged, stale = expectations.apply(
             results, self._vectors.cases, hello.versions, frozen=plan.frozen
         )
-        run = self._run(reference, hello, judged, stale)
-        return replace(
-            run,
-            diagnosis=tuple(diagnose(answers)),
-            samples=tuple(samples_of(answers)),
-            distances=tuple(distances_of(answers)),
-        )
+        return replace(self._run(reference, hello, judged, stale), answers=tuple(answers))
 
     def _judged(self, reference: str, executor: Executor) -> tuple[list[CaseResult], list[Answer]]:
         results: list[CaseResult] = []
@@ -218,14 +152,14 @@ class Runner:
                 results.append(result)
                 if result.verdict in _WITH_EVIDENCE:
                     answers += answers_of(self._vectors, case, tensors, outcome)
-            self._tell(reference, result)
+            self._notify(reference, result)
         return results, answers
 
     def _unasked(self, reference: str, hello: Hello, problem: Problem) -> Run:
         verdict = Verdict.UNAVAILABLE if problem == "unavailable" else Verdict.CRASHED
         results = [result_of(case, verdict, hello.text) for case, _ in self._questions]
         for result in results:
-            self._tell(reference, result)
+            self._notify(reference, result)
         return self._run(reference, hello, results, [])
 
     def _run(
@@ -236,10 +170,10 @@ class Runner:
         stale: Sequence[str],
     ) -> Run:
         vectors = {"version": self._vectors.version, "digest": self._vectors.digest}
-        notes: tuple[str, ...] = ()
+        told: tuple[str, ...] = ()
         if hello.problem is None:
             frozen = self._plan.frozen
-            notes = tuple(coverage.notes(hello, results, self._vectors, frozen=frozen))
+            told = tuple(notes(hello, results, self._vectors, frozen=frozen))
         return Run(
             hello.name,
             reference,
@@ -250,10 +184,10 @@ class Runner:
             hello.policies,
             hello.problem,
             hello.text,
-            notes=notes,
+            notes=told,
         )
 
-    def _tell(self, reference: str, result: CaseResult | None) -> None:
+    def _notify(self, reference: str, result: CaseResult | None) -> None:
         if self._listener is not None:
             with self._lock:
                 self._listener(reference, result)
@@ -264,7 +198,7 @@ class Runner:
             executor.cancel()
 
 
-def _told_apart(references: Sequence[str], runs: Sequence[Run]) -> list[Run]:
+def _with_unique_names(references: Sequence[str], runs: Sequence[Run]) -> list[Run]:
     """Adds the reference to names that several backends give themselves."""
     counts = Counter(run.backend for run in runs)
     return [

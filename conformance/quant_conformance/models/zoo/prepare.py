@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from quant_conformance.zoo import CONFIGS, MODELS, config_of
+from quant_conformance.models.zoo import CONFIGS, MODELS, config_of
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def build(name: str) -> Any:
     module, _, cls = MODELS[name].partition(":")
     with torch.random.fork_rng(devices=[]), one_thread():
         torch.manual_seed(0)
-        model = getattr(import_module(f"quant_conformance.zoo.{module}"), cls)()
+        model = getattr(import_module(f"quant_conformance.models.zoo.{module}"), cls)()
     return model.eval()
 
 

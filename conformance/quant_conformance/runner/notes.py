@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from quant_conformance.runner.loading import Hello
+from quant_conformance.runner.run import Run
 from quant_conformance.verdicts.verdict import CaseResult, Verdict
 from quant_vectors import Case, VectorSet
-
-if TYPE_CHECKING:
-    from quant_conformance.runner.runs import Run
 
 _UNJUDGED = frozenset({Verdict.UNSUPPORTED, Verdict.UNAVAILABLE})
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from quant_conformance.zoo.dense import seeded
+from quant_conformance.models.zoo.dense import seeded
 
 
 def _block(inner: int, outer: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
