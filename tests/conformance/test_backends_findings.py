@@ -18,7 +18,7 @@ from quant_conformance.runner.loading import load_class
 
 ROOT = Path(__file__).parents[2]
 FINDINGS = ROOT / "docs" / "findings.md"
-EXPECTATIONS = ROOT / "conformance" / "quant_conformance" / "expectations"
+EXPECTATIONS = ROOT / "conformance" / "quant_conformance" / "verdicts" / "known"
 
 FIELDS = ("Clauses", "Smallest input", "Effect", "Work-around")
 

@@ -142,7 +142,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_every_shipped_file_belongs_to_a_backend_and_can_be_read() -> None:
-    folder = files("quant_conformance").joinpath("expectations")
+    folder = files("quant_conformance").joinpath("verdicts", "known")
     names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
     assert {name.removesuffix(".toml") for name in names} <= BACKENDS.keys()
     for name in BACKENDS:

@@ -13,7 +13,9 @@ LONGEST = 8000
 """Characters of a traceback that are kept: its end, which says most."""
 
 _HARNESS = Path(__file__).parents[1]
-_ASKING = frozenset(str(_HARNESS / f"{name}.py") for name in ("invoke", "loading", "gate/subject"))
+_ASKING = frozenset(
+    str(_HARNESS / f"{name}.py") for name in ("runner/invoke", "runner/loading", "gate/subject")
+)
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 

@@ -12,7 +12,8 @@ import torch
 from tests.conformance.gate.support import quiet
 
 from quant_conformance.cli import main
-from quant_conformance.gate import check, command
+from quant_conformance.commands import check_export as command
+from quant_conformance.gate import check
 from quant_conformance.gate.document import GateDocument, Layer
 from quant_conformance.gate.subject import load_config, load_subject
 from quant_conformance.report.html import check_gate

@@ -78,7 +78,7 @@ def test_a_pass_of_coremltools_explains_its_failure(tmp_path: Path) -> None:
 def test_nothing_else_of_the_family_is_excused(backend: str) -> None:
     import quant_conformance
 
-    folder = Path(quant_conformance.__file__).parent / "expectations"
+    folder = Path(quant_conformance.__file__).parent / "verdicts" / "known"
     known = load_expectations(folder / f"{backend}.toml")
     excused = {entry.cases for entry in known.entries if entry.cases.startswith("model/")}
     assert (

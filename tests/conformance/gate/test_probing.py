@@ -28,7 +28,7 @@ from quant_conformance.gate.repro import Reproductions
 from quant_conformance.gate.subject import Subject
 from quant_conformance.models.zoo import config_of
 from quant_conformance.models.zoo.prepare import build
-from quant_conformance.runtimes import mil
+from quant_conformance.runtimes.coreml import executor
 from quant_conformance.runtimes.coreml.inputs import Inputs
 from quant_conformance.runtimes.quiet import quiet
 from quant_reference import QParams, QuantizationSpec, quantize
@@ -175,7 +175,7 @@ def test_a_runtime_that_rounds_ties_away_from_zero(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The Core ML evaluator in the place of a runtime."""
-    right = mil.OPERATIONS["quantize"]
+    right = executor.OPERATIONS["quantize"]
 
     def rounds_away(given: Any) -> Any:
         x = given.tensor("input").numpy()
@@ -187,7 +187,7 @@ def test_a_runtime_that_rounds_ties_away_from_zero(
     path = exported("coreml", "mixed", "w8a8", tmp_path, nothing)
     recording = calm("mixed", "w8a8")[1]
     assert {x.verdict for x in judged(path, recording)} <= {"exact", "admissible"}
-    monkeypatch.setitem(mil.OPERATIONS, "quantize", rounds_away)
+    monkeypatch.setitem(executor.OPERATIONS, "quantize", rounds_away)
     layers = judged(path, recording)
     wrong = {x.name for x in layers if x.verdict == "wrong"}
     assert wrong == {"x", "relu", "conv2d_1", "conv2d_2", "sub/mean", "linear"}
