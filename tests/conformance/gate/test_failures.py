@@ -236,6 +236,7 @@ def test_the_file_of_a_model_for_another_batch(right: Any, tmp_path: Path, suffi
 def test_an_operation_that_the_evaluator_lacks_is_named(
     right: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from quant_conformance.runtimes.coreml import executor
 
     prepared, files = right
     table = next(
