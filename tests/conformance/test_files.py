@@ -84,7 +84,7 @@ def test_the_other_reports_are_written(run: Callable[..., int], tmp_path: Path) 
 
 
 def test_a_failure_of_the_backend_outranks_that_of_a_report(run: Callable[..., int]) -> None:
-    wrong = f"{Path(__file__).parent / 'report_pages.py'}:NextCode"
+    wrong = f"{Path(__file__).parent / 'report' / 'report_pages.py'}:NextCode"
     assert run("--json", "/dev/full", backend=wrong) == 1
 
 

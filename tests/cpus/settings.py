@@ -20,10 +20,10 @@ SCORED = ("torch", "torchao", "quant-torch", "quant-torch-eager", "quant-torch-g
 PARTS: Mapping[str, Sequence[str]] = {
     "executors": (
         *PYTEST,
-        *(f"tests/conformance/test_executors_{n}.py" for n in ("mil", "coreai", "quantized")),
+        *(f"tests/conformance/runtimes/test_{n}.py" for n in ("coreml", "coreai", "quantized")),
     ),
     "gate": (*PYTEST, "tests/conformance/gate", "tests/conformance/test_record_propagation.py"),
-    "zoo": (*PYTEST, "tests/conformance/test_zoo.py"),
+    "zoo": (*PYTEST, "tests/conformance/export_matrix/test_zoo.py"),
     "quantizer": (
         *PYTEST,
         *(f"tests/torch_impl/{n}" for n in ("finalize", "graph", "eager", "fake_quantize")),
@@ -32,7 +32,7 @@ PARTS: Mapping[str, Sequence[str]] = {
         *("-m", "quant_conformance.cli", "run"),
         *(word for name in SCORED for word in ("--backend", name)),
     ),
-    "findings": (*PYTEST, "tests/conformance/test_backends_findings.py"),
+    "findings": (*PYTEST, "tests/conformance/backends/test_findings.py"),
     "vectors": ("-m", "quant_conformance.cli", "vectors", "generate", "--check"),
     "sample": (*PYTEST, "-m", "cpu", *MARKED),
 }

@@ -1,6 +1,6 @@
 """SPEC.md and the docstrings name the same clauses.
 
-That each stands everywhere it has to is computed in tests/conformance/test_clause_places.py.
+That each stands everywhere it has to is computed in tests/conformance/report/test_clause_places.py.
 """
 
 import ast

@@ -15,7 +15,7 @@ from quant_conformance.runtimes.coreai.client import CoreAICrashError, Runtime, 
 from quant_conformance.runtimes.coreai.requests import Request
 from quant_reference import QParams, QuantizationSpec, fake_quantize
 
-BAD_WORKER = "tests.conformance.coreai_workers"
+BAD_WORKER = "tests.conformance.runtimes.coreai_workers"
 
 
 def author_fake_quantize(path: Path, scale: float, zero_point: int) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from tests.conformance.report_pages import VECTORS, make_runs, own
+from tests.conformance.report.report_pages import VECTORS, make_runs, own
 
 from quant_conformance import Verdict
 from quant_conformance.report.causes import Group, failure_groups, group_failures, spread

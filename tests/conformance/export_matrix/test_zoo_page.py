@@ -7,7 +7,7 @@ from pathlib import Path
 
 from quant_conformance.models.zoo import BACKENDS, CONFIGS, MODELS, MODES
 
-PAGE = Path(__file__).parents[2] / "docs" / "zoo.md"
+PAGE = Path(__file__).parents[3] / "docs" / "zoo.md"
 
 
 def rows() -> list[list[str]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 from tests.conformance.backends_for_tests import reference
-from tests.conformance.report_pages import own
+from tests.conformance.report.report_pages import own
 
 import quant_conformance
 from quant_conformance.gate.document import GateDocument, Layer

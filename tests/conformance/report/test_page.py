@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.conformance.report_pages import (
+from tests.conformance.report.report_pages import (
     FACTS,
     HOSTILE,
     VECTORS,

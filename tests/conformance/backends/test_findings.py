@@ -16,7 +16,7 @@ from quant_conformance.protocol import missing_packages
 from quant_conformance.registry import BACKENDS
 from quant_conformance.runner.loading import load_class
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FINDINGS = ROOT / "docs" / "findings.md"
 EXPECTATIONS = ROOT / "conformance" / "quant_conformance" / "verdicts" / "known"
 

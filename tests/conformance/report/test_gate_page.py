@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.conformance.report_pages import (
+from tests.conformance.report.report_pages import (
     HOSTILE,
     LONG,
     Node,

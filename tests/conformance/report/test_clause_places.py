@@ -18,7 +18,7 @@ from quant_conformance.report.clause_places import (
 )
 from quant_conformance.verdicts.clauses import spec_clauses
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CHAPTERS = {clause.rpartition("-")[0] for clause in spec_clauses()}
 LOOKS_LIKE_A_CLAUSE = re.compile(r"(?<![\w`/.-])([A-Z][A-Z0-9]{0,9})-(\d+|\*)(?![\w-])")
 OTHER_NAMES = {

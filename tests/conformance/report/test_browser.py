@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.conformance.report_pages import gate_page, make_runs, run_page, wide_runs
+from tests.conformance.report.report_pages import gate_page, make_runs, run_page, wide_runs
 
 PROGRAMS = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
 NEEDED = os.environ.get("QUANT_CONFORMANCE_NEEDS_CHROMIUM") == "1"

@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from tests.conformance.report_pages import Node, gate_page, make_runs, parse, run_page
+from tests.conformance.report.report_pages import Node, gate_page, make_runs, parse, run_page
 
 import quant_conformance.report.html as report
 

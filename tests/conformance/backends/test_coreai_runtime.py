@@ -79,7 +79,7 @@ def test_what_core_ai_lacks_says_so() -> None:
 
 
 def test_a_runtime_that_dies_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "WORKER", "tests.conformance.coreai_workers")
+    monkeypatch.setattr(client, "WORKER", "tests.conformance.runtimes.coreai_workers")
     backend = CoreAIRuntime()
     x = np.float32([1, 2])
 
