@@ -17,7 +17,7 @@ from typing import Any
 
 from quant_conformance.registry import BACKENDS
 from quant_conformance.report.results import read_results
-from quant_conformance.report.tables import COLUMNS
+from quant_conformance.report.scoreboard_rows import COLUMNS
 from quant_conformance.verdicts.verdict import Verdict
 
 README = Path(__file__).parents[1] / "README.md"

@@ -12,7 +12,7 @@ import tests.readme_samples as readme
 
 import quant_vectors
 from quant_conformance.registry import BACKENDS
-from quant_conformance.report.tables import COLUMNS
+from quant_conformance.report.scoreboard_rows import COLUMNS
 from quant_conformance.verdicts.verdict import Verdict
 
 TEXT = readme.README.read_text(encoding="utf-8")

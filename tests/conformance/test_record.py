@@ -19,7 +19,7 @@ import quant_vectors
 from quant_conformance.errors import UsageError
 from quant_conformance.layers import CLAUSES
 from quant_conformance.runner.run import Run
-from quant_conformance.runner.runner import Plan, Runner
+from quant_conformance.runner.runs import Plan, Runner
 from quant_reference.admissible import OPERATIONS
 from quant_vectors import VectorSet, load
 

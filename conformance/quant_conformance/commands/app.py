@@ -31,7 +31,7 @@ from quant_conformance.runner.loading import load_class
 from quant_conformance.runner.notes import unjudged
 from quant_conformance.runner.questions import Limits
 from quant_conformance.runner.run import Run
-from quant_conformance.runner.runner import Plan, Runner, ask_one
+from quant_conformance.runner.runs import Plan, Runner, ask_one
 from quant_conformance.runner.selection import Selection, select_cases
 from quant_conformance.verdicts.clauses import spec_clauses
 from quant_conformance.verdicts.expectations import load_expectations

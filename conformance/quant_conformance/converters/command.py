@@ -29,7 +29,7 @@ def converters(
     from joblib import Parallel, delayed
 
     from quant_conformance.converters.every import CASES
-    from quant_conformance.converters.page import COLUMNS, WRONG, page
+    from quant_conformance.converters.results_table import COLUMNS, WRONG, page
     from quant_conformance.gate.steps import TABLE
 
     names = {case.operation for case in CASES}

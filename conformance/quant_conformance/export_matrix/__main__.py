@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from quant_conformance.export_matrix.page import COLUMNS, cross, markdown
+from quant_conformance.export_matrix.cross import COLUMNS, cross, markdown
 from quant_conformance.files import write_text
 from quant_conformance.models.zoo import CONFIGS, MODELS
 

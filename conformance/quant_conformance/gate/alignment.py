@@ -32,7 +32,7 @@ from quant_conformance.gate.pairing import Pairing, alike
 from quant_conformance.gate.recording import Quantization, Recording
 from quant_conformance.gate.regions import Regions
 from quant_conformance.protocol import Array
-from quant_conformance.runtimes.programs import Program, ProgramQuantizer
+from quant_conformance.runtimes.program import Program, ProgramQuantizer
 from quant_reference import decode
 
 _ROUNDS = 6

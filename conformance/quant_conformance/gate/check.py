@@ -21,7 +21,7 @@ from quant_conformance.gate.repro import Reproductions
 from quant_conformance.gate.subject import Subject
 from quant_conformance.gate.unread import read_by_outputs
 from quant_conformance.runtimes import ExecutorError
-from quant_conformance.runtimes.programs import Program
+from quant_conformance.runtimes.program import Program
 from quant_conformance.runtimes.quiet import quiet
 from quant_reference.admissible import Arithmetic
 

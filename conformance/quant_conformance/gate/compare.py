@@ -27,7 +27,7 @@ from quant_conformance.gate.regions import Region, Regions
 from quant_conformance.gate.sharing import Known, shared
 from quant_conformance.gate.sums import Rescaled
 from quant_conformance.protocol import Array
-from quant_conformance.runtimes.programs import Program, ProgramQuantizer, as_prepared, converted
+from quant_conformance.runtimes.program import Program, ProgramQuantizer, as_prepared, converted
 from quant_conformance.runtimes.stored import StoredTensor
 from quant_reference import dequantize
 from quant_reference.admissible import Arithmetic

@@ -15,7 +15,7 @@ from quant_conformance.gate.errors import UnloadableProgramError, UnreadableProg
 from quant_conformance.runtimes import CoreAIExecutor, ExecutorError
 from quant_conformance.runtimes.coreai.client import CoreAICrashError, CoreAIError, Runtime
 from quant_conformance.runtimes.coreai.types import Array, from_system, to_system
-from quant_conformance.runtimes.programs import ProgramQuantizer, Readout, RescaledSum
+from quant_conformance.runtimes.program import ProgramQuantizer, Readout, RescaledSum
 from quant_conformance.runtimes.stored import StoredTensor
 
 _FLOATS = {"f32": "float32", "f16": "float16"}

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from quant_conformance.gate.errors import UnreadableProgramError
-from quant_conformance.runtimes.coreai.stored import Constants
+from quant_conformance.runtimes.coreai.stored_weights import Constants
 
 _NAME = re.compile(r"%\w+")
 _OPERATION = re.compile(r"^\s+(%\w+) = coreai\.([\w.]+) ?(.*?) : (?:.* -> )?(tensor<[^>]*>)$")

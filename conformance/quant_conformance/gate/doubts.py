@@ -21,7 +21,7 @@ from quant_conformance.gate.qparams import differing_qparams
 from quant_conformance.gate.recording import Quantization, Recording
 from quant_conformance.gate.regions import Region
 from quant_conformance.protocol import Array
-from quant_conformance.runtimes.programs import (
+from quant_conformance.runtimes.program import (
     Program,
     ProgramQuantizer,
     as_prepared,

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from quant_conformance.gate.expected import Expected
 from quant_conformance.gate.qparams import differing_weight, pair_weights
 from quant_conformance.gate.regions import Regions
-from quant_conformance.runtimes.programs import Program
+from quant_conformance.runtimes.program import Program
 
 Operations = Mapping[str, tuple[str, tuple[str, ...]]]
 

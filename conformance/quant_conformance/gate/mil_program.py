@@ -12,7 +12,7 @@ import numpy as np
 from quant_conformance.gate.errors import UnloadableProgramError
 from quant_conformance.protocol import Array
 from quant_conformance.runtimes import MilExecutor, UnsupportedOperationError
-from quant_conformance.runtimes.programs import ProgramQuantizer, Readout, RescaledSum
+from quant_conformance.runtimes.program import ProgramQuantizer, Readout, RescaledSum
 from quant_conformance.runtimes.stored import StoredTensor
 
 _MOVES = ("reshape", "transpose", "expand_dims", "squeeze", "slice_by_index", "slice_by_size")

@@ -15,7 +15,7 @@ from quant_conformance.gate.recording import Quantization, Recording
 from quant_conformance.gate.regions import Region, Regions
 from quant_conformance.gate.sums import Rescaled, rescaled
 from quant_conformance.protocol import Array
-from quant_conformance.runtimes.programs import Program, ProgramQuantizer, as_prepared, converted
+from quant_conformance.runtimes.program import Program, ProgramQuantizer, as_prepared, converted
 from quant_reference import QParams
 from quant_reference.admissible import Step
 

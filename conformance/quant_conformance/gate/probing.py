@@ -24,7 +24,7 @@ from quant_conformance.gate.recording import Quantization, Recording
 from quant_conformance.gate.regions import Region
 from quant_conformance.gate.sums import Rescaled
 from quant_conformance.protocol import Array
-from quant_conformance.runtimes.programs import Program, ProgramQuantizer, converted
+from quant_conformance.runtimes.program import Program, ProgramQuantizer, converted
 from quant_reference import QuantError, QuantizationSpec
 from quant_reference.admissible import (
     VERDICTS,

@@ -12,7 +12,7 @@ from quant_conformance.gate.expected import Expected
 from quant_conformance.gate.matching import difference
 from quant_conformance.gate.recording import Quantization
 from quant_conformance.protocol import Array
-from quant_conformance.runtimes.programs import ProgramQuantizer, Readout
+from quant_conformance.runtimes.program import ProgramQuantizer, Readout
 from quant_conformance.runtimes.stored import StoredTensor
 from quant_reference import QParams, QuantizationSpec, dequantize
 

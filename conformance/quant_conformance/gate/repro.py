@@ -14,7 +14,7 @@ import numpy as np
 from quant_conformance.files import write_text
 from quant_conformance.gate.judge import Judged
 from quant_conformance.protocol import Array
-from quant_conformance.runtimes.programs import Program
+from quant_conformance.runtimes.program import Program
 
 _COREAI = '''"""{name}: {operation}. {detail}"""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from quant_conformance.gate.recording import Quantization
-from quant_conformance.runtimes.programs import RescaledSum
+from quant_conformance.runtimes.program import RescaledSum
 from quant_reference import QParams
 
 

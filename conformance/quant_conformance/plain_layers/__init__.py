@@ -3,6 +3,6 @@
 Backends take it for what lies between their quantizers, mutants exchange one of its steps.
 """
 
-from quant_conformance.plain_layers.layers import Layers
+from quant_conformance.plain_layers.layer_steps import Layers
 
 __all__ = ["Layers"]

@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from quant_conformance.export_matrix.stored_weights import (
+from quant_conformance.export_matrix.expected_weights import (
     Expected,
     expected_weights,
     missing_weights,

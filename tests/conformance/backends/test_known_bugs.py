@@ -16,7 +16,7 @@ from tests.conformance.bugs_for_tests import FORMULAS
 
 from quant_conformance.mutants import MUTANTS
 from quant_conformance.mutants.diagnosis import matched
-from quant_conformance.mutants.diagnosis.evidence import Mask
+from quant_conformance.mutants.diagnosis.hypothesis import Mask
 from quant_conformance.mutants.model import patched
 from quant_conformance.mutants.pipeline import Pipeline
 from quant_conformance.protocol import missing_packages

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from quant_conformance.runner.runner import Plan, Runner
+from quant_conformance.runner.runs import Plan, Runner
 from quant_conformance.verdicts.verdict import Verdict
 from quant_vectors import VectorSet, load
 

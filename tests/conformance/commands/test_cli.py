@@ -15,7 +15,7 @@ from tests.conformance.backends_for_tests import reference
 from quant_conformance.cli import main
 from quant_conformance.registry import BACKENDS
 from quant_conformance.runner.run import Run
-from quant_conformance.runner.runner import Runner
+from quant_conformance.runner.runs import Runner
 
 Capture = pytest.CaptureFixture[str]
 

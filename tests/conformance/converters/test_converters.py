@@ -10,7 +10,7 @@ from quant_conformance.cli import main
 from quant_conformance.converters.cases import Case
 from quant_conformance.converters.every import CASES
 from quant_conformance.converters.measure import Cell, _judged, measure
-from quant_conformance.converters.page import COLUMNS, page
+from quant_conformance.converters.results_table import COLUMNS, page
 from quant_conformance.gate.recording import record
 from quant_conformance.gate.steps import TABLE
 

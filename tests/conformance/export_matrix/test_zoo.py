@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from quant_conformance.export_matrix.run import run_cell
+from quant_conformance.export_matrix.cell import run_cell
 from quant_conformance.models.zoo import BACKENDS, CELLS, CONFIGS, MODELS, MODES
 
 PACKAGES = {"coreai": "coreai_torch", "coreml": "coremltools"}

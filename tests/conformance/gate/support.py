@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from quant_conformance.export_matrix.run import build
+from quant_conformance.export_matrix.cell import build
 from quant_conformance.gate.check import Question, check_export
 from quant_conformance.gate.document import GateDocument
 from quant_conformance.gate.subject import Subject

@@ -29,7 +29,7 @@ from quant_conformance.gate.subject import Subject
 from quant_conformance.models.zoo import config_of
 from quant_conformance.models.zoo.prepare import build
 from quant_conformance.runtimes.coreml import executor
-from quant_conformance.runtimes.coreml.inputs import Inputs
+from quant_conformance.runtimes.coreml.operands import Inputs
 from quant_conformance.runtimes.quiet import quiet
 from quant_reference import QParams, QuantizationSpec, quantize
 from quant_reference.admissible import Arithmetic

@@ -18,7 +18,7 @@ from quant_conformance.gate.qparams import (
 from quant_conformance.gate.quantizers import QuantizerFacts
 from quant_conformance.gate.recording import Quantization, Recording
 from quant_conformance.gate.sums import Rescaled, rescaled
-from quant_conformance.runtimes.programs import (
+from quant_conformance.runtimes.program import (
     ProgramQuantizer,
     Readout,
     RescaledSum,

@@ -21,7 +21,7 @@ from quant_conformance.report.evidence import evidence_of
 from quant_conformance.report.explain import explain
 from quant_conformance.report.results import read_results, results_text
 from quant_conformance.runner.run import Run
-from quant_conformance.runner.runner import Plan, Runner, ask_one
+from quant_conformance.runner.runs import Plan, Runner, ask_one
 from quant_conformance.verdicts.answers import Answer, answers_of
 from quant_conformance.verdicts.judge import judge
 from quant_conformance.verdicts.outcome import Outcome

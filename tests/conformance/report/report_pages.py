@@ -17,7 +17,7 @@ from quant_conformance import Verdict
 from quant_conformance.backends.numpy_reference import NumpyReference
 from quant_conformance.report.html import Facts, gate_html_text, html_text
 from quant_conformance.runner.run import Run
-from quant_conformance.runner.runner import Plan, Runner
+from quant_conformance.runner.runs import Plan, Runner
 from quant_conformance.verdicts.expectations import load_expectations
 from quant_conformance.verdicts.verdict import CaseResult
 

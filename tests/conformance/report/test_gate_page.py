@@ -18,7 +18,7 @@ from tests.conformance.report.report_pages import (
 from quant_conformance.errors import ResultsError
 from quant_conformance.gate.document import EndToEnd, GateDocument, Layer, Weight, Worst
 from quant_conformance.report.html import check_gate, gate_html_text, gate_schema
-from quant_conformance.report.html.gate import OPEN
+from quant_conformance.report.html.gate_page import OPEN
 
 
 @pytest.fixture(scope="module")

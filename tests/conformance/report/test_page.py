@@ -17,12 +17,12 @@ from tests.conformance.report.report_pages import (
     run_page,
 )
 
-import quant_conformance.report.html.runs as report_runs
+import quant_conformance.report.html.run_page as report_runs
 from quant_conformance import Verdict
 from quant_conformance.cli import main
 from quant_conformance.report.html import html_text
 from quant_conformance.runner.run import Run
-from quant_conformance.runner.runner import Plan, Runner
+from quant_conformance.runner.runs import Plan, Runner
 
 
 @pytest.fixture(scope="module")

@@ -24,9 +24,9 @@ from quant_conformance.report.results import (
     results_text,
     run_document,
 )
-from quant_conformance.report.tables import rows
+from quant_conformance.report.scoreboard_rows import rows
 from quant_conformance.runner.run import Run
-from quant_conformance.runner.runner import Plan, Runner
+from quant_conformance.runner.runs import Plan, Runner
 from quant_conformance.verdicts.clauses import parse_clauses, spec_clauses
 from quant_conformance.verdicts.expectations import load_expectations
 

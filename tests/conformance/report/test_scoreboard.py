@@ -14,9 +14,9 @@ from quant_conformance.report.causes import Group, failure_groups, group_failure
 from quant_conformance.report.documents import markdown_text
 from quant_conformance.report.evidence import evidence_of
 from quant_conformance.report.scoreboard import print_run, print_scoreboard
-from quant_conformance.report.tables import COLUMNS
+from quant_conformance.report.scoreboard_rows import COLUMNS
 from quant_conformance.runner.run import Run
-from quant_conformance.runner.runner import Plan, Runner
+from quant_conformance.runner.runs import Plan, Runner
 from quant_conformance.verdicts.verdict import CaseResult
 
 WORST = tuple(

@@ -12,7 +12,7 @@ from tests.conformance.sets import encodes, make_set, one_of_each
 from quant_conformance.runner.isolated import GIVE_UP_AFTER
 from quant_conformance.runner.questions import Limits
 from quant_conformance.runner.run import Run
-from quant_conformance.runner.runner import Plan, Runner
+from quant_conformance.runner.runs import Plan, Runner
 
 VECTORS = make_set(encodes(8))
 QUICK = Limits(timeout=1.0, start_timeout=60.0)

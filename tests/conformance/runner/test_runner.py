@@ -20,7 +20,7 @@ from quant_conformance.runner.isolated import ONE_THREAD
 from quant_conformance.runner.loading import load_class
 from quant_conformance.runner.questions import Limits
 from quant_conformance.runner.run import Run
-from quant_conformance.runner.runner import Plan, Runner, ask_one
+from quant_conformance.runner.runs import Plan, Runner, ask_one
 from quant_conformance.runner.schedule import shortest_first
 from quant_conformance.runner.selection import Selection, select_cases
 from quant_vectors import OPERATION_OUTPUTS, VectorSet

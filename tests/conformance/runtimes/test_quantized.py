@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from quant_conformance.runtimes import CoreAIExecutor, ExecutorError, MilExecutor
-from quant_conformance.runtimes.coreai.stored import stored_tensors
+from quant_conformance.runtimes.coreai.stored_weights import stored_tensors
 
 ONE_BLOCK = """
 module {

@@ -12,7 +12,7 @@ from tests.conformance.sets import encodes, make_set, one_of_each
 from quant_conformance.errors import ExpectationsError
 from quant_conformance.registry import BACKENDS
 from quant_conformance.runner.run import Run
-from quant_conformance.runner.runner import Plan, Runner
+from quant_conformance.runner.runs import Plan, Runner
 from quant_conformance.verdicts.expectations import (
     Expectations,
     builtin_expectations,

@@ -7,6 +7,6 @@ beside the backend's.
 from __future__ import annotations
 
 from quant_conformance.mutants.diagnosis.diagnose import Explanation, diagnose, sentence
-from quant_conformance.mutants.diagnosis.evidence import matched
+from quant_conformance.mutants.diagnosis.hypothesis import matched
 
 __all__ = ["Explanation", "diagnose", "matched", "sentence"]

@@ -9,7 +9,7 @@ import numpy as np
 
 from quant_conformance.mutants import MUTANTS, Mutant
 from quant_conformance.mutants.diagnosis.characterize import SHARP, Trait, characterize
-from quant_conformance.mutants.diagnosis.evidence import matched
+from quant_conformance.mutants.diagnosis.hypothesis import matched
 from quant_conformance.verdicts.answers import Answer, Mask
 
 MAX_EXPLANATIONS = 5

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from quant_conformance.report.html.facts import Facts, gather_facts, now
-from quant_conformance.report.html.gate import check_gate, gate_html_text, gate_schema
-from quant_conformance.report.html.runs import html_text
+from quant_conformance.report.html.gate_page import check_gate, gate_html_text, gate_schema
+from quant_conformance.report.html.run_page import html_text
 
 __all__ = [
     "Facts",

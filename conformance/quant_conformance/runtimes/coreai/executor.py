@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant_conformance.runtimes.coreai.client import CoreAIError, Runtime
-from quant_conformance.runtimes.coreai.stored import stored_tensors
+from quant_conformance.runtimes.coreai.stored_weights import stored_tensors
 from quant_conformance.runtimes.errors import ExecutorError, check_feeds
 from quant_conformance.runtimes.stored import StoredTensor
 

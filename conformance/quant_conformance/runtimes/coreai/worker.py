@@ -68,7 +68,7 @@ class _Worker:
 
     def answer(self, requests: Sequence[Request]) -> list[Array]:
         """Runs the requests as one program, saved to an asset of its own."""
-        from quant_conformance.runtimes.coreai.programs import build_program
+        from quant_conformance.runtimes.coreai.authoring import build_program
 
         program = build_program(requests)
         folder = Path(tempfile.mkdtemp(prefix="coreai-"))

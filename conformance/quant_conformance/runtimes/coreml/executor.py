@@ -16,8 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from quant_conformance.runtimes.coreml.elementwise import ELEMENTWISE
-from quant_conformance.runtimes.coreml.inputs import Inputs, Result
-from quant_conformance.runtimes.coreml.layers import LAYERS
+from quant_conformance.runtimes.coreml.operands import Inputs, Result
 from quant_conformance.runtimes.coreml.quantization import (
     CONSTANT_EXPRESSIONS,
     QUANTIZATION,
@@ -25,6 +24,7 @@ from quant_conformance.runtimes.coreml.quantization import (
 )
 from quant_conformance.runtimes.coreml.reductions import REDUCTIONS
 from quant_conformance.runtimes.coreml.shapes import SHAPES
+from quant_conformance.runtimes.coreml.weighted import LAYERS
 from quant_conformance.runtimes.errors import (
     ExecutorError,
     UnsupportedOperationError,

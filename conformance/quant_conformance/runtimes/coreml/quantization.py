@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from quant_conformance.runtimes.coreml.inputs import Inputs, Result, Table
+from quant_conformance.runtimes.coreml.operands import Inputs, Result, Table
 from quant_conformance.runtimes.stored import StoredTensor
 from quant_reference import QParams, QuantizationSpec, get_format, quantize
 

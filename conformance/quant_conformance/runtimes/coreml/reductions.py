@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from quant_conformance.runtimes.coreml.inputs import Inputs, Result, Table
+from quant_conformance.runtimes.coreml.operands import Inputs, Result, Table
 
 _Reducer = Callable[[Tensor, list[int], bool], Tensor]
 

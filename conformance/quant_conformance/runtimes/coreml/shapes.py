@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (torch's own name for it)
 from torch import Tensor
 
-from quant_conformance.runtimes.coreml.inputs import Inputs, Result, Table
+from quant_conformance.runtimes.coreml.operands import Inputs, Result, Table
 
 
 def _reshape(given: Inputs) -> Result:

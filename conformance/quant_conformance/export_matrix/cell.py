@@ -7,7 +7,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from quant_conformance.export_matrix.stored_weights import (
+from quant_conformance.export_matrix.expected_weights import (
     Expected,
     expected_weights,
     missing_weights,

@@ -7,7 +7,7 @@ from importlib import metadata
 
 from joblib import Parallel, delayed
 
-from quant_conformance.export_matrix.run import Cell, run_cell
+from quant_conformance.export_matrix.cell import Cell, run_cell
 from quant_conformance.models.zoo import BACKENDS, CONFIGS, MODES
 
 Column = tuple[str, str, bool]

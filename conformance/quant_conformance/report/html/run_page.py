@@ -15,11 +15,11 @@ from quant_conformance.report.html.board import (
     total_of,
     verdicts_of,
 )
-from quant_conformance.report.html.clauses import clause_texts
+from quant_conformance.report.html.clause_excerpts import clause_texts
 from quant_conformance.report.html.facts import Facts
+from quant_conformance.report.html.frame import Tab, render
 from quant_conformance.report.html.histogram import of_distances
 from quant_conformance.report.html.number_line import number_lines
-from quant_conformance.report.html.page import Tab, render
 from quant_conformance.report.html.parts import BackendPart, Failure, Kind, Known, Policy
 from quant_conformance.report.html.words import count, tone, web_address, worst
 from quant_conformance.report.samples import Sample

@@ -12,9 +12,9 @@ from typing import Any
 
 from quant_conformance.errors import ResultsError
 from quant_conformance.gate.document import FAILING
-from quant_conformance.report.html.clauses import clause_texts
+from quant_conformance.report.html.clause_excerpts import clause_texts
+from quant_conformance.report.html.frame import Tab, render
 from quant_conformance.report.html.histogram import Histogram, histogram
-from quant_conformance.report.html.page import Tab, render
 from quant_conformance.report.html.words import Tone, count, label, worst
 
 Document = Mapping[str, Any]
