@@ -1,5 +1,6 @@
 """The executable form of SPEC.md: formats, ranges, qparams and rounding in plain numpy."""
 
+from quant_reference.blocks import spread
 from quant_reference.encoding import decode, encode
 from quant_reference.errors import (
     FormatError,
@@ -21,7 +22,7 @@ from quant_reference.granularity import (
     granularity_from_dict,
     scale_shape,
 )
-from quant_reference.observers import Observer, make_observer
+from quant_reference.observers import Observer, make_observer, observe
 from quant_reference.packing import CONTAINER_ORDER, pack, unpack
 from quant_reference.qparams import QParams, compute_qparams
 from quant_reference.quantize import dequantize, fake_quantize, quantize
@@ -57,9 +58,11 @@ __all__ = [
     "get_format",
     "granularity_from_dict",
     "make_observer",
+    "observe",
     "pack",
     "quantize",
     "scale_shape",
+    "spread",
     "unpack",
     "value_range",
 ]

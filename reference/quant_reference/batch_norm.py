@@ -68,47 +68,62 @@ def fold_batch_norm(
     """
     norm = BatchNorm(mean, variance, eps, gamma, beta)
     kernel = float_array(weight, "weight", "BN-1")
-    return fold_weight(kernel, norm, transposed=transposed, groups=groups), _fold_bias(
-        bias, norm, kernel.dtype
-    )
+    factor = fold_factor(norm)
+    folded = fold_weight(kernel, factor, transposed=transposed, groups=groups)
+    return folded, fold_bias(bias, norm, factor, kernel.dtype)
 
 
 def fold_weight(
-    weight: Array,
-    norm: BatchNorm,
-    *,
-    transposed: bool = False,
-    groups: int = 1,
-    training: bool = False,
+    weight: Array, factor: Array, *, transposed: bool = False, groups: int = 1
 ) -> Array:
-    """The folded weight W' of BN-1; while training, a γ of 0 counts as 1 (BN-3)."""
-    factor = fold_factor(norm, training=training)
-    axes = (1,) * (weight.ndim - 2)
-    if not transposed:
-        return _operation(np.multiply, weight, factor.reshape(-1, 1, *axes), into=weight.dtype)
-    rows = weight.reshape(groups, -1, *weight.shape[1:])
-    spread = factor.reshape(groups, 1, -1, *axes)
-    return _operation(np.multiply, rows, spread, into=weight.dtype).reshape(weight.shape)
+    """The folded weight W': each element times the factor of its output channel (BN-1)."""
+    spread = spread_factor(factor, weight.shape, transposed, groups)
+    with np.errstate(all="ignore"):
+        return rounded(np.multiply, weight, spread).astype(weight.dtype)
+
+
+def spread_factor(factor: Array, shape: tuple[int, ...], transposed: bool, groups: int) -> Array:
+    """The factors of a weight's output channels, so that they broadcast with the weight (BN-1)."""
+    if transposed:  # (in, out/groups, ...): the inputs of a group share its outputs
+        per_group = factor.reshape(groups, -1)
+        rows = np.repeat(per_group, shape[0] // groups, axis=0)
+    else:
+        rows = factor.reshape(-1, 1)
+    return rows.reshape(*rows.shape, *(1,) * (len(shape) - 2))
 
 
 def fold_factor(norm: BatchNorm, *, training: bool = False) -> Array:
     """The factor f = γ/√(σ² + ε) of BN-1 per channel; a γ of 0 counts as 1 in training (BN-3)."""
+    deviation = deviation_of(norm)
+    given = np.ones_like(deviation) if norm.gamma is None else norm.gamma
+    gamma = float_array(nonzero_gamma(given) if training else given, "gamma", "BN-1")
+    return rounded(np.divide, gamma, deviation)
+
+
+def deviation_of(norm: BatchNorm) -> Array:
+    """The root of variance and eps (BN-1)."""
     variance = float_array(norm.variance, "variance", "BN-1")
-    shifted = _operation(np.add, variance, np.asarray(norm.eps, np.float32).astype(variance.dtype))
-    deviation = _operation(np.sqrt, shifted)
-    gamma = np.ones_like(deviation) if norm.gamma is None else norm.gamma
-    if training:
-        gamma = np.where(gamma == 0, np.ones_like(gamma), gamma)
-    return _operation(np.divide, float_array(gamma, "gamma", "BN-1"), deviation)
+    return rounded(np.sqrt, rounded(np.add, variance, eps_of(norm, variance.dtype)))
 
 
-def _fold_bias(bias: Array | None, norm: BatchNorm, dtype: np.dtype[Any]) -> Array:
-    """The folded bias b' of BN-2."""
+def eps_of(norm: BatchNorm, dtype: np.dtype[Any]) -> Array:
+    """Eps in the dtype of the variance (BN-1)."""
+    return np.asarray(norm.eps, np.float32).astype(dtype)
+
+
+def nonzero_gamma(gamma: Array) -> Array:
+    """1 for a γ of 0, which could not be divided out again (BN-3)."""
+    return np.where(gamma == 0, np.ones_like(gamma), gamma)
+
+
+def fold_bias(bias: Array | None, norm: BatchNorm, factor: Array, dtype: np.dtype[Any]) -> Array:
+    """The folded bias b': a difference, a product, a sum (BN-2)."""
     mean = float_array(norm.mean, "mean", "BN-2")
     given = np.zeros_like(mean) if bias is None else float_array(bias, "bias", "BN-2")
-    scaled = _operation(np.multiply, _operation(np.subtract, given, mean), fold_factor(norm))
     beta = np.zeros_like(mean) if norm.beta is None else float_array(norm.beta, "beta", "BN-2")
-    return _operation(np.add, scaled, beta, into=dtype)
+    scaled = rounded(np.multiply, rounded(np.subtract, given, mean), factor)
+    with np.errstate(all="ignore"):
+        return rounded(np.add, scaled, beta).astype(dtype)
 
 
 def train_batch_norm(
@@ -132,17 +147,14 @@ def train_batch_norm(
     """
     if x.ndim != 2 or x.shape[0] < 2:
         raise InputError("batch", given=x.shape, allowed="(2 or more, channels)", clause="BN-3")
-    undone = x / fold_factor(norm, training=True)
-    undone = undone if bias is None else undone + bias
-    wide = undone.astype(np.float64)
+    wide = undone(x, fold_factor(norm, training=True), bias).astype(np.float64)
     mean, variance = wide.mean(axis=0), wide.var(axis=0)
     gamma = 1.0 if norm.gamma is None else norm.gamma.astype(np.float64)
     beta = 0.0 if norm.beta is None else norm.beta.astype(np.float64)
     normalized = (wide - mean) / np.sqrt(variance + norm.eps) * gamma + beta
-    unbiased = variance * len(wide) / (len(wide) - 1)
     after = BatchNorm(
-        _averaged(norm.mean, mean, momentum),
-        _averaged(norm.variance, unbiased, momentum),
+        averaged(norm.mean, mean, momentum),
+        averaged(norm.variance, unbiased(variance, len(wide)), momentum),
         norm.eps,
         norm.gamma,
         norm.beta,
@@ -150,17 +162,26 @@ def train_batch_norm(
     return normalized.astype(x.dtype), after
 
 
-def _averaged(old: Array, new: Array, momentum: float) -> Array:
+def undone(y: Array, factor: Array, bias: Array | None) -> Array:
+    """The layer's result without the factor, with its bias (BN-3)."""
+    return y / factor if bias is None else y / factor + bias
+
+
+def unbiased(variance: Array, rows: int) -> Array:
+    """The variance that the running one is made of (BN-3)."""
+    return variance * rows / (rows - 1)
+
+
+def averaged(old: Array, new: Array, momentum: float) -> Array:
+    """Running statistics after a batch (BN-3)."""
     return ((1 - momentum) * old.astype(np.float64) + momentum * new).astype(old.dtype)
 
 
-def _operation(
-    function: Callable[..., Any], *operands: Array, into: np.dtype[Any] | None = None
-) -> Array:
-    """One operation of BN-1 or BN-2, rounded to the dtype of its operands, then to ``into``."""
+def rounded(function: Callable[..., Any], *operands: Array) -> Array:
+    """One operation of BN-1 or BN-2, rounded to the dtype of its operands, or to float32."""
     dtypes = {operand.dtype for operand in operands}
     dtype = dtypes.pop() if len(dtypes) == 1 else np.dtype(np.float32)
     with np.errstate(all="ignore"):
         # float32 is exact for either 16-bit dtype, and its rounding does not show in theirs.
-        wide = function(*(operand.astype(np.float32) for operand in operands)).astype(dtype)
-        return np.asarray(wide if into is None else wide.astype(into))
+        wide = function(*(operand.astype(np.float32) for operand in operands))
+        return np.asarray(wide.astype(dtype))

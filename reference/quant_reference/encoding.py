@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import ml_dtypes
 import numpy as np
 
-from quant_reference._arrays import Array, Float32, float_array, native, to_float32
+from quant_reference._arrays import Array, Float32, float_array, native, widen
+from quant_reference._fast import cast_from_codes, cast_to_codes, enabled, over
 from quant_reference.errors import FormatError, InputError
 from quant_reference.formats import Format, get_format
-
-_ML_DTYPES: dict[str, np.dtype[Any]] = {
-    "float8_e4m3fn": np.dtype(ml_dtypes.float8_e4m3fn),
-    "float8_e5m2": np.dtype(ml_dtypes.float8_e5m2),
-    "float4_e2m1fn": np.dtype(ml_dtypes.float4_e2m1fn),
-    "float8_e8m0fnu": np.dtype(ml_dtypes.float8_e8m0fnu),
-}
 
 
 def encode(x: Array, format: str | Format) -> Array:
@@ -38,47 +29,103 @@ def encode(x: Array, format: str | Format) -> Array:
         InputError: Another dtype (ENC-1); a NaN for an integer format (ENC-7).
     """
     fmt = get_format(format)
-    values = to_float32(float_array(x, "x", "ENC-1"))
+    values = widen(float_array(x, "x", "ENC-1"))
     if fmt.kind == "scale":
-        return _encode_scale(values, fmt)
-    if fmt.is_integer:
-        if np.isnan(values).any():
-            raise InputError(
-                "an integer format has no code for NaN",
-                given="NaN in x",
-                allowed="numbers and infinities",
-                clause="ENC-7",
-            )
-        # numpy's kernels for SSE2 raise the flag for values beyond int32.
-        with np.errstate(invalid="ignore"):
-            rounded = np.clip(np.rint(values), fmt.quant_min, fmt.quant_max)
-        return np.asarray(rounded.astype(fmt.code_dtype))
-    return np.asarray(encode_float(np.clip(values, fmt.quant_min, fmt.quant_max), fmt))
+        check_scale_values(values)
+        return encode_scale(values, fmt)
+    # numpy's kernels for SSE2 raise the flag for values beyond int32.
+    with np.errstate(invalid="ignore"):
+        if not fmt.is_integer:
+            return np.asarray(encode_element(saturate(values, fmt), fmt))
+        check_not_nan(values)
+        rounded = round_code(values.copy())
+        return np.asarray(cast_code(clamp(rounded, fmt.quant_min, fmt.quant_max), fmt))
 
 
-def encode_float(clamped: Float32, fmt: Format) -> Array:
-    """Encode float32 values that are already inside ±max, or NaN (ENC-1 to ENC-4).
+def round_code(values: Float32) -> Float32:
+    """Round to an integer, ties to even (Q-2, ENC-7); may overwrite values."""
+    return over(np.rint, values)
 
-    One cast, straight from float32: ml_dtypes rounds float64 input twice. The range is clamped
-    first because casts disagree beyond it.
+
+def clamp(values: Float32, least: float, greatest: float) -> Float32:
+    """Clamp in floating point, before any cast; NaN stays (Q-3, Q-4, Q-7); may overwrite values."""
+    return over(np.clip, values, least, greatest)
+
+
+def cast_code(values: Float32, fmt: Format) -> Array:
+    """From whole float32 numbers in range to codes (FMT-1, Q-7)."""
+    return values.astype(fmt.code_dtype)
+
+
+def check_not_nan(values: Float32) -> None:
+    """Refuse NaN for an integer format (ENC-7)."""
+    if np.isnan(values).any():
+        raise InputError(
+            "an integer format has no code for NaN",
+            given="NaN in x",
+            allowed="numbers and infinities",
+            clause="ENC-7",
+        )
+
+
+def saturate(values: Float32, fmt: Format) -> Float32:
+    """Values beyond ±max and infinities become ±max (ENC-5)."""
+    return np.clip(values, fmt.quant_min, fmt.quant_max)
+
+
+def encode_element(values: Float32, fmt: Format) -> Array:
+    """Codes of values within ±max, or NaN (ENC-1 to ENC-4).
+
+    The values are clamped first because casts disagree beyond ±max.
     """
-    with np.errstate(invalid="ignore"):  # numpy warns of casting a signalling NaN
-        codes = clamped.astype(_ML_DTYPES[fmt.name]).view(np.uint8)
-    nan = np.isnan(clamped)
-    if nan.any():
-        sign = np.signbit(clamped).astype(np.uint8) << (fmt.bits - 1)
-        # A format without NaN stores +0 (ENC-4, policy nan_in_e2m1).
-        canonical = np.uint8(0) if fmt.nan_code is None else sign | np.uint8(fmt.nan_code)
-        codes = np.where(nan, canonical, codes)
-    return codes
-
-
-def _encode_scale(values: Float32, fmt: Format) -> Array:
+    codes = cast_to_codes(values, fmt) if enabled() else nearest_code(values, fmt)
     nan = np.isnan(values)
+    if nan.any():
+        codes = np.where(nan, nan_code(sign_bit(values, fmt), fmt), codes)
+    return codes.astype(np.uint8, copy=False)
+
+
+def nearest_code(values: Float32, fmt: Format) -> Array:
+    """Codes of numbers within ±max, built from exponent and fraction (ENC-1 to ENC-3)."""
+    magnitude = np.abs(values)
+    # Of a subnormal the step is that of the least normal number (ENC-2).
+    least = least_exponent(fmt)
+    exponent = np.maximum(np.where(magnitude > 0, np.frexp(magnitude)[1] - 1, least), least)
+    exact = np.ldexp(magnitude, fmt.mantissa_bits - exponent)
+    steps = np.where(np.isnan(exact), 0, round_element(exact, fmt)).astype(np.int32)
+    return np.asarray(sign_bit(values, fmt) | magnitude_code(exponent, steps, fmt))
+
+
+def round_element(steps: Float32, fmt: Format) -> Float32:
+    """Round a magnitude counted in units in the last place, ties to even (ENC-1)."""
+    return np.rint(steps)
+
+
+def magnitude_code(exponent: Array, steps: Array, fmt: Format) -> Array:
+    """The code without its sign, from the exponent and the rounded magnitude in steps (FMT-2)."""
+    # The leading one of a normal number carries into the exponent field, as rounding up does.
+    return np.asarray(((exponent + fmt.bias - 1) << fmt.mantissa_bits) + steps)
+
+
+def least_exponent(fmt: Format) -> int:
+    """Exponent of the least normal number, and of the subnormals (FMT-2)."""
+    return 1 - fmt.bias
+
+
+def sign_bit(values: Float32, fmt: Format) -> Array:
+    """The sign in its place: set for negative numbers, -0 and negative NaN (ENC-3, ENC-4)."""
+    return np.signbit(values).astype(np.int32) << (fmt.bits - 1)
+
+
+def nan_code(sign: Array, fmt: Format) -> Array:
+    """What is stored for NaN: the canonical code, or +0 in a format without NaN (ENC-4)."""
+    return sign * 0 if fmt.nan_code is None else sign | fmt.nan_code
+
+
+def check_scale_values(values: Float32) -> None:
+    """Refuse what e8m0 cannot hold (ENC-6)."""
     with np.errstate(invalid="ignore"):  # some CPUs report a signalling NaN here
-        mantissa, exponent = np.frexp(values)  # value = mantissa * 2**exponent, 0.5 <= mantissa < 1
-    code = exponent.astype(np.int32) - 1 + fmt.bias
-    legal = nan | ((mantissa == 0.5) & (code >= 0) & (code <= 254))
+        legal = np.isnan(values) | is_e8m0(values)
     if not legal.all():
         raise FormatError(
             "float8_e8m0fnu holds powers of two only",
@@ -86,7 +133,19 @@ def _encode_scale(values: Float32, fmt: Format) -> Array:
             allowed="exact powers of two from 2**-127 to 2**127, or NaN",
             clause="ENC-6",
         )
-    return np.where(nan, np.int32(0xFF), code).astype(np.uint8)
+
+
+def is_e8m0(values: Float32) -> Array:
+    """Where values are powers of two from 2**-127 to 2**127 (FMT-3)."""
+    mantissa, exponent = np.frexp(values)  # value = mantissa * 2**exponent, 0.5 <= mantissa < 1
+    return np.asarray((mantissa == 0.5) & (exponent >= -126) & (exponent <= 128))
+
+
+def encode_scale(values: Float32, fmt: Format) -> Array:
+    """The exponent field of powers of two; all ones for NaN (ENC-6)."""
+    with np.errstate(invalid="ignore"):
+        code = np.frexp(values)[1].astype(np.int32) - 1 + fmt.bias
+    return np.where(np.isnan(values), np.int32(0xFF), code).astype(np.uint8)
 
 
 def decode(codes: Array, format: str | Format) -> Float32:
@@ -105,10 +164,61 @@ def decode(codes: Array, format: str | Format) -> Float32:
     """
     fmt = get_format(format)
     checked = code_array(codes, fmt, "DEC-1")
+    return decode_codes(checked, fmt)
+
+
+def decode_codes(codes: Array, fmt: Format) -> Float32:
+    """Values of codes that were checked, in a new array (DEC-1)."""
     if fmt.is_integer:
-        return checked.astype(np.float32)
-    # A view of the same width needs no contiguous array, and a scalar must stay one.
-    return checked.view(_ML_DTYPES[fmt.name]).astype(np.float32)
+        return codes.astype(np.float32)
+    if enabled():
+        return cast_from_codes(codes, fmt)
+    bits = codes.astype(np.int32)
+    if fmt.kind == "scale":
+        return decode_scale(bits, fmt)
+    field = (bits >> fmt.mantissa_bits) & (2**fmt.exponent_bits - 1)
+    fraction = bits & (2**fmt.mantissa_bits - 1)
+    magnitude = np.where(
+        field > 0, normal_value(field, fraction, fmt), subnormal_value(fraction, fmt)
+    )
+    magnitude = special_value(magnitude, field, fraction, fmt)
+    return signed(magnitude, (bits >> (fmt.bits - 1)) & 1)
+
+
+def decode_scale(bits: Array, fmt: Format) -> Float32:
+    """A power of two, or NaN (FMT-3)."""
+    with np.errstate(over="ignore"):  # of the code of NaN, which would be 2**128
+        value = np.ldexp(np.float32(1), bits - fmt.bias)
+    return np.where(bits == 0xFF, np.float32(np.nan), value)
+
+
+def normal_value(field: Array, fraction: Array, fmt: Format) -> Float32:
+    """Magnitude with an exponent field above zero (FMT-2)."""
+    significand = (fraction + (1 << fmt.mantissa_bits)).astype(np.float32)
+    return np.asarray(np.ldexp(significand, field - fmt.bias - fmt.mantissa_bits))
+
+
+def subnormal_value(fraction: Array, fmt: Format) -> Float32:
+    """Magnitude with an exponent field of zero (FMT-2, ENC-2)."""
+    step = 1 - fmt.bias - fmt.mantissa_bits
+    return np.asarray(np.ldexp(fraction.astype(np.float32), step))
+
+
+def special_value(magnitude: Float32, field: Array, fraction: Array, fmt: Format) -> Float32:
+    """NaN and infinity codes (FMT-2)."""
+    top = field == 2**fmt.exponent_bits - 1
+    if fmt.has_inf:
+        special = np.where(fraction == 0, np.float32(np.inf), np.float32(np.nan))
+        return np.where(top, special, magnitude)
+    if fmt.nan_code is None:
+        return magnitude
+    all_ones = top & (fraction == 2**fmt.mantissa_bits - 1)
+    return np.where(all_ones, np.float32(np.nan), magnitude)
+
+
+def signed(magnitude: Float32, sign: Array) -> Float32:
+    """Apply the sign, to zeros too."""
+    return np.where(sign == 1, -magnitude, magnitude)
 
 
 def code_array(codes: object, fmt: Format, clause: str) -> Array:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from quant_reference._arrays import Array, Float32, float_array, map_blocks, to_float32
+from quant_reference._arrays import Array, Float32, float_array
+from quant_reference._fast import parts
 from quant_reference.errors import InputError
-from quant_reference.qparams import QParams
-from quant_reference.quantize import checked_params, real_codes
+from quant_reference.qparams import QParams, codes_in_use
+from quant_reference.quantize import checked_params, unclamped_codes
 from quant_reference.spec import QuantizationSpec
 
 
@@ -33,20 +34,36 @@ def fake_quantize_gradient(
     """
     values = float_array(x, "x", "GRAD-1")
     upstream = float_array(grad, "grad", "GRAD-1")
-    if (upstream.dtype, upstream.shape) != (values.dtype, values.shape):
+    check_grad(values, upstream)
+    scale, offset = checked_params(values.shape, spec, qparams, "Q-8")
+    work = parts((values, upstream), (scale, offset), values.dtype)
+    with np.errstate(all="ignore"):  # special values are results by rule and not accidents
+        for part, incoming, part_scale, part_offset in work:
+            unclamped = unclamped_codes(part, spec, part_scale, part_offset)
+            work.store(masked(incoming, inside(unclamped, spec)))
+    return work.result
+
+
+def check_grad(x: Array, grad: Array) -> None:
+    """Refuse a gradient of another shape or dtype (GRAD-1)."""
+    if (grad.dtype, grad.shape) != (x.dtype, x.shape):
         raise InputError(
             "grad",
-            given=f"{upstream.dtype}{upstream.shape}",
-            allowed=f"{values.dtype}{values.shape}, as x",
+            given=f"{grad.dtype}{grad.shape}",
+            allowed=f"{x.dtype}{x.shape}, as x",
             clause="GRAD-1",
         )
-    params = checked_params(values.shape, spec, qparams, "Q-8")
-    zero = np.zeros((), values.dtype)
 
-    def gradient_of(chunk: Array, incoming: Array, scale: Float32, *offset: Array) -> Array:
-        unclamped = real_codes(to_float32(chunk), spec, scale, *offset)
-        # NaN compares false: no gradient. Selecting, not multiplying, keeps inf * 0 out.
-        inside = (unclamped >= spec.quant_min) & (unclamped <= spec.quant_max)
-        return np.where(inside, incoming, zero)
 
-    return map_blocks(gradient_of, (values, upstream), params, values.dtype)
+def inside(unclamped: Float32, spec: QuantizationSpec) -> Array:
+    """Where the unclamped code is in use; NaN compares false (GRAD-1, GRAD-3, GRAD-4)."""
+    least, greatest = codes_in_use(spec)
+    return np.asarray((unclamped >= least) & (unclamped <= greatest))
+
+
+def masked(grad: Array, passes: Array) -> Array:
+    """The incoming gradient where it passes, +0 elsewhere (GRAD-1, GRAD-2).
+
+    Selecting, not multiplying, keeps ``inf * 0`` out.
+    """
+    return np.where(passes, grad, np.zeros((), grad.dtype))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
@@ -249,6 +249,23 @@ def default_axis(module_kind: str, granularity: Granularity) -> int:
             clause="GRAN-7",
         )
     return MODULE_KINDS[module_kind][isinstance(granularity, PerBlock)]
+
+
+def complete_axis(granularity: Granularity, module_kind: str) -> Granularity:
+    """The granularity with the default axis of a module's weight where none is given (GRAN-7).
+
+    Args:
+        granularity: One per tensor or of blocks given by a tuple stays as it is.
+        module_kind: Name of the module class.
+
+    Raises:
+        GranularityError: A module kind without a default axis.
+    """
+    if isinstance(granularity, PerTensor) or granularity.axis is not None:
+        return granularity
+    if isinstance(granularity, PerBlock) and isinstance(granularity.block_size, tuple):
+        return granularity
+    return replace(granularity, axis=default_axis(module_kind, granularity))
 
 
 def _resolve_axis(axis: int | None, rank: int) -> int:

@@ -13,9 +13,16 @@ from typing import Any, Literal
 import numpy as np
 
 from quant_reference._arrays import Array
-from quant_reference.batch_norm import BatchNorm, fold_batch_norm, fold_weight, train_batch_norm
+from quant_reference.batch_norm import (
+    BatchNorm,
+    fold_bias,
+    fold_factor,
+    fold_weight,
+    train_batch_norm,
+)
 from quant_reference.errors import InputError
-from quant_reference.observers import Observer, make_observer
+from quant_reference.observers import Observer, ObserverKind, make_observer
+from quant_reference.qparams import QParams
 from quant_reference.quantize import fake_quantize
 from quant_reference.spec import QuantizationSpec
 
@@ -76,81 +83,38 @@ class Trace:
 
 
 @dataclass
-class _Quantizer:
-    """One tensor's quantizer: an observer, its qparams, and two switches (LIFE-2)."""
+class State:
+    """A prepared layer while it lives.
 
-    observer: Observer
-    observing: bool = True
-    quantizing: bool = False
-
-    def __call__(self, x: Array) -> Array:
-        if self.observing:
-            self.observer = self.observer.update(x)
-        if not self.quantizing:
-            return x
-        return fake_quantize(x, self.observer.spec, self.observer.qparams())
-
-
-@dataclass
-class _Layer:
-    """The prepared layer while it lives."""
+    Attributes:
+        life: What happens to it.
+        calibration_weights: Policy of LIFE-3.
+        weight: Its weight at present.
+        norm: Its batch norm at present, or None.
+        observers: ``"weight"``, ``"input"``, ``"output"`` -> the observer of a quantized tensor.
+        mode: ``"prepare"``, ``"calibration"`` or ``"training"``, or None outside of the modes.
+        frozen: Whether the statistics of the batch norm are kept (BN-4).
+        steps: How many steps were counted (LIFE-6).
+        rows: Name in the trace -> its rows so far.
+    """
 
     life: Lifecycle
     calibration_weights: CalibrationWeights
     weight: Array
     norm: BatchNorm | None
-    quantizers: dict[str, _Quantizer]
+    observers: dict[str, Observer]
     mode: str | None = None
     frozen: bool = False
     steps: int = 0
-    seen: dict[str, list[Array]] = field(default_factory=dict)
-
-    def forward(self, x: Array) -> Array:
-        """The layer on one batch; a batch norm is folded, and undone in training (BN-3)."""
-        trains = self.norm is not None and self.mode == "training" and not self.frozen
-        weight, bias = self.weight, self.life.bias
-        if self.norm is not None and trains:
-            weight, bias = fold_weight(weight, self.norm, training=True), None
-        elif self.norm is not None:
-            n = self.norm
-            weight, bias = fold_batch_norm(weight, bias, n.gamma, n.beta, n.mean, n.variance, n.eps)
-        weight = self._quantized("weight", weight)
-        y = (self._quantized("input", x) @ weight.T).astype(np.float32)
-        y = y if bias is None else y + bias
-        if self.norm is not None and trains:
-            y, self.norm = train_batch_norm(y, self.life.bias, self.norm, self.life.momentum)
-        return self._quantized("output", y)
-
-    def _quantized(self, name: str, x: Array) -> Array:
-        quantizer = self.quantizers.get(name)
-        return x if quantizer is None else quantizer(x)
-
-    def switch(self) -> None:
-        """Set both switches of every quantizer by the mode (LIFE-1, LIFE-3, LIFE-4, LIFE-6)."""
-        for name, quantizer in self.quantizers.items():
-            quantizer.observing = self.mode is not None
-            quantizer.quantizing = self.mode != "calibration" or (
-                name == "weight" and self.calibration_weights == "quantized"
-            )
-            if self.mode == "training" and self.life.schedule is not None:
-                on, quantize, off = self.life.schedule
-                quantizer.observing = on <= self.steps and (off is None or self.steps < off)
-                quantizer.quantizing = quantize <= self.steps
+    rows: dict[str, list[Array]] = field(default_factory=dict)
 
     def note(self, name: str, values: Any, dtype: type) -> None:
         """Keep one more row of the trace."""
-        self.seen.setdefault(name, []).append(np.array(values, dtype))
+        self.rows.setdefault(name, []).append(np.array(values, dtype))
 
-    def read(self) -> None:
-        """Keep what is to be seen of the quantizers and of the batch norm."""
-        found = list(self.quantizers.values())
-        qparams = [q.observer.qparams() for q in found]
-        zeros = [0 if p.zero_point is None else p.zero_point.item() for p in qparams]
-        self.note("scales", [p.scale.item() for p in qparams], np.float32)
-        self.note("zero_points", zeros, np.int32)
-        self.note("switches", [(q.observing, q.quantizing) for q in found], np.int8)
-        if self.norm is not None:
-            self.note("statistics", (self.norm.mean, self.norm.variance), np.float32)
+    def stacked(self, name: str, dtype: type) -> Array:
+        """The rows of a name as one array."""
+        return np.stack(self.rows[name]) if name in self.rows else np.zeros((0,), dtype)
 
 
 def run_lifecycle(life: Lifecycle, *, calibration_weights: CalibrationWeights = "float") -> Trace:
@@ -167,60 +131,171 @@ def run_lifecycle(life: Lifecycle, *, calibration_weights: CalibrationWeights = 
     Raises:
         InputError: An event that cannot happen there (LIFE-5).
     """
-    quantizers = {
-        name: _Quantizer(_observer(life.specs[name], name))
-        for name in ("weight", "input", "output")
-        if name in life.specs
-    }
-    layer = _Layer(life, calibration_weights, life.weight, life.norm, quantizers)
+    names = [name for name in ("weight", "input", "output") if name in life.specs]
+    observers = {name: new_observer(life.specs[name], name) for name in names}
+    state = State(life, calibration_weights, life.weight, life.norm, observers)
     for name, *number in life.events:
-        _happen(layer, str(name), *number)
+        happen(state, str(name), *number)
     return Trace(
-        _stacked(layer.seen, "outputs", np.float32),
-        _stacked(layer.seen, "scales", np.float32),
-        _stacked(layer.seen, "zero_points", np.int32),
-        _stacked(layer.seen, "switches", np.int8),
-        _stacked(layer.seen, "refusals", np.int8),
-        None if life.norm is None else _stacked(layer.seen, "statistics", np.float32),
+        state.stacked("outputs", np.float32),
+        state.stacked("scales", np.float32),
+        state.stacked("zero_points", np.int32),
+        state.stacked("switches", np.int8),
+        state.stacked("refusals", np.int8),
+        None if life.norm is None else state.stacked("statistics", np.float32),
     )
 
 
-def _happen(layer: _Layer, name: str, number: int = 0) -> None:
-    if name == "prepare":
-        layer.forward(layer.life.batches[number])  # new quantizers observe and change nothing
-        layer.switch()
-    elif name == "forward":
-        layer.note("outputs", layer.forward(layer.life.batches[number]), np.float32)
-    elif name == "weight":
-        layer.weight = layer.life.weights[number]
-    elif name in ("calibration", "training") and layer.mode is None:
-        layer.mode = name
-        layer.switch()
-    elif name in ("leave", "fail"):
-        layer.mode = None
-        layer.switch()
-    elif name == "refused":
-        layer.note("refusals", layer.mode is not None, np.int8)
-    elif name == "step" and layer.mode == "training":
-        layer.steps += 1
-        layer.switch()
-    elif name == "freeze":
-        layer.frozen = True
-    elif name == "read":
-        layer.read()
-    elif name != "finalize":
-        raise InputError(
-            f"event in mode {layer.mode}", given=name, allowed="see Lifecycle", clause="LIFE-5"
-        )
-
-
-def _observer(spec: QuantizationSpec, name: str) -> Observer:
-    kind = spec.qparam_calculator_cls
+def new_observer(spec: QuantizationSpec, name: str) -> Observer:
+    """The observer of a quantizer that has seen nothing yet (LIFE-1)."""
+    kind: ObserverKind | Literal["default"] = spec.qparam_calculator_cls
     target: Literal["weight", "activation"] = "weight" if name == "weight" else "activation"
     if kind == "default":
         kind = "static" if target == "weight" else "moving_average"
     return make_observer(kind, replace(spec, qparam_calculator_cls=kind), target)
 
 
-def _stacked(seen: Mapping[str, list[Array]], name: str, dtype: type) -> Array:
-    return np.stack(seen[name]) if name in seen else np.zeros((0,), dtype)
+# What happens
+
+
+def happen(state: State, event: str, number: int = 0) -> None:
+    """One event of a life (LIFE-1 to LIFE-7)."""
+    if event == "prepare":
+        state.mode = "prepare"
+        forward(state, state.life.batches[number])  # new quantizers observe and change nothing
+        state.mode = None
+    elif event == "forward":
+        state.note("outputs", forward(state, state.life.batches[number]), np.float32)
+    elif event == "weight":
+        state.weight = state.life.weights[number]
+    elif event in ("calibration", "training") and state.mode is None:
+        enter(state, event)
+    elif event == "leave":
+        leave(state)
+    elif event == "fail":
+        fail(state)
+    elif event == "refused":
+        state.note("refusals", refuses(state), np.int8)
+    elif event == "step" and state.mode == "training":
+        state.steps += 1
+    elif event == "freeze":
+        state.frozen = True
+    elif event == "finalize":
+        finalize(state)
+    elif event == "read":
+        read(state)
+    else:
+        raise InputError(
+            f"event in mode {state.mode}", given=event, allowed="see Lifecycle", clause="LIFE-5"
+        )
+
+
+def enter(state: State, mode: str) -> None:
+    """Enter a mode; what was observed is kept (LIFE-5)."""
+    state.mode = mode
+
+
+def leave(state: State) -> None:
+    """Leave the mode (LIFE-3, LIFE-4)."""
+    state.mode = None
+
+
+def fail(state: State) -> None:
+    """Leave the mode by an exception (LIFE-3, LIFE-4)."""
+    leave(state)
+
+
+def refuses(state: State) -> bool:
+    """Whether a mode inside a mode is refused (LIFE-5)."""
+    return state.mode is not None
+
+
+def finalize(state: State) -> None:
+    """Nothing changes (LIFE-7)."""
+
+
+def read(state: State) -> None:
+    """Keep what is to be seen of the quantizers and of the batch norm."""
+    qparams = [qparams_of(state, name) for name in state.observers]
+    zeros = [0 if p.zero_point is None else p.zero_point.item() for p in qparams]
+    state.note("scales", [p.scale.item() for p in qparams], np.float32)
+    state.note("zero_points", zeros, np.int32)
+    state.note("switches", [switches(state, name) for name in state.observers], np.int8)
+    if state.norm is not None:
+        state.note("statistics", (state.norm.mean, state.norm.variance), np.float32)
+
+
+# The quantizers
+
+
+def switches(state: State, name: str) -> tuple[bool, bool]:
+    """Whether a quantizer observes, and whether it fake-quantizes (LIFE-2)."""
+    if state.mode == "prepare":
+        return True, False  # LIFE-1
+    if state.mode == "calibration":
+        return in_calibration(state, name)
+    if state.mode == "training":
+        return in_training(state, name)
+    return at_rest(state, name)
+
+
+def at_rest(state: State, name: str) -> tuple[bool, bool]:
+    """Outside of every mode (LIFE-1)."""
+    return False, True
+
+
+def in_calibration(state: State, name: str) -> tuple[bool, bool]:
+    """In calibration (LIFE-3)."""
+    return True, name == "weight" and state.calibration_weights == "quantized"
+
+
+def in_training(state: State, name: str) -> tuple[bool, bool]:
+    """In training, by the schedule if there is one (LIFE-4, LIFE-6)."""
+    if state.life.schedule is None:
+        return True, True
+    on, quantize, off = state.life.schedule
+    return scheduled(state.steps, on, off), quantize <= state.steps
+
+
+def scheduled(steps: int, on: int, off: int | None) -> bool:
+    """Whether a schedule's observer is on (LIFE-6)."""
+    return on <= steps and (off is None or steps < off)
+
+
+def quantized(state: State, name: str, x: Array) -> Array:
+    """A tensor through its quantizer: observed, then fake-quantized (LIFE-2)."""
+    if name not in state.observers:
+        return x
+    observes, quantizes = switches(state, name)
+    if observes:
+        state.observers[name] = state.observers[name].update(x)
+    return fake_quantize(x, state.life.specs[name], qparams_of(state, name)) if quantizes else x
+
+
+def qparams_of(state: State, name: str) -> QParams:
+    """The qparams that a quantizer has at present (LIFE-2)."""
+    return state.observers[name].qparams()
+
+
+# The layer
+
+
+def forward(state: State, x: Array) -> Array:
+    """The layer on one batch; a batch norm is folded, and undone in training (BN-3)."""
+    weight, bias, norm = state.weight, state.life.bias, state.norm
+    trains = norm is not None and batch_statistics(state)
+    if norm is not None:
+        factor = fold_factor(norm, training=trains)
+        weight = fold_weight(weight, factor)
+        bias = None if trains else fold_bias(bias, norm, factor, weight.dtype)
+    weight = quantized(state, "weight", weight)
+    y = (quantized(state, "input", x) @ weight.T).astype(np.float32)
+    y = y if bias is None else y + bias
+    if norm is not None and trains:
+        y, state.norm = train_batch_norm(y, state.life.bias, norm, state.life.momentum)
+    return quantized(state, "output", y)
+
+
+def batch_statistics(state: State) -> bool:
+    """Whether a batch norm normalizes by the statistics of the batch (BN-3, BN-4)."""
+    return state.mode == "training" and not state.frozen

@@ -45,13 +45,21 @@ def pack(codes: Array, format: str | Format, order: PackOrder) -> Array:
         InputError: Wrong dtype or a code too wide (DEC-1), or an unknown order (PACK-1).
     """
     fmt = get_format(format)
-    fields = code_array(codes, fmt, "PACK-1").reshape(-1).view(np.uint8)
-    fields = fields & np.uint8(2**fmt.bits - 1)
-    shifts = _shifts(fmt, order)
-    padding = -fields.size % shifts.size
-    rows = np.pad(fields, (0, padding)).reshape(-1, shifts.size)
+    fields = field_of(code_array(codes, fmt, "PACK-1").reshape(-1), fmt)
+    shifts = shifts_of(fmt, order)
+    rows = padded(fields, -fields.size % shifts.size).reshape(-1, shifts.size)
     packed: Array = np.bitwise_or.reduce(rows << shifts, axis=1)
     return packed
+
+
+def field_of(codes: Array, fmt: Format) -> Array:
+    """The low bits of each code (PACK-2)."""
+    return codes.view(np.uint8) & np.uint8(2**fmt.bits - 1)
+
+
+def padded(fields: Array, count: int) -> Array:
+    """Fill the last byte with zeros (PACK-3)."""
+    return np.pad(fields, (0, count))
 
 
 def unpack(packed: Array, format: str | Format, order: PackOrder, count: int) -> Array:
@@ -74,29 +82,49 @@ def unpack(packed: Array, format: str | Format, order: PackOrder, count: int) ->
     """
     fmt = get_format(format)
     data = native(packed, "packed", "uint8, 1-D", "PACK-1")
-    if data.dtype != np.uint8 or data.ndim != 1:
+    shifts = shifts_of(fmt, order)
+    check_packed(data, count, fmt)
+    fields = ((data[:, None] >> shifts) & np.uint8(2**fmt.bits - 1)).reshape(-1)
+    return extend_sign(taken(fields, count), fmt)
+
+
+def check_packed(packed: Array, count: object, fmt: Format) -> None:
+    """Refuse what is no row of bytes (PACK-1), and more codes than the bytes hold (PACK-3)."""
+    if packed.dtype != np.uint8 or packed.ndim != 1:
         raise InputError(
-            "packed data", given=f"{data.dtype}{data.shape}", allowed="uint8, 1-D", clause="PACK-1"
+            "packed data",
+            given=f"{packed.dtype}{packed.shape}",
+            allowed="uint8, 1-D",
+            clause="PACK-1",
         )
-    shifts = _shifts(fmt, order)
     if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 0:
         raise InputError("count of codes", given=count, allowed="an int >= 0", clause="PACK-3")
-    if count > data.size * shifts.size:
+    held = packed.size * (8 // fmt.bits)
+    if count > held:
         raise InputError(
-            f"{data.size} bytes hold fewer {fmt.name} codes than asked for",
+            f"{packed.size} bytes hold fewer {fmt.name} codes than asked for",
             given=count,
-            allowed=f"at most {data.size * shifts.size}",
+            allowed=f"at most {held}",
             clause="PACK-3",
         )
-    fields = ((data[:, None] >> shifts) & np.uint8(2**fmt.bits - 1)).reshape(-1)[:count]
+
+
+def taken(fields: Array, count: int) -> Array:
+    """The codes asked for; bits behind the last one are ignored (PACK-3)."""
+    return fields[:count]
+
+
+def extend_sign(fields: Array, fmt: Format) -> Array:
+    """Two's complement for signed formats (PACK-2)."""
     if fmt.kind != "int":
         return fields
     unused = np.int8(8 - fmt.bits)
-    # Two's complement: move the field's sign bit to bit 7, then shift back arithmetically.
+    # Move the field's sign bit to bit 7, then shift back arithmetically.
     return (fields << unused.view(np.uint8)).view(np.int8) >> unused
 
 
-def _shifts(fmt: Format, order: str) -> Array:
+def shifts_of(fmt: Format, order: str) -> Array:
+    """Left shift of each code within its byte (PACK-1)."""
     if order not in get_args(PackOrder):
         raise InputError(
             "unknown packing order",

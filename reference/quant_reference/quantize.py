@@ -1,25 +1,35 @@
 """quantize, dequantize and fake_quantize (SPEC.md, Q-1 to Q-8, DQ-1 to DQ-4, FQ-1 to FQ-4).
 
 Every operation shows the same phases: validate, scale, round, clamp, cast. All arithmetic is
-float32, one rounding per operation.
+float32, one rounding per operation. The phases are computed part by part (``_fast``), which
+changes no bit.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from quant_reference._arrays import (
-    Array,
-    Float32,
-    check_blocks,
-    float_array,
-    map_blocks,
-    to_float32,
+from quant_reference._arrays import Array, Float32, float_array, native, widen
+from quant_reference._fast import over, parts
+from quant_reference.blocks import check_blocks
+from quant_reference.encoding import (
+    cast_code,
+    clamp,
+    code_array,
+    decode_codes,
+    encode_element,
+    is_e8m0,
+    round_code,
 )
-from quant_reference.encoding import code_array, decode, encode_float
 from quant_reference.errors import InputError
-from quant_reference.qparams import QParams
+from quant_reference.formats import Format, get_format
+from quant_reference.qparams import QParams, codes_in_use
 from quant_reference.spec import QuantizationSpec, check_spec
+
+divide = np.divide
+"""True division, rounded once to float32 (Q-1)."""
 
 
 def quantize(x: Array, spec: QuantizationSpec, qparams: QParams) -> Array:
@@ -41,21 +51,20 @@ def quantize(x: Array, spec: QuantizationSpec, qparams: QParams) -> Array:
         InputError: Wrong dtype or rank, qparams that do not tile x or are not legal (Q-8).
     """
     values = float_array(x, "x", "Q-1")
-    params = checked_params(values.shape, spec, qparams, "Q-8")
-    fmt = spec.format
-
-    def codes_of(chunk: Array, scale: Float32, *offset: Array) -> Array:
-        real = real_codes(to_float32(chunk), spec, scale, *offset)
-        if not fmt.is_integer:
-            # The sign of inf/inf is the machine's choice; a quotient has the sign of x (ENC-4).
-            signed = np.copysign(real, to_float32(chunk), out=real)
-            return encode_float(np.clip(signed, spec.quant_min, spec.quant_max), fmt)
-        clamped = np.clip(real, spec.quant_min, spec.quant_max)
-        # Q-6: NaN has no code; the zero point dequantizes to 0, under minval quant_min stands in.
-        for_nan = offset[0] if spec.qformulation == "zp" else np.float32(spec.quant_min)
-        return np.where(np.isnan(clamped), for_nan, clamped).astype(fmt.code_dtype)
-
-    return map_blocks(codes_of, (values,), params, np.dtype(fmt.code_dtype))
+    scale, offset = checked_params(values.shape, spec, qparams, "Q-8")
+    fmt, (least, greatest) = get_format(spec.dtype), codes_in_use(spec)
+    work = parts((values,), (scale, offset), fmt.code_dtype)
+    with np.errstate(all="ignore"):  # special values are results by rule and not accidents
+        for part, part_scale, part_offset in work:
+            unclamped = unclamped_codes(part, spec, part_scale, part_offset)
+            if fmt.is_integer:
+                clamped = clamp(unclamped, least, greatest)
+                codes = cast_code(without_nan(clamped, spec, part_offset), fmt)
+            else:
+                clamped = clamp_float(with_sign(unclamped, part), least, greatest)
+                codes = encode_element(clamped, fmt)
+            work.store(codes)
+    return work.result
 
 
 def dequantize(codes: Array, spec: QuantizationSpec, qparams: QParams) -> Float32:
@@ -77,14 +86,14 @@ def dequantize(codes: Array, spec: QuantizationSpec, qparams: QParams) -> Float3
             not tile the codes or are not legal (Q-8).
     """
     check_spec(spec)
-    fmt = spec.format
+    fmt = get_format(spec.dtype)
     checked = code_array(codes, fmt, "DQ-4")
-    params = checked_params(checked.shape, spec, qparams, "Q-8")
-
-    def values_of(chunk: Array, scale: Float32, *offset: Array) -> Array:
-        return _from_real(decode(chunk, fmt), spec, scale, *offset)
-
-    return map_blocks(values_of, (checked,), params, np.dtype(np.float32))
+    scale, offset = checked_params(checked.shape, spec, qparams, "Q-8")
+    work = parts((checked,), (scale, offset), np.dtype(np.float32))
+    with np.errstate(all="ignore"):
+        for part, part_scale, part_offset in work:
+            work.store(values_of(decode_codes(part, fmt), spec, part_scale, part_offset))
+    return work.result
 
 
 def fake_quantize(x: Array, spec: QuantizationSpec, qparams: QParams) -> Array:
@@ -105,57 +114,144 @@ def fake_quantize(x: Array, spec: QuantizationSpec, qparams: QParams) -> Array:
         InputError: As for :func:`quantize`.
     """
     values = float_array(x, "x", "FQ-1")
-    params = checked_params(values.shape, spec, qparams, "Q-8")
-    fmt = spec.format
+    scale, offset = checked_params(values.shape, spec, qparams, "Q-8")
+    fmt, (least, greatest) = get_format(spec.dtype), codes_in_use(spec)
+    work = parts((values,), (scale, offset), values.dtype)
+    with np.errstate(all="ignore"):
+        for part, part_scale, part_offset in work:
+            unclamped = unclamped_codes(part, spec, part_scale, part_offset)
+            if fmt.is_integer:
+                clamped = codes = clamp(unclamped, least, greatest)
+            else:
+                clamped = clamp_float(unclamped, least, greatest)
+                codes = decode_codes(encode_element(clamped, fmt), fmt)
+            faked = values_of(codes, spec, part_scale, part_offset)
+            work.store(cast_back(with_nan(faked, clamped, fmt), values.dtype))
+    return work.result
 
-    def values_of(chunk: Array, scale: Float32, *offset: Array) -> Array:
-        real = real_codes(to_float32(chunk), spec, scale, *offset)
-        clamped = np.clip(real, spec.quant_min, spec.quant_max, out=real)  # keeps NaN
-        if not fmt.is_integer:
-            rounded = decode(encode_float(clamped, fmt), fmt)
-            clamped = rounded if fmt.has_nan else np.where(np.isnan(clamped), clamped, rounded)
-        return _from_real(clamped, spec, scale, *offset).astype(values.dtype, copy=False)
 
-    return map_blocks(values_of, (values,), params, values.dtype)
-
-
-def real_codes(x: Float32, spec: QuantizationSpec, scale: Float32, *offset: Array) -> Float32:
-    """Unclamped codes as float32: rounded for integer formats, x/scale for float formats.
+def unclamped_codes(
+    x: Array, spec: QuantizationSpec, scale: Float32, offset: Float32 | None
+) -> Float32:
+    """Codes before the clamp, as float32; of a float format the quotient, which is encoded later.
 
     Args:
-        x: A chunk of the tensor.
+        x: A part of the tensor.
         spec: Gives dtype and qformulation.
-        scale: Of the chunk's blocks.
-        *offset: zero_point or minval of the blocks, as float32; nothing for float formats.
+        scale: Of the part's blocks.
+        offset: zero_point or minval of the blocks, as float32; None for float formats.
     """
-    if not spec.format.is_integer:
-        return np.divide(x, scale)
+    if offset is None:
+        return quotient(x, scale)  # Q-5
     if spec.qformulation == "minval":
-        real = np.subtract(x, offset[0])
-        real /= scale
-        zero: Array | np.float32 = np.float32(spec.quant_min)
-    else:
-        real = np.divide(x, scale)
-        zero = offset[0]
-    np.rint(real, out=real)
-    real += zero
-    return real
+        least = np.float32(codes_in_use(spec)[0])
+        return round_code(divide(above_minval(x, offset), scale)) + least  # Q-4
+    return round_code(quotient(x, scale)) + offset  # Q-3
 
 
-def _from_real(codes: Float32, spec: QuantizationSpec, scale: Float32, *offset: Array) -> Float32:
-    """Values of codes given as float32, computed in place."""
-    if spec.format.is_integer:
-        codes -= np.float32(spec.quant_min) if spec.qformulation == "minval" else offset[0]
-    codes *= scale
+def quotient(x: Array, scale: Float32) -> Float32:
+    """The quotient x/scale in float32, whatever the dtype of x (Q-1)."""
+    return divide(widen(x), scale)
+
+
+def above_minval(x: Array, minval: Float32) -> Float32:
+    """The difference x - minval in float32 (Q-4)."""
+    return widen(x) - minval
+
+
+def clamp_float(values: Float32, least: float, greatest: float) -> Float32:
+    """Clamp the quotient of a float format (Q-5); may overwrite values."""
+    return over(np.clip, values, least, greatest)
+
+
+def without_nan(codes: Float32, spec: QuantizationSpec, offset: Float32) -> Float32:
+    """Codes with that of NaN in its place (Q-6)."""
+    nan = np.isnan(codes)
+    return np.where(nan, code_of_nan(spec, offset), codes) if nan.any() else codes
+
+
+def code_of_nan(spec: QuantizationSpec, offset: Float32) -> Float32 | np.float32:
+    """What an integer format stores for NaN (Q-6).
+
+    The zero point dequantizes to 0; under minval quant_min takes its place.
+    """
+    return np.float32(codes_in_use(spec)[0]) if spec.qformulation == "minval" else offset
+
+
+def with_sign(values: Float32, x: Array) -> Float32:
+    """NaN with the sign of x: that of inf/inf is the machine's choice (ENC-4)."""
+    nan = np.isnan(values)
+    return np.where(nan, np.copysign(values, widen(x)), values) if nan.any() else values
+
+
+def values_of(
+    codes: Float32, spec: QuantizationSpec, scale: Float32, offset: Float32 | None
+) -> Float32:
+    """From codes held as float32 to values (DQ-1 to DQ-3); may overwrite codes."""
+    if offset is None:
+        return multiply(codes, scale)
     if spec.qformulation == "minval":
-        codes += offset[0]
-    return codes
+        return minval_values(codes, spec, scale, offset)
+    return multiply(less_zero_point(codes, offset), scale)
+
+
+def less_zero_point(codes: Float32, zero_point: Float32) -> Float32:
+    """The exact difference (DQ-1); may overwrite codes."""
+    return over(np.subtract, codes, zero_point)
+
+
+def minval_values(
+    codes: Float32, spec: QuantizationSpec, scale: Float32, minval: Float32
+) -> Float32:
+    """A product and a sum, each rounded (DQ-2); may overwrite codes."""
+    above = over(np.subtract, codes, np.float32(codes_in_use(spec)[0]))
+    return over(np.add, multiply(above, scale), minval)
+
+
+def multiply(codes: Float32, scale: Float32) -> Float32:
+    """A product, rounded once to float32 (DQ-1 to DQ-3); may overwrite codes."""
+    return over(np.multiply, codes, scale)
+
+
+def with_nan(values: Float32, clamped: Float32, fmt: Format) -> Float32:
+    """NaN stays NaN, also in a format that has no code for it (FQ-2)."""
+    if fmt.is_integer or fmt.has_nan:
+        return values
+    return np.where(np.isnan(clamped), clamped, values)
+
+
+def cast_back(values: Float32, dtype: np.dtype[Any]) -> Array:
+    """Round to x's dtype (FQ-3)."""
+    return values.astype(dtype, copy=False)
 
 
 def checked_params(
     shape: tuple[int, ...], spec: QuantizationSpec, qparams: QParams, clause: str
-) -> tuple[Array, ...]:
-    """The scale and, for integer formats, the offset of the formulation, all as float32."""
+) -> tuple[Float32, Float32 | None]:
+    """The scale and, for integer formats, the offset of the formulation, both as float32.
+
+    Args:
+        shape: Of the tensor.
+        spec: Gives dtype, qscheme, qformulation and scale_dtype.
+        qparams: Rank of the tensor, one entry per block.
+        clause: The clause to name in errors.
+
+    Raises:
+        InputError: Qparams that do not tile the tensor or are not legal (Q-8).
+    """
+    check_params(shape, spec, qparams, clause)
+    scale = native(qparams.scale, "scale", "float32", clause).astype(np.float32, copy=False)
+    if not get_format(spec.dtype).is_integer:
+        return scale, None
+    offset = qparams.minval if spec.qformulation == "minval" else qparams.zero_point
+    held = native(offset, "offset", "float32 or int32", clause)
+    return scale, held.astype(np.float32, copy=False)  # exact: codes have at most 8 bits
+
+
+def check_params(
+    shape: tuple[int, ...], spec: QuantizationSpec, qparams: QParams, clause: str
+) -> None:
+    """Refuse qparams that do not tile the tensor or are not legal (Q-8)."""
     check_spec(spec)
     if not isinstance(qparams, QParams):
         raise InputError("qparams", given=qparams, allowed="a QParams", clause=clause)
@@ -165,8 +261,7 @@ def checked_params(
             "scale", given=scale.min(), allowed="positive, +infinity or NaN", clause=clause
         )
     if spec.scale_dtype is not None:
-        mantissa, exponent = np.frexp(scale)
-        legal = np.isnan(scale) | ((mantissa == 0.5) & (exponent >= -126) & (exponent <= 128))
+        legal = np.isnan(scale) | is_e8m0(scale)
         if not legal.all():
             raise InputError(
                 "e8m0 scale",
@@ -176,7 +271,7 @@ def checked_params(
             )
     check_blocks(shape, scale.shape, clause)
     if not spec.format.is_integer:
-        return (scale,)
+        return
     if spec.qformulation == "minval":
         offset = _parameter("minval", qparams.minval, np.float32, clause)
     else:
@@ -192,7 +287,6 @@ def checked_params(
         raise InputError(
             "shape of the offset", given=offset.shape, allowed=str(scale.shape), clause=clause
         )
-    return scale, to_float32(offset)
 
 
 def _parameter(name: str, value: object, dtype: type, clause: str) -> Array:

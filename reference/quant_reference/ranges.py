@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from quant_reference._arrays import Array, block_view_shape, float_array
+from quant_reference._arrays import Array, float_array
+from quant_reference.blocks import block_view, within_blocks
 from quant_reference.errors import InputError, SpecError
-from quant_reference.granularity import Target, scale_shape
+from quant_reference.granularity import Target, block_shape
 from quant_reference.spec import QuantizationSpec, check_spec
 
 
@@ -34,45 +35,74 @@ def value_range(x: Array, spec: QuantizationSpec, target: Target) -> tuple[Array
         GranularityError: The granularity does not fit x (GRAN-6).
     """
     check_spec(spec)
+    check_target(spec, target)
+    values = float_array(x, "x", "RANGE-3")
+    extents = block_shape(values.shape, spec.granularity, target)
+    check_elements(values)
+    view = block_view(values, extents)
+    lo_bound, hi_bound = spec.float_range
+    if lo_bound is not None and hi_bound is not None:
+        blocks, dtype = view.shape[::2], np.dtype(np.float32)
+        return filled(blocks, lo_bound, dtype), filled(blocks, hi_bound, dtype)
+    with np.errstate(invalid="ignore"):  # NaN is a result here (RANGE-4)
+        lo, hi = with_zero(least(view), greatest(view))
+    if lo_bound is not None:
+        lo = filled(lo.shape, lo_bound, lo.dtype)
+    if hi_bound is not None:
+        hi = filled(hi.shape, hi_bound, hi.dtype)
+    return lo, hi
+
+
+def check_target(spec: QuantizationSpec, target: str) -> None:
+    """Refuse a dynamic calculator on a weight (SPEC-5)."""
     if spec.qparam_calculator_cls == "dynamic" and target == "weight":
         raise SpecError(
             "a dynamic calculator", given="a weight", allowed="activations", clause="SPEC-5"
         )
-    values = float_array(x, "x", "RANGE-3")
-    blocks = scale_shape(values.shape, spec.granularity, target)
-    if values.size == 0:
+
+
+def check_elements(x: Array) -> None:
+    """Refuse a tensor without elements (RANGE-5)."""
+    if x.size == 0:
         raise InputError(
             "a tensor without elements has no range",
-            given=f"shape {values.shape}",
+            given=f"shape {x.shape}",
             allowed="at least one element",
             clause="RANGE-5",
         )
-    lo_bound, hi_bound = spec.float_range
-    if lo_bound is not None and hi_bound is not None:
-        return _filled(blocks, lo_bound, np.float32), _filled(blocks, hi_bound, np.float32)
-    view = values.reshape(block_view_shape(values.shape, blocks))
-    inside = tuple(range(1, view.ndim, 2))
-    zero = np.zeros((), values.dtype)
-    # minimum and maximum propagate NaN; the sum turns the -0 they may return into +0.
-    with np.errstate(invalid="ignore"):  # NaN is a result here (RANGE-4)
-        lo = np.minimum(np.min(view, axis=inside), zero) + zero
-        hi = np.maximum(np.max(view, axis=inside), zero) + zero
-    if lo_bound is not None:
-        lo = _filled(blocks, lo_bound, values.dtype)
-    if hi_bound is not None:
-        hi = _filled(blocks, hi_bound, values.dtype)
-    return np.asarray(lo), np.asarray(hi)
 
 
-def _filled(blocks: tuple[int, ...], bound: float, dtype: Any) -> Array:
-    """A constant bound, rounded through float32 to dtype (RANGE-2)."""
+def least(view: Array) -> Array:
+    """Least element of each block, NaN if there is one (RANGE-1, RANGE-4)."""
+    return np.asarray(np.min(view, axis=within_blocks(view)))
+
+
+def greatest(view: Array) -> Array:
+    """Greatest element of each block, NaN if there is one (RANGE-1, RANGE-4)."""
+    return np.asarray(np.max(view, axis=within_blocks(view)))
+
+
+def with_zero(lo: Array, hi: Array) -> tuple[Array, Array]:
+    """Widen the range to zero; NaN stays (RANGE-1, RANGE-4)."""
+    zero = np.zeros((), lo.dtype)
+    # The sum turns the -0 that minimum and maximum may return into +0.
+    return np.asarray(np.minimum(lo, zero) + zero), np.asarray(np.maximum(hi, zero) + zero)
+
+
+def filled(blocks: tuple[int, ...], bound: float, dtype: np.dtype[Any]) -> Array:
+    """A given bound for every block (RANGE-2)."""
+    return np.full(blocks, fixed_bound(bound, dtype), dtype) + np.zeros((), dtype)
+
+
+def fixed_bound(bound: float, dtype: np.dtype[Any]) -> Any:
+    """A bound of the spec in the range's dtype, by way of float32 (RANGE-2)."""
     with np.errstate(over="ignore"):
         rounded = np.asarray(bound, np.float32).astype(dtype)
     if not np.isfinite(rounded):
         raise InputError(
-            f"float_range bound for a tensor of {np.dtype(dtype)}",
+            f"float_range bound for a tensor of {dtype}",
             given=bound,
             allowed="one that the tensor's dtype can hold, or both bounds",
             clause="RANGE-2",
         )
-    return np.full(blocks, rounded, dtype) + np.zeros((), dtype)
+    return rounded

@@ -6,58 +6,59 @@ from typing import Any
 
 import numpy as np
 
-from quant_conformance.mutants.model import patched
-from quant_conformance.mutants.pipeline import Pipeline
+from quant_conformance.mutants.exchanged import Mutated, patched
 from quant_conformance.protocol import Array
-from quant_reference import QuantizationSpec
+from quant_reference import QParams, QuantizationSpec
 from quant_reference.batch_norm import BatchNorm
 
 
-def _root(p: Pipeline, norm: BatchNorm, ulps: int) -> Array:
+def _root(p: Mutated, norm: BatchNorm, ulps: int) -> Array:
     """The reciprocal root, or its neighbour: which of them depends on the processor."""
-    eps = p.bn_eps(norm.eps, norm.variance.dtype)
-    summed = p.bn_rounded(np.add, norm.variance, eps)
-    root = p.bn_rounded(lambda v: 1 / np.sqrt(v), summed)
+    eps = p.eps_of(norm, norm.variance.dtype)
+    summed = p.rounded(np.add, norm.variance, eps)
+    root = p.rounded(lambda v: 1 / np.sqrt(v), summed)
     bits = np.dtype(f"i{root.itemsize}")
     return np.asarray((root.view(bits) + bits.type(ulps)).view(root.dtype))
 
 
-def _folding(ulps: int) -> Pipeline:
-    def factor(p: Pipeline, norm: BatchNorm, training: bool) -> Array:
+def _folding(ulps: int) -> Mutated:
+    def factor(p: Mutated, norm: BatchNorm, *, training: bool = False) -> Any:
         root = _root(p, norm, ulps)
-        return root if norm.gamma is None else p.bn_rounded(np.multiply, norm.gamma, root)
+        return root if norm.gamma is None else p.rounded(np.multiply, norm.gamma, root)
 
-    def folded(p: Pipeline, bias: Array | None, norm: BatchNorm, factor: Array) -> Array:
+    def folded(
+        p: Mutated, bias: Array | None, norm: BatchNorm, factor: Array, dtype: np.dtype[Any]
+    ) -> Any:
         given = np.zeros_like(norm.mean) if bias is None else bias
-        y = p.bn_rounded(np.subtract, given, norm.mean)
-        y = p.bn_rounded(np.multiply, y, _root(p, norm, ulps))
-        y = y if norm.gamma is None else p.bn_rounded(np.multiply, y, norm.gamma)
-        return y if norm.beta is None else p.bn_rounded(np.add, y, norm.beta)
+        y = p.rounded(np.subtract, given, norm.mean)
+        y = p.rounded(np.multiply, y, _root(p, norm, ulps))
+        y = y if norm.gamma is None else p.rounded(np.multiply, y, norm.gamma)
+        return (y if norm.beta is None else p.rounded(np.add, y, norm.beta)).astype(dtype)
 
-    return patched(bn_factor=factor, bn_bias=folded)
+    return patched(fold_factor=factor, fold_bias=folded)
 
 
-def _nested(p: Pipeline, state: Any) -> None:
+def _nested(p: Mutated, state: Any) -> bool:
     """Enters the inner mode, and leaves both with it."""
-    state.note("refusals", 0, np.int8)
     state.mode = None
+    return False
 
 
-def _weight_quantized(p: Pipeline, state: Any, name: str) -> tuple[bool, bool]:
+def _weight_quantized(p: Mutated, state: Any, name: str) -> tuple[bool, bool]:
     return True, name == "weight"  # the policy calibration_weights = "quantized"
 
 
-def _mark(p: Pipeline, state: Any) -> None:
+def _mark(p: Mutated, state: Any) -> None:
     state.finalized = True
 
 
-def _finalized(p: Pipeline, state: Any, name: str, x: Array) -> Array:
+def _finalized(p: Mutated, state: Any, name: str, x: Array) -> Array:
     """Counts levels from the least code of the format: 256 of an activation, for 255."""
-    right = Pipeline.life_tensor(p, state, name, x)
-    spec = state.spec(name) if name in state.seen else None
+    right = p.right.quantized(state, name, x)
+    spec = state.life.specs.get(name)
     if spec is None or spec.qformulation != "minval" or not hasattr(state, "finalized"):
         return right
-    qparams = p.life_qparams(state, name)
+    qparams = p.qparams_of(state, name)
     scale, minval = qparams.scale, qparams.minval
     if name == "weight":
         codes = p.quantize(x, spec, qparams).astype(np.float32)
@@ -68,21 +69,22 @@ def _finalized(p: Pipeline, state: Any, name: str, x: Array) -> Array:
     return np.asarray(levels * scale + minval, np.float32)
 
 
-def _exported(p: Pipeline, codes: Array, spec: QuantizationSpec) -> Array:
+def _exported(p: Mutated, x: Array, spec: QuantizationSpec, qparams: QParams) -> Any:
+    codes = p.right.quantize(x, spec, qparams)
     step = spec.quant_min - spec.format.quant_min
     moves = spec.format.is_integer and spec.qformulation == "minval"
     return codes + np.array(step, codes.dtype) if moves else codes
 
 
-FORMULAS: dict[str, tuple[Pipeline, ...]] = {
+FORMULAS: dict[str, tuple[Mutated, ...]] = {
     "torch-batch-norm-by-a-reciprocal-root": tuple(map(_folding, (0, -1, 1))),
     "coreai-opt-a-mode-inside-a-mode": (
-        patched(on_refused=_nested),
-        patched(on_refused=_nested, life_calibrates=_weight_quantized),
+        patched(refuses=_nested),
+        patched(refuses=_nested, in_calibration=_weight_quantized),
     ),
     "coreai-opt-finalized-clipping-with-minval": (
-        patched(on_finalize=_mark, life_tensor=_finalized),
-        patched(stored_codes=_exported),
+        patched(finalize=_mark, quantized=_finalized),
+        patched(quantize=_exported),
     ),
 }
 """Section of docs/findings.md -> backends that have its bug, or a part of it."""

@@ -17,7 +17,7 @@ from quant_conformance.backends.numpy_reference import NumpyReference
 from quant_conformance.generate.builder import Builder
 from quant_conformance.generate.families.layer_tensors import SPECS
 from quant_conformance.layers import CLAUSES, layer_of
-from quant_conformance.mutants import Mutant, Pipeline
+from quant_conformance.mutants import Mutant, Mutated
 from quant_conformance.mutants.diagnosis import diagnose, sentence
 from quant_conformance.mutants.tables.layers import LAYERS
 from quant_conformance.plain_layers import Layers
@@ -125,7 +125,7 @@ def test_the_plain_evaluation_is_admissible(case: Asked, arithmetic: Arithmetic)
     assert known.mean() > 0.99
 
 
-@pytest.mark.parametrize("backend", [NumpyReference, Pipeline])
+@pytest.mark.parametrize("backend", [NumpyReference, Mutated])
 def test_right_backends_pass(backend: Any) -> None:
     counts = Counter(result.verdict for result in results(backend()))
     assert set(counts) == {Verdict.EXACT, Verdict.ADMISSIBLE}

@@ -12,6 +12,7 @@ from quant_reference import (
     PerChannel,
     QParams,
     QuantizationSpec,
+    _fast,
     compute_qparams,
     decode,
     dequantize,
@@ -24,7 +25,6 @@ from quant_reference import (
     unpack,
     value_range,
 )
-from quant_reference import _arrays as plumbing
 
 SPEC = QuantizationSpec("int4", "asymmetric", granularity=PerChannel(0))
 FP8 = QuantizationSpec("float8_e4m3fn", granularity=PerChannel(0))
@@ -190,7 +190,7 @@ def test_q_2_every_element_alike_wherever_it_stands(
     scale = np.ldexp(np.float32(1), rng.integers(-2, 2, blocks))
     params = QParams(scale.astype(np.float32), rng.integers(-8, 8, blocks, dtype=np.int32))
     whole = quantize(x, spec, params), fake_quantize(x, spec, params)
-    monkeypatch.setattr(plumbing, "CHUNK_ELEMENTS", chunk)
+    monkeypatch.setattr(_fast, "CHUNK_ELEMENTS", chunk)
     assert_identical((quantize(x, spec, params), fake_quantize(x, spec, params)), whole)
     for place in ((0, 0, 0), (5, 3, 9), (2, 1, 4)):
         block = tuple(i * b // n for i, b, n in zip(place, blocks, x.shape, strict=True))

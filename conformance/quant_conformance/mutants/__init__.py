@@ -7,12 +7,12 @@ round, as hypotheses about a backend that is wrong.
 
 from __future__ import annotations
 
+from quant_conformance.mutants.exchanged import Mutated
 from quant_conformance.mutants.model import Mutant
-from quant_conformance.mutants.pipeline import Pipeline
 from quant_conformance.mutants.pitfalls import PITFALLS
 from quant_conformance.mutants.table import MUTANTS
 
-__all__ = ["MUTANTS", "PITFALLS", "Mutant", "Pipeline", "main"]
+__all__ = ["MUTANTS", "PITFALLS", "Mutant", "Mutated", "main"]
 
 
 def main(families: tuple[str, ...] = (), tier: str = "full") -> int:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from quant_conformance.mutants.exchanged import Mutated
 from quant_conformance.mutants.model import Mutant
-from quant_conformance.mutants.pipeline import Pipeline
 from quant_conformance.operations import OPERATIONS, MalformedAnswer
 from quant_conformance.protocol import Array
 from quant_conformance.verdicts.judge import judge
@@ -79,7 +79,7 @@ class Hunter:
                     questions = self._questions[family]
                     yield Hunt(mutant, family, self._killers(backend, questions), len(questions))
 
-    def _killers(self, backend: Pipeline, questions: Sequence[Question]) -> tuple[Case, ...]:
+    def _killers(self, backend: Mutated, questions: Sequence[Question]) -> tuple[Case, ...]:
         killers = []
         for question in questions:
             if self._caught(question.case, ask(backend, question)):
@@ -105,7 +105,7 @@ def prepare(case: Case, inputs: Mapping[str, Array]) -> Question:
     return Question(case, operation.method, operation.arguments(case, inputs))
 
 
-def ask(backend: Pipeline, question: Question) -> Outcome:
+def ask(backend: Mutated, question: Question) -> Outcome:
     """Asks a mutant; lighter than ``invoke``, because mutants are ours and do no harm."""
     try:
         with np.errstate(all="ignore"):

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from quant_conformance.mutants.pipeline import Pipeline
+from quant_conformance.mutants.exchanged import Mutated, Step, patched
 from quant_conformance.protocol import Array
 
-Step = Callable[..., Any]
 Selector = Callable[[Array], Array]
 """From the tensor that a method gets first to a mask of the elements at which the bug bites."""
 
@@ -28,7 +27,7 @@ class Mutant:
         bug: What it does wrong, as the rest of the sentence "the backend …".
         clauses: Clauses of SPEC.md that it breaks.
         families: Families of vectors in each of which it must be caught.
-        steps: Method of ``Pipeline`` -> what stands in its place; called with the pipeline first.
+        steps: Name of a step -> what is in its place; called with the backend first.
         pitfall: Key of the row in ``PITFALLS`` that tells where it was seen, or empty.
         where: Limits the bug to some elements, or None.
     """
@@ -41,7 +40,7 @@ class Mutant:
     pitfall: str = ""
     where: Selector | None = None
 
-    def backend(self) -> Pipeline:
+    def backend(self) -> Mutated:
         """A backend that has the bug."""
         wrong = patched(name=self.id, **self.steps)
         return wrong if self.where is None else _limited(wrong, self.where)
@@ -71,17 +70,11 @@ def known(
     return Mutant(id, bug, tuple(clauses.split()), families, steps, pitfall, where)
 
 
-def patched(**members: Any) -> Pipeline:
-    """A pipeline with some of its members exchanged."""
-    pipeline: Pipeline = type("Mutant", (Pipeline,), members)()
-    return pipeline
-
-
-def _limited(wrong: Pipeline, where: Selector) -> Pipeline:
-    right = Pipeline()
+def _limited(wrong: Mutated, where: Selector) -> Mutated:
+    right = Mutated()
 
     def mixed(method: str) -> Step:
-        def call(_: Pipeline, tensor: Array, *rest: Any) -> Array:
+        def call(_: Mutated, tensor: Array, *rest: Any) -> Array:
             of_wrong: Array = getattr(wrong, method)(tensor, *rest)
             of_right: Array = getattr(right, method)(tensor, *rest)
             return np.where(where(tensor), of_wrong, of_right)

@@ -11,7 +11,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from quant_conformance.mutants.model import Selector, Step
+from quant_conformance.mutants.exchanged import Step
+from quant_conformance.mutants.model import Selector
 from quant_conformance.protocol import Array
 
 F32 = np.float32
@@ -97,6 +98,13 @@ def cast_first(bits: int, wrap_to: str | None = None) -> Step:
         return np.where(np.isnan(values), values, clamped)
 
     return clamp
+
+
+def rows_of_blocks(view: Array) -> Array:
+    """The elements of each block, in C order, on a last axis behind those of the blocks."""
+    rank = view.ndim // 2
+    order = [*range(0, 2 * rank, 2), *range(1, 2 * rank, 2)]
+    return view.transpose(order).reshape([*view.shape[::2], -1])
 
 
 def tail(width: int) -> Selector:

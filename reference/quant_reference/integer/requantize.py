@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quant_reference._arrays import map_blocks
+from quant_reference._fast import map_blocks
 from quant_reference.errors import InputError
 from quant_reference.integer.codes import (
     Array,

@@ -11,7 +11,7 @@ import pytest
 
 from quant_conformance.backends._exported_weights import WeightQuestion, _answer, exported
 from quant_conformance.backends.numpy_reference import NumpyReference
-from quant_conformance.mutants import Pipeline
+from quant_conformance.mutants import Mutated
 from quant_conformance.operations import OPERATIONS, MalformedAnswer
 from quant_conformance.runner.in_process import InProcess
 from quant_conformance.runner.questions import Limits
@@ -41,7 +41,7 @@ def cases() -> list[Case]:
     return [case for case in vectors() if case.operation == "export_weights"]
 
 
-@pytest.mark.parametrize("backend", [NumpyReference(), Pipeline()], ids=lambda b: b.name)
+@pytest.mark.parametrize("backend", [NumpyReference(), Mutated()], ids=lambda b: b.name)
 def test_a_weight_by_hand(backend: Any) -> None:
     # The columns' greatest values are 127.5 and 255: scales 1 and 2, and -127.5 a tie.
     x = np.float32([[[-127.5, 3]], [[2.5, 255]]]).reshape(1, 2, 2)

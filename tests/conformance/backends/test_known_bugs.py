@@ -17,8 +17,7 @@ from tests.conformance.bugs_for_tests import FORMULAS
 from quant_conformance.mutants import MUTANTS
 from quant_conformance.mutants.diagnosis import matched
 from quant_conformance.mutants.diagnosis.hypothesis import Mask
-from quant_conformance.mutants.model import patched
-from quant_conformance.mutants.pipeline import Pipeline
+from quant_conformance.mutants.exchanged import Mutated, patched
 from quant_conformance.protocol import missing_packages
 from quant_conformance.runner.in_process import InProcess
 from quant_conformance.runner.loading import load_class
@@ -132,7 +131,7 @@ def vectors() -> VectorSet:
     return load()
 
 
-def hypotheses(sections: set[str]) -> Iterator[Pipeline]:
+def hypotheses(sections: set[str]) -> Iterator[Mutated]:
     """Backends with one bug of the sections, and with two that meet in one answer."""
     mutants = [BY_ID[name] for name in sorted({n for s in sections for n in BUGS.get(s, ())})]
     for mutant in mutants:

@@ -13,10 +13,10 @@ import pytest
 from tests.conformance.backends_for_tests import reference
 from tests.conformance.sets import INT8, ONE, ZERO_POINT, Draft, f32, make_set, one_of_each
 
-from quant_conformance.mutants import MUTANTS, Pipeline, wrong
+from quant_conformance.mutants import MUTANTS, Mutated, wrong
 from quant_conformance.mutants.diagnosis import Explanation, diagnose, sentence
+from quant_conformance.mutants.exchanged import patched
 from quant_conformance.mutants.hunt import ask, prepare
-from quant_conformance.mutants.model import patched
 from quant_conformance.report.evidence import evidence_of
 from quant_conformance.report.explain import explain
 from quant_conformance.report.results import read_results, results_text
@@ -34,7 +34,7 @@ def frozen() -> VectorSet:
     return load()
 
 
-def answers(backend: Pipeline, vectors: VectorSet, *families: str) -> list[Answer]:
+def answers(backend: Mutated, vectors: VectorSet, *families: str) -> list[Answer]:
     """What a backend gets wrong, and what it gets right."""
     found: list[Answer] = []
     for case in vectors.cases:

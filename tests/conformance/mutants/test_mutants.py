@@ -3,118 +3,59 @@
 from __future__ import annotations
 
 import re
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 from tests.conformance.sets import INT8, ONE, ZERO_POINT, Draft, encodes, f32, make_set
 
-from quant_conformance.backends.numpy_reference import NumpyReference
-from quant_conformance.mutants import MUTANTS, PITFALLS, Mutant, Pipeline, wrong
+from quant_conformance.mutants import MUTANTS, PITFALLS, Mutant, Mutated, exchanged, wrong
+from quant_conformance.mutants.exchanged import patched
 from quant_conformance.mutants.hunt import Hunter
 from quant_conformance.mutants.model import known
 from quant_conformance.mutants.report import kill_rates
 from quant_conformance.verdicts.clauses import spec_clauses
-from quant_reference import QParams, QuantizationSpec, SpecError
+from quant_reference import QParams, QuantizationSpec, SpecError, quantize
 from quant_vectors import FAMILIES
 
-PIPELINE, REFERENCE = Pipeline(), NumpyReference()
-DTYPES = (np.dtype(np.float32), wrong.FLOAT16, wrong.BFLOAT16)
+
+def test_a_step_has_one_name() -> None:
+    names = [
+        name
+        for module in exchanged.MODULES
+        for name, value in vars(module).items()
+        if isinstance(value, FunctionType) and value.__globals__ is vars(module)
+    ]
+    assert sorted(names) == sorted(set(names))
+    assert set(names) < exchanged.STEPS.keys()
 
 
-def same(a: Any, b: Any) -> bool:
-    """Bits agree, except that any NaN is any other and the sign of a zero bound is unseen."""
-    if isinstance(a, tuple):
-        return all(
-            same(x + x.dtype.type(0), y + y.dtype.type(0)) for x, y in zip(a, b, strict=True)
-        )
-    if isinstance(a, QParams):
-        fields = ("scale", "zero_point", "minval")
-        return all(same(getattr(a, name), getattr(b, name)) for name in fields)
-    if a is None or b is None:
-        return a is b
-    nan = np.isnan(a.astype(np.float32)) & np.isnan(b.astype(np.float32))
-    bits = f"u{a.dtype.itemsize}"
-    return (a.dtype, a.shape) == (b.dtype, b.shape) and bool(
-        ((a.view(bits) == b.view(bits)) | nan).all()
+def test_only_the_backend_that_has_a_bug_sees_it() -> None:
+    """Steps are exchanged beside the reference and not in it."""
+    x = f32(0.5, 1.5, 2.5)
+    asked = x, QuantizationSpec(), QParams(ONE, ZERO_POINT)
+    away, up = (patched(round_code=to) for to in (lambda p, v: v + 1, lambda p, v: v + 2))
+    assert away.quantize(*asked).tolist() == [1, 2, 3]
+    assert up.quantize(*asked).tolist() == [2, 3, 4]
+    assert away.fake_quantize(*asked).tolist() == [1.5, 2.5, 3.5]
+    assert quantize(*asked).tolist() == Mutated().quantize(*asked).tolist() == [0, 2, 2]
+
+
+def test_the_right_step_calls_the_exchanged_ones() -> None:
+    backend = patched(
+        widen=lambda p, x: p.right.widen(x) * 2,
+        quantize=lambda p, x, *rest: p.right.quantize(-x, *rest),
     )
+    codes = backend.quantize(f32(3), QuantizationSpec(), QParams(ONE, ZERO_POINT))
+    assert codes.tolist() == [-6]
 
 
-@st.composite
-def specs(draw: st.DrawFn) -> QuantizationSpec:
-    floats = ("float8_e4m3fn", "float8_e5m2", "float4_e2m1fn")
-    dtype = draw(st.sampled_from(["int2", "int4", "int8", "uint2", "uint4", "uint8", *floats]))
-    schemes = ("symmetric", "symmetric_with_clipping", "asymmetric")
-    bounds = st.sampled_from([None, None, 0.0, 0.3, 2.7])
-    lo, hi = draw(bounds), draw(bounds)
-    more: dict[str, Any] = (
-        {"scale_dtype": draw(st.sampled_from([None, "float8_e8m0fnu"]))}
-        if dtype in floats
-        else {
-            "qscheme": draw(st.sampled_from(schemes)),
-            "qformulation": draw(st.sampled_from(["zp", "minval"])),
-        }
-    )
-    granularity = draw(
-        st.sampled_from(
-            [
-                {"type": "per_tensor"},
-                {"type": "per_channel", "axis": 0},
-                {"type": "per_channel", "axis": -1},
-                {"type": "per_block", "axis": 1, "block_size": 2},
-                {"type": "per_block", "axis": None, "block_size": [2, -1]},
-            ]
-        )
-    )
-    float_range = (None if lo is None else -lo, hi) if (lo, hi) != (0.0, 0.0) else (None, None)
-    return QuantizationSpec.from_dict(
-        {"dtype": dtype, "granularity": granularity, "float_range": float_range, **more}
-    )
-
-
-@st.composite
-def tensors(draw: st.DrawFn) -> np.ndarray[Any, Any]:
-    dtype = draw(st.sampled_from(DTYPES))
-    bits = np.dtype(f"u{dtype.itemsize}")
-    # Any bit pattern, and numbers of an ordinary size among which ties are frequent.
-    of_bits = arrays.arrays(bits, (4, 4)).map(lambda a: a.view(dtype))
-    quarters = arrays.arrays(np.int16, (4, 4)).map(lambda a: (a / np.float32(4)).astype(dtype))
-    return draw(st.one_of(of_bits, quarters))
-
-
-@given(specs(), tensors(), st.sampled_from(["weight", "activation"]), st.data())
-def test_the_pipeline_has_the_bits_of_the_reference(
-    spec: QuantizationSpec, x: np.ndarray[Any, Any], target: str, data: st.DataObject
-) -> None:
-    with np.errstate(all="ignore"):
-        assert same(PIPELINE.value_range(x, spec, target), REFERENCE.value_range(x, spec, target))
-        qparams = REFERENCE.qparams(x, spec, target)
-        assert same(PIPELINE.qparams(x, spec, target), qparams)
-        kind = data.draw(st.sampled_from(["static", "moving_average", "global_minmax"]))
-        batches = [x, x[::-1].copy(), x * x.dtype.type(0.5)]
-        asked = (batches, spec, target, kind, 0.1)
-        assert same(PIPELINE.observe(*asked), REFERENCE.observe(*asked))
-        other = data.draw(tensors().filter(lambda a: a.dtype == x.dtype), label="other")
-        for method in ("quantize", "fake_quantize"):
-            ours = getattr(PIPELINE, method)(other, spec, qparams)
-            assert same(ours, getattr(REFERENCE, method)(other, spec, qparams)), method
-        codes = REFERENCE.quantize(other, spec, qparams)
-        assert same(
-            PIPELINE.dequantize(codes, spec, qparams), REFERENCE.dequantize(codes, spec, qparams)
-        )
-        asked = (other, x, spec, qparams)
-        assert same(PIPELINE.gradient(*asked), REFERENCE.gradient(*asked))
-        assert same(PIPELINE.decode(codes, spec.dtype), REFERENCE.decode(codes, spec.dtype))
-        for order in ("low_first", "high_first"):
-            packed = REFERENCE.pack(codes, spec.dtype, order)
-            assert same(PIPELINE.pack(codes, spec.dtype, order), packed)
-            asked = (packed, spec.dtype, order, codes.size)
-            assert same(PIPELINE.unpack(*asked), REFERENCE.unpack(*asked))
-        numbers = np.nan_to_num(other.astype(np.float32))
-        assert same(PIPELINE.encode(numbers, spec.dtype), REFERENCE.encode(numbers, spec.dtype))
+def test_a_step_that_does_not_exist_cannot_be_exchanged() -> None:
+    with pytest.raises(AttributeError, match="no step 'rint'"):
+        patched(rint=np.trunc)
+    with pytest.raises(AttributeError, match="no step 'rint'"):
+        _ = Mutated().rint
 
 
 def test_ids_are_unique_and_there_are_enough() -> None:
@@ -131,7 +72,7 @@ def test_a_row_is_sound(mutant: Mutant) -> None:
     assert mutant.families
     assert set(mutant.families) <= set(FAMILIES)
     assert mutant.steps
-    assert all(callable(getattr(Pipeline, step, None)) for step in mutant.steps)
+    assert all(exchanged.is_step(step) for step in mutant.steps)
     assert mutant.pitfall in {"", *PITFALLS}
     assert len(set(mutant.families)) == len(mutant.families)
 

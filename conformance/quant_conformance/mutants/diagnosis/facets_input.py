@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quant_conformance.mutants import Pipeline
 from quant_conformance.mutants.diagnosis.facet import Facet, along, numbers, subnormal, truth
 from quant_conformance.protocol import Array
 from quant_conformance.verdicts.answers import Answer
 from quant_conformance.verdicts.bits import CODE_DTYPES, code_values
+from quant_reference.blocks import spread
 from quant_reference.formats import Format, get_format
 
 DIRECT = ("encode", "decode")
@@ -127,12 +127,12 @@ def _of_qparams(inputs: Mapping[str, Array], shape: tuple[int, ...]) -> Iterator
     blocks = inputs["scale"].shape
     split = [axis for axis, count in enumerate(blocks) if count > 1]
     number = np.arange(int(np.prod(blocks))).reshape(blocks)
-    spread = Pipeline().spread(number, shape).reshape(-1).astype(np.float64)
+    block = spread(number, shape).reshape(-1).astype(np.float64)
     per_channel = len(split) == 1 and blocks[split[0]] == shape[split[0]]
-    none = np.full(spread.size, np.nan)
-    yield Facet("index", "the channel", spread if per_channel else none)
-    yield Facet("index", "the block", none if per_channel or not split else spread)
-    yield truth("it is of the last channel or block", spread == number.size - 1)
+    none = np.full(block.size, np.nan)
+    yield Facet("index", "the channel", block if per_channel else none)
+    yield Facet("index", "the block", none if per_channel or not split else block)
+    yield truth("it is of the last channel or block", block == number.size - 1)
     within = none
     if len(split) == 1 and not per_channel:
         length = shape[split[0]] // blocks[split[0]]
@@ -145,7 +145,7 @@ def _spread(inputs: Mapping[str, Array], shape: tuple[int, ...]) -> dict[str, Ar
     names = [name for name in ("scale", "zero_point", "minval") if name in inputs]
     if any(inputs[name].ndim != len(shape) for name in names):
         return {}
-    return {name: Pipeline().spread(inputs[name], shape) for name in names}
+    return {name: spread(inputs[name], shape) for name in names}
 
 
 def _midpoints(fmt: Format) -> NDArray[np.float64]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from quant_conformance.mutants.model import Step, known
-from quant_conformance.mutants.pipeline import Pipeline
+from quant_conformance.mutants.exchanged import Mutated, Step
+from quant_conformance.mutants.model import known
 from quant_conformance.mutants.tables.families import RANGES
 from quant_conformance.protocol import Array
 from quant_reference import (
@@ -23,7 +23,7 @@ Shape = tuple[int, ...]
 def _axis(change: Callable[[int, int], int]) -> Step:
     """Another axis: ``change(axis, rank)``."""
 
-    def extents(p: Pipeline, shape: Shape, granularity: Granularity, target: Any) -> Shape:
+    def extents(p: Mutated, shape: Shape, granularity: Granularity, target: Any) -> Shape:
         axis = getattr(granularity, "axis", None)
         if axis is not None and -len(shape) <= axis < len(shape):
             other = change(axis, len(shape))
@@ -39,7 +39,7 @@ def _axis(change: Callable[[int, int], int]) -> Step:
 def _of(kind: type, change: Callable[[Shape, Any, str, Shape], Shape]) -> Step:
     """Other extents for one type: ``change(shape, granularity, target, right extents)``."""
 
-    def extents(p: Pipeline, shape: Shape, granularity: Granularity, target: Any) -> Shape:
+    def extents(p: Mutated, shape: Shape, granularity: Granularity, target: Any) -> Shape:
         right = block_shape(shape, granularity, target)
         if not isinstance(granularity, kind):
             return right
@@ -60,12 +60,10 @@ def _int_blocks(change: Callable[[Shape, int, int, str, Shape], Shape]) -> Step:
     return _of(PerBlock, changed)
 
 
-def _interleaved_rows(p: Pipeline, x: Array, extents: Shape) -> Array:
+def _interleaved(p: Mutated, x: Array, extents: Shape) -> Array:
     counts = [n // e if e else 1 for n, e in zip(x.shape, extents, strict=True)]
-    split = [size for pair in zip(extents, counts, strict=True) for size in pair]
-    rank = len(counts)
-    order = [*range(1, 2 * rank, 2), *range(0, 2 * rank, 2)]
-    return x.reshape(split).transpose(order).reshape([*counts, -1])
+    split = x.reshape([size for pair in zip(extents, counts, strict=True) for size in pair])
+    return split.transpose([axis ^ 1 for axis in range(split.ndim)])
 
 
 BLOCKS = (
@@ -76,7 +74,7 @@ BLOCKS = (
         RANGES,
         value_range=lambda p, x, spec, target: tuple(
             bound.reshape(()) if isinstance(spec.granularity, PerTensor) else bound
-            for bound in Pipeline.value_range(p, x, spec, target)
+            for bound in p.right.value_range(x, spec, target)
         ),
     ),
     known(
@@ -86,7 +84,7 @@ BLOCKS = (
         RANGES,
         value_range=lambda p, x, spec, target: tuple(
             bound.reshape(-1) if isinstance(spec.granularity, PerChannel) else bound
-            for bound in Pipeline.value_range(p, x, spec, target)
+            for bound in p.right.value_range(x, spec, target)
         ),
     ),
     known(
@@ -94,7 +92,7 @@ BLOCKS = (
         "takes one range for all channels",
         "GRAN-2",
         RANGES,
-        extents=_of(PerChannel, lambda shape, granularity, target, right: shape),
+        block_shape=_of(PerChannel, lambda shape, granularity, target, right: shape),
     ),
     known(
         "axis-swapped",
@@ -102,7 +100,9 @@ BLOCKS = (
         "GRAN-2 GRAN-3",
         RANGES,
         pitfall="blocks",
-        extents=_axis(lambda axis, rank: {0: 1, 1: 0}.get(axis % rank, axis) if rank > 1 else axis),
+        block_shape=_axis(
+            lambda axis, rank: {0: 1, 1: 0}.get(axis % rank, axis) if rank > 1 else axis
+        ),
     ),
     known(
         "axis-counted-from-the-end",
@@ -110,35 +110,35 @@ BLOCKS = (
         "GRAN-2 GRAN-3 GRAN-4",
         RANGES,
         pitfall="blocks",
-        extents=_axis(lambda axis, rank: rank - 1 - axis % rank),
+        block_shape=_axis(lambda axis, rank: rank - 1 - axis % rank),
     ),
     known(
         "negative-axis-as-its-magnitude",
         "drops the sign of a negative axis",
         "GRAN-2",
         RANGES,
-        extents=_axis(lambda axis, rank: min(abs(axis), rank - 1)),
+        block_shape=_axis(lambda axis, rank: min(abs(axis), rank - 1)),
     ),
     known(
         "negative-axis-one-off",
         "counts a negative axis from the last but one",
         "GRAN-2",
         RANGES,
-        extents=_axis(lambda axis, rank: (axis - 1) % rank if axis < 0 else axis),
+        block_shape=_axis(lambda axis, rank: (axis - 1) % rank if axis < 0 else axis),
     ),
     known(
         "negative-axis-as-zero",
         "takes a negative axis for axis 0",
         "GRAN-2",
         RANGES,
-        extents=_axis(lambda axis, rank: max(axis, 0)),
+        block_shape=_axis(lambda axis, rank: max(axis, 0)),
     ),
     known(
         "kernel-axes-split",
         "gives extent 1 to the kernel axes of a weight per block",
         "GRAN-3",
         RANGES,
-        extents=_int_blocks(
+        block_shape=_int_blocks(
             lambda shape, axis, size, target, right: tuple(
                 size if i == axis else 1 for i in range(len(shape))
             )
@@ -150,7 +150,7 @@ BLOCKS = (
         "GRAN-3",
         RANGES,
         pitfall="blocks",
-        extents=_int_blocks(
+        block_shape=_int_blocks(
             lambda shape, axis, size, target, right: (
                 tuple(size if i == axis else n for i, n in enumerate(shape))
                 if target == "weight"
@@ -163,7 +163,7 @@ BLOCKS = (
         "leaves the trailing axes of an activation whole per block",
         "GRAN-4",
         RANGES,
-        extents=_int_blocks(
+        block_shape=_int_blocks(
             lambda shape, axis, size, target, right: block_shape(
                 shape, PerBlock(axis, size), "weight"
             )
@@ -174,7 +174,7 @@ BLOCKS = (
         "leaves the other axes of an activation whole per block",
         "GRAN-4",
         RANGES,
-        extents=_int_blocks(
+        block_shape=_int_blocks(
             lambda shape, axis, size, target, right: (
                 tuple(size if i == axis else n for i, n in enumerate(shape))
                 if target == "activation"
@@ -187,7 +187,7 @@ BLOCKS = (
         "takes the block size for the number of blocks",
         "GRAN-3 GRAN-4",
         RANGES,
-        extents=_int_blocks(
+        block_shape=_int_blocks(
             lambda shape, axis, size, target, right: tuple(
                 shape[axis] // size if i == axis else n for i, n in enumerate(right)
             )
@@ -198,7 +198,7 @@ BLOCKS = (
         "takes -1 in a tuple of extents for 1",
         "GRAN-5",
         RANGES,
-        extents=_of(
+        block_shape=_of(
             PerBlock,
             lambda shape, granularity, target, right: (
                 tuple(max(1, n) for n in granularity.block_size)
@@ -212,7 +212,7 @@ BLOCKS = (
         "assigns a tuple of extents from the last axis on",
         "GRAN-5",
         RANGES,
-        extents=lambda p, shape, granularity, target: block_shape(
+        block_shape=lambda p, shape, granularity, target: block_shape(
             shape,
             PerBlock(None, granularity.block_size[::-1])
             if isinstance(getattr(granularity, "block_size", None), tuple)
@@ -225,7 +225,7 @@ BLOCKS = (
         "uses the last extent of a tuple and gives 1 to the other axes",
         "GRAN-5",
         RANGES,
-        extents=_of(
+        block_shape=_of(
             PerBlock,
             lambda shape, granularity, target, right: (
                 (1,) * (len(shape) - 1) + right[-1:]
@@ -239,7 +239,7 @@ BLOCKS = (
         "takes a range for each index of axis 0 per tensor",
         "GRAN-1",
         RANGES,
-        extents=_of(
+        block_shape=_of(
             PerTensor, lambda shape, granularity, target, right: (1, *shape[1:]) if shape else ()
         ),
     ),
@@ -249,6 +249,6 @@ BLOCKS = (
         "GRAN-3 GRAN-4 GRAN-5",
         RANGES,
         pitfall="blocks",
-        block_rows=_interleaved_rows,
+        block_view=_interleaved,
     ),
 )

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from quant_conformance.mutants import wrong
-from quant_conformance.mutants.model import Step, known
-from quant_conformance.mutants.pipeline import Pipeline
+from quant_conformance.mutants.exchanged import Mutated, Step
+from quant_conformance.mutants.model import known
 from quant_conformance.mutants.tables.families import CAST, CODES, CODES_AND_GRADIENT
 from quant_conformance.mutants.wrong import F32
 from quant_conformance.protocol import Array
@@ -18,7 +18,7 @@ from quant_reference import QuantizationSpec
 def _clamp(to: Any) -> Step:
     """Clamp to other bounds: ``to(least, greatest)``."""
 
-    def clamp(_: Pipeline, values: Array, least: float, greatest: float) -> Array:
+    def clamp(_: Mutated, values: Array, least: float, greatest: float) -> Array:
         low, high = to(least, greatest)
         return np.clip(values, F32(low), F32(high))
 
@@ -28,17 +28,17 @@ def _clamp(to: Any) -> Step:
 def _in_use(change: Any) -> Step:
     """Other codes in use: ``change(spec, (least, greatest))``."""
 
-    def codes_in_use(_: Pipeline, spec: QuantizationSpec) -> Any:
+    def codes_in_use(_: Mutated, spec: QuantizationSpec) -> Any:
         return change(spec, (spec.quant_min, spec.quant_max))
 
     return codes_in_use
 
 
 def _unsigned_magnitude(
-    p: Pipeline, x: Array, spec: QuantizationSpec, scale: Array, zero_point: Array
-) -> Array:
-    unsigned = spec.format.kind == "uint"
-    return Pipeline.zero_point_codes(p, np.abs(x) if unsigned else x, spec, scale, zero_point)
+    p: Mutated, x: Array, spec: QuantizationSpec, scale: Array, offset: Any
+) -> Any:
+    unsigned = spec.format.kind == "uint" and spec.qformulation == "zp"
+    return p.right.unclamped_codes(np.abs(x) if unsigned else x, spec, scale, offset)
 
 
 CLAMPS = (
@@ -116,7 +116,7 @@ CLAMPS = (
         "Q-3",
         CODES,
         pitfall="magnitude",
-        zero_point_codes=_unsigned_magnitude,
+        unclamped_codes=_unsigned_magnitude,
     ),
     known(
         "clipping-keeps-least-code",

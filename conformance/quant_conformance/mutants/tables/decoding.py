@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from quant_conformance.mutants import wrong
-from quant_conformance.mutants.model import Step, known
-from quant_conformance.mutants.pipeline import Pipeline
+from quant_conformance.mutants.exchanged import Mutated, Step
+from quant_conformance.mutants.model import known
 from quant_conformance.mutants.tables.families import DECODED
 from quant_conformance.mutants.wrong import F32
 from quant_conformance.protocol import Array
@@ -18,8 +18,8 @@ from quant_reference import Format, QuantizationSpec
 def _e2m1_value(code: int, value: float) -> Step:
     """A wrong entry in the table of float4 values."""
 
-    def decode_codes(p: Pipeline, codes: Array, form: Format) -> Array:
-        values = Pipeline.decode_codes(p, codes, form)
+    def decode_codes(p: Mutated, codes: Array, form: Format) -> Array:
+        values = p.right.decode_codes(codes, form)
         hit = (codes & 7 == code) & (form.name == "float4_e2m1fn")
         return np.where(hit, np.copysign(F32(value), values), values).astype(F32)
 
@@ -29,13 +29,13 @@ def _e2m1_value(code: int, value: float) -> Step:
 def _refusing(p: Any, codes: Array, spec: QuantizationSpec, scale: Array, offset: Any) -> Array:
     if spec.format.is_integer and (codes < spec.quant_min).any():
         raise ValueError("code out of range")
-    return Pipeline.values_of(p, codes, spec, scale, offset)
+    return p.right.values_of(codes, spec, scale, offset)
 
 
 def _clamping(p: Any, codes: Array, spec: QuantizationSpec, scale: Array, offset: Any) -> Array:
     if spec.format.is_integer:
         codes = np.clip(codes, F32(spec.quant_min), F32(spec.quant_max))
-    return Pipeline.values_of(p, codes, spec, scale, offset)
+    return p.right.values_of(codes, spec, scale, offset)
 
 
 DECODING = (
@@ -62,7 +62,7 @@ DECODING = (
         DECODED,
         pitfall="subnormals",
         subnormal_value=lambda p, fraction, form: (
-            F32(0.5) * Pipeline.subnormal_value(p, fraction, form)
+            F32(0.5) * p.right.subnormal_value(fraction, form)
         ),
     ),
     known(
@@ -95,9 +95,9 @@ DECODING = (
         "DEC-1 FMT-2",
         DECODED,
         special_value=lambda p, value, field, fraction, form: np.where(
-            np.isinf(Pipeline.special_value(p, value, field, fraction, form)),
+            np.isinf(p.right.special_value(value, field, fraction, form)),
             F32(np.nan),
-            Pipeline.special_value(p, value, field, fraction, form),
+            p.right.special_value(value, field, fraction, form),
         ),
     ),
     known(
@@ -106,7 +106,7 @@ DECODING = (
         "DEC-1 FMT-2",
         DECODED,
         special_value=lambda p, value, field, fraction, form: np.minimum(
-            Pipeline.special_value(p, value, field, fraction, form), form.quant_max
+            p.right.special_value(value, field, fraction, form), form.quant_max
         ).astype(F32),
     ),
     known(
@@ -118,7 +118,7 @@ DECODING = (
         special_value=lambda p, value, field, fraction, form: np.where(
             (field == 15) & (form.exponent_bits == 4),
             F32(np.nan),
-            Pipeline.special_value(p, value, field, fraction, form),
+            p.right.special_value(value, field, fraction, form),
         ),
     ),
     *(
@@ -138,7 +138,7 @@ DECODING = (
         ("decode",),
         pitfall="e8m0",
         decode_scale=lambda p, bits, form: np.where(
-            bits == 0, F32(0), Pipeline.decode_scale(p, bits, form)
+            bits == 0, F32(0), p.right.decode_scale(bits, form)
         ),
     ),
     known(
@@ -156,7 +156,7 @@ DECODING = (
         ("decode",),
         pitfall="double-rounding",
         decode_scale=lambda p, bits, form: wrong.through(np.float16)(
-            Pipeline.decode_scale(p, bits, form)
+            p.right.decode_scale(bits, form)
         ),
     ),
     known(
@@ -168,7 +168,7 @@ DECODING = (
         decode_codes=lambda p, codes, form: (
             (codes.astype(np.int32) & (2**form.bits - 1)).astype(F32)
             if form.is_integer
-            else Pipeline.decode_codes(p, codes, form)
+            else p.right.decode_codes(codes, form)
         ),
     ),
     known(

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from quant_conformance.mutants.model import Step, known
-from quant_conformance.mutants.pipeline import Pipeline
+from quant_conformance.mutants.exchanged import Step
+from quant_conformance.mutants.model import known
 from quant_conformance.mutants.tables.families import QPARAMS, SCALES
 from quant_conformance.mutants.wrong import F32
 from quant_conformance.protocol import Array
@@ -19,7 +19,7 @@ def _bumped(bump: Any) -> Step:
 
     def e8m0_exponent(p: Any, max_abs: Array, form: Format) -> Array:
         bits = max_abs.view(np.int32) + np.int32(bump)
-        return np.asarray(p.clamp_exponent((bits >> 23 & 255) - 127 - form.max_pow2))
+        return np.asarray((bits >> 23 & 255) - 127 - form.max_pow2)
 
     return e8m0_exponent
 
@@ -29,7 +29,7 @@ def _logarithm(change: Any) -> Step:
 
     def e8m0_exponent(p: Any, max_abs: Array, form: Format) -> Array:
         exponent = np.nan_to_num(change(max_abs, form), nan=0.0, posinf=200.0, neginf=-200.0)
-        return np.asarray(p.clamp_exponent(exponent.astype(np.int32)))
+        return np.asarray(exponent.astype(np.int32))
 
     return e8m0_exponent
 
@@ -37,7 +37,7 @@ def _logarithm(change: Any) -> Step:
 def _shift(by: Any) -> Step:
     def e8m0_exponent(p: Any, max_abs: Array, form: Format) -> Array:
         right = (max_abs.view(np.int32) >> 23 & 255) - 127 - form.max_pow2
-        return np.asarray(p.clamp_exponent(right + by(form)))
+        return np.asarray(right + by(form))
 
     return e8m0_exponent
 
@@ -149,8 +149,9 @@ E8M0 = (
         "QP-7",
         SCALES,
         pitfall="e8m0",
-        clamp_exponent=lambda p, exponent: (exponent + 127) % 256 - 127,
-        e8m0_scale=lambda p, exponent: np.ldexp(F32(1), np.maximum(exponent, -126)),
+        e8m0_scale=lambda p, exponent: np.ldexp(
+            F32(1), np.maximum((exponent + 127) % 256 - 127, -126)
+        ),
     ),
     known(
         "e8m0-zero-as-one",
@@ -159,7 +160,7 @@ E8M0 = (
         SCALES,
         pitfall="observer-ranges",
         e8m0_nonfinite=lambda p, scale, max_abs: np.where(
-            max_abs == 0, F32(1), Pipeline.e8m0_nonfinite(p, scale, max_abs)
+            max_abs == 0, F32(1), p.right.e8m0_nonfinite(scale, max_abs)
         ),
     ),
     known(
@@ -175,8 +176,8 @@ E8M0 = (
         "QP-7",
         QPARAMS,
         pitfall="double-rounding",
-        e8m0_nonfinite=lambda p, scale, max_abs: Pipeline.e8m0_nonfinite(
-            p, scale.astype(np.float16).astype(F32), max_abs
+        e8m0_nonfinite=lambda p, scale, max_abs: p.right.e8m0_nonfinite(
+            scale.astype(np.float16).astype(F32), max_abs
         ),
     ),
     known(
@@ -185,9 +186,7 @@ E8M0 = (
         "SPEC-3 QP-7",
         SCALES,
         e8m0_exponent=lambda p, max_abs, form: (max_abs, form),
-        e8m0_scale=lambda p, pair: Pipeline.least_scale(
-            p, pair[0] / F32(pair[1].quant_max), np.dtype(F32)
-        ),
+        e8m0_scale=lambda p, pair: p.right.least_scale(pair[0] / F32(pair[1].quant_max)),
     ),
     known(
         "e8m0-nan-block-as-2^127",
@@ -206,7 +205,7 @@ E8M0 = (
         SCALES,
         pitfall="nan",
         e8m0_nonfinite=lambda p, scale, max_abs: np.where(
-            np.isnan(max_abs), F32(2.0**-126), Pipeline.e8m0_nonfinite(p, scale, max_abs)
+            np.isnan(max_abs), F32(2.0**-126), p.right.e8m0_nonfinite(scale, max_abs)
         ),
     ),
     known(
@@ -216,7 +215,7 @@ E8M0 = (
         SCALES,
         pitfall="e8m0",
         e8m0_nonfinite=lambda p, scale, max_abs: np.where(
-            np.isinf(max_abs), max_abs, Pipeline.e8m0_nonfinite(p, scale, max_abs)
+            np.isinf(max_abs), max_abs, p.right.e8m0_nonfinite(scale, max_abs)
         ),
     ),
 )

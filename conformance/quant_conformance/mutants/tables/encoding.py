@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from quant_conformance.mutants import wrong
-from quant_conformance.mutants.model import Step, known, patched
-from quant_conformance.mutants.pipeline import Pipeline
+from quant_conformance.mutants.exchanged import Mutated, Step, patched
+from quant_conformance.mutants.model import known
 from quant_conformance.mutants.tables.families import CODES, FLOATS
 from quant_conformance.protocol import Array
 from quant_reference import Format
@@ -18,8 +18,8 @@ E2M1_TIES = {0.25: 1, 0.75: 1, 1.25: 3, 1.75: 3, 2.5: 5, 3.5: 5, 5.0: 7}
 
 
 def _tie_to_odd(tie: float) -> Step:
-    def encode_element(p: Pipeline, values: Array, form: Format) -> Array:
-        codes = Pipeline.encode_element(p, values, form)
+    def encode_element(p: Mutated, values: Array, form: Format) -> Array:
+        codes = p.right.encode_element(values, form)
         hit = (np.abs(values) == tie) & (form.bits == 4)
         return np.where(hit, codes & 8 | E2M1_TIES[tie], codes).astype(np.uint8)
 
@@ -28,26 +28,26 @@ def _tie_to_odd(tie: float) -> Step:
 
 def _through(dtype: Any) -> Step:
     convert = wrong.through(dtype)
-    return lambda p, values, form: Pipeline.encode_element(p, convert(values), form)
+    return lambda p, values, form: p.right.encode_element(convert(values), form)
 
 
 def _of_16_bit(dtype: Any) -> Step:
     """Flush subnormals of one 16-bit dtype of x."""
 
-    def widen(p: Pipeline, x: Array) -> Array:
-        return Pipeline.widen(p, wrong.flushed(x) if x.dtype == dtype else x)
+    def widen(p: Mutated, x: Array) -> Array:
+        return p.right.widen(wrong.flushed(x) if x.dtype == dtype else x)
 
     return widen
 
 
-def _replace_code(p: Pipeline, values: Array, form: Format, code: int, by: int) -> Array:
-    codes = Pipeline.encode_element(p, values, form)
+def _replace_code(p: Mutated, values: Array, form: Format, code: int, by: int) -> Array:
+    codes = p.right.encode_element(values, form)
     return np.where(codes == code, by, codes).astype(np.uint8)
 
 
 _UP = patched(round_element=lambda p, steps, form: wrong.ties_up(steps))
 _DOWN = patched(round_element=lambda p, steps, form: wrong.ties_down(steps))
-_FP8 = Pipeline()
+_FP8 = Mutated()
 
 ENCODING = (
     known(
@@ -193,11 +193,11 @@ ENCODING = (
         FLOATS,
         pitfall="double-rounding",
         encode_element=lambda p, v, form: (
-            Pipeline.encode_element(
-                p, _FP8.decode(_FP8.encode(v, "float8_e4m3fn"), "float8_e4m3fn"), form
+            p.right.encode_element(
+                _FP8.decode(_FP8.encode(v, "float8_e4m3fn"), "float8_e4m3fn"), form
             )
             if form.bits == 4
-            else Pipeline.encode_element(p, v, form)
+            else p.right.encode_element(v, form)
         ),
     ),
     known(
@@ -222,7 +222,9 @@ ENCODING = (
         "ENC-2 Q-5",
         FLOATS,
         pitfall="subnormals",
-        magnitude_code=lambda p, code, form: np.where(code < 1 << form.mantissa_bits, 0, code),
+        magnitude_code=lambda p, exponent, steps, form: np.where(
+            steps < 1 << form.mantissa_bits, 0, p.right.magnitude_code(exponent, steps, form)
+        ),
     ),
     known(
         "code-subnormals-shifted",
@@ -270,7 +272,7 @@ ENCODING = (
         "ENC-3 Q-5",
         FLOATS,
         pitfall="negative-zero",
-        sign_bit=lambda p, v: (np.signbit(v) & (v != 0)).astype(np.int32),
+        sign_bit=lambda p, v, form: np.where(v == 0, 0, p.right.sign_bit(v, form)),
     ),
     known(
         "negative-zero-as-nan",
@@ -289,7 +291,7 @@ ENCODING = (
         encode_element=lambda p, v, form: np.where(
             v < 0,
             _replace_code(p, v, form, 1 << (form.bits - 1), 0),
-            Pipeline.encode_element(p, v, form),
+            p.right.encode_element(v, form),
         ).astype(np.uint8),
     ),
 )

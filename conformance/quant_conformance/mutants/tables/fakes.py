@@ -7,18 +7,19 @@ from typing import Any
 import numpy as np
 
 from quant_conformance.mutants import wrong
-from quant_conformance.mutants.model import known, patched
-from quant_conformance.mutants.pipeline import Pipeline
+from quant_conformance.mutants.exchanged import Mutated, patched
+from quant_conformance.mutants.model import known
 from quant_conformance.mutants.tables.families import FAKE
+from quant_conformance.mutants.tables.steps import scale_read, zero_point_codes
 from quant_conformance.mutants.wrong import F32
 from quant_conformance.protocol import Array
-from quant_reference import QuantizationSpec
+from quant_reference import QParams, QuantizationSpec
 
 
-def _in_dtype(dtype: np.dtype[Any]) -> Pipeline:
+def _in_dtype(dtype: np.dtype[Any]) -> Mutated:
     to = wrong.through(dtype)
     return patched(
-        scale_used=lambda p, s: to(s),
+        checked_params=scale_read(to),
         multiply=lambda p, codes, s: to(codes * s),
     )
 
@@ -28,9 +29,11 @@ _IN_DTYPE = {
 }
 
 
-def _keep_sign(p: Any, values: Array, x: Array, spec: QuantizationSpec) -> Array:
-    zero = (values == 0) & (spec.qformulation == "zp")
-    return np.where(zero & spec.format.is_integer, np.copysign(values, p.widen(x)), values)
+def _with_sign_of_x(p: Mutated, x: Array, spec: QuantizationSpec, qparams: QParams) -> Array:
+    values = p.right.fake_quantize(x, spec, qparams)
+    signed = np.copysign(p.widen(values), p.widen(x)).astype(values.dtype)
+    of_integers = spec.format.is_integer and spec.qformulation == "zp"
+    return np.where((values == 0) & of_integers, signed, values)
 
 
 FAKES = (
@@ -49,7 +52,9 @@ FAKES = (
         "FQ-1 Q-2",
         FAKE,
         pitfall="fusion",
-        zero_point_codes=lambda p, x, spec, s, z: np.floor((p.widen(x) + s * F32(0.5)) / s) + z,
+        unclamped_codes=zero_point_codes(
+            lambda p, x, s, z: np.floor((p.widen(x) + s * F32(0.5)) / s) + z
+        ),
     ),
     known(
         "fused-remainder",
@@ -57,8 +62,8 @@ FAKES = (
         "FQ-1 Q-2",
         FAKE,
         pitfall="fusion",
-        zero_point_codes=lambda p, x, spec, s, z: (
-            p.quotient(p.widen(x) - np.fmod(p.widen(x), s), s) + z
+        unclamped_codes=zero_point_codes(
+            lambda p, x, s, z: p.quotient(p.widen(x) - np.fmod(p.widen(x), s), s) + z
         ),
     ),
     known(
@@ -75,7 +80,7 @@ FAKES = (
         "FQ-2",
         FAKE,
         pitfall="nan",
-        faked_nan=lambda p, values, spec: F32(0),
+        with_nan=lambda p, values, clamped, form: np.where(np.isnan(clamped), F32(0), values),
     ),
     known(
         "fake-nan-of-float4-as-zero",
@@ -83,8 +88,8 @@ FAKES = (
         "FQ-2",
         FAKE,
         pitfall="nan",
-        faked_nan=lambda p, values, spec: np.where(
-            spec.dtype == "float4_e2m1fn", F32(0), F32(np.nan)
+        with_nan=lambda p, values, clamped, form: np.where(
+            np.isnan(clamped) & (form.name == "float4_e2m1fn"), F32(0), values
         ),
     ),
     known(
@@ -149,7 +154,7 @@ FAKES = (
         "FQ-4",
         FAKE,
         pitfall="negative-zero",
-        faked=_keep_sign,
+        fake_quantize=_with_sign_of_x,
     ),
     known(
         "fake-negative-zero-lost",
@@ -157,6 +162,8 @@ FAKES = (
         "FQ-4 ENC-3",
         FAKE,
         pitfall="negative-zero",
-        faked=lambda p, values, x, spec: values + F32(0),
+        values_of=lambda p, codes, spec, scale, offset: (
+            p.right.values_of(codes, spec, scale, offset) + F32(0)
+        ),
     ),
 )

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from quant_conformance.mutants.model import Step, known
-from quant_conformance.mutants.pipeline import Pipeline
+from quant_conformance.mutants.exchanged import Step
+from quant_conformance.mutants.model import known
 from quant_conformance.mutants.tables.families import INVALID
 from quant_conformance.mutants.tables.steps import Plain, is_number, reading
 
@@ -177,8 +177,8 @@ FLOAT_RANGES = (
         "SPEC-5",
         ("range", "qparams", "observe"),
         check_target=lambda p, spec, target: None,
-        check_observer=lambda p, kind, spec, target, c: Pipeline.check_observer(
-            p, kind, spec, "activation", c
+        check_observer=lambda p, kind, spec, target, c: p.right.check_observer(
+            kind, spec, "activation", c
         ),
     ),
 )

@@ -8,26 +8,26 @@ from typing import Any
 
 import numpy as np
 
-from quant_conformance.mutants.model import Step, known
-from quant_conformance.mutants.pipeline import Pipeline
+from quant_conformance.mutants.exchanged import Mutated, Step
+from quant_conformance.mutants.model import known
 from quant_conformance.mutants.tables.families import FORMATS
 from quant_conformance.protocol import Array
 from quant_reference import Format, get_format
 
 
 def _format(name: str, **changes: Any) -> Step:
-    def format_of(_: Pipeline, wanted: str) -> Format:
+    def get_format_(_: Mutated, wanted: str) -> Format:
         form = get_format(wanted)
         return replace(form, **changes) if form.name == name else form
 
-    return format_of
+    return get_format_
 
 
 def _codes(change: Callable[[Array, Array, Format], Any]) -> Step:
     """Change the codes of a float format, given (codes, values, format)."""
 
-    def encode_element(p: Pipeline, values: Array, form: Format) -> Array:
-        codes = Pipeline.encode_element(p, values, form)
+    def encode_element(p: Mutated, values: Array, form: Format) -> Array:
+        codes = p.right.encode_element(values, form)
         return np.asarray(change(codes, values, form)).astype(np.uint8)
 
     return encode_element
@@ -39,21 +39,21 @@ FORMAT_BUGS = (
         "takes 8 for the bias of float8_e4m3fn",
         "FMT-2",
         FORMATS,
-        format_of=_format("float8_e4m3fn", bias=8),
+        get_format=_format("float8_e4m3fn", bias=8),
     ),
     known(
         "float8-bias-16",
         "takes 16 for the bias of float8_e5m2",
         "FMT-2",
         FORMATS,
-        format_of=_format("float8_e5m2", bias=16),
+        get_format=_format("float8_e5m2", bias=16),
     ),
     known(
         "float8-kinds-swapped",
         "reads and writes float8_e5m2 as float8_e4m3fn",
         "FMT-2 FMT-4",
         FORMATS,
-        format_of=lambda p, name: get_format(
+        get_format=lambda p, name: get_format(
             "float8_e4m3fn" if get_format(name).name == "float8_e5m2" else name
         ),
     ),
@@ -62,7 +62,7 @@ FORMAT_BUGS = (
         "takes 0 for the bias of float4_e2m1fn",
         "FMT-2",
         FORMATS,
-        format_of=_format("float4_e2m1fn", bias=0),
+        get_format=_format("float4_e2m1fn", bias=0),
     ),
     known(
         "float4-in-high-nibble",
@@ -86,7 +86,7 @@ FORMAT_BUGS = (
         "FMT-3 ENC-6",
         ("encode", "decode"),
         pitfall="e8m0",
-        format_of=_format("float8_e8m0fnu", bias=128),
+        get_format=_format("float8_e8m0fnu", bias=128),
     ),
     known(
         "e8m0-nan-as-254",
@@ -94,9 +94,7 @@ FORMAT_BUGS = (
         "ENC-6",
         ("encode",),
         pitfall="e8m0",
-        encode_scale=lambda p, values, form: np.minimum(
-            Pipeline.encode_scale(p, values, form), 254
-        ),
+        encode_scale=lambda p, values, form: np.minimum(p.right.encode_scale(values, form), 254),
     ),
     known(
         "e8m0-subnormal-encoded-as-1",
@@ -104,20 +102,21 @@ FORMAT_BUGS = (
         "ENC-6",
         ("encode",),
         pitfall="e8m0",
-        encode_scale=lambda p, values, form: np.maximum(Pipeline.encode_scale(p, values, form), 1),
+        encode_scale=lambda p, values, form: np.maximum(p.right.encode_scale(values, form), 1),
     ),
     known(
         "integer-of-nan-accepted",
         "encodes NaN as the integer 0 instead of refusing it",
         "ENC-7",
         ("encode",),
-        check_not_nan=lambda p, values: np.nan_to_num(values, copy=False, nan=0.0),
+        check_not_nan=lambda p, values: None,
+        cast_code=lambda p, values, form: p.right.cast_code(np.nan_to_num(values), form),
     ),
     known(
         "other-dtypes-accepted",
         "accepts input that is neither float16, bfloat16 nor float32",
         "ENC-1 RANGE-3",
         ("encode", "range"),
-        check_float=lambda p, x, clause: None,
+        float_array=lambda p, x, name, clause: x,
     ),
 )

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from quant_conformance.mutants.model import Step, known
-from quant_conformance.mutants.pipeline import Pipeline
+from quant_conformance.mutants.exchanged import Step
+from quant_conformance.mutants.model import known
 from quant_conformance.mutants.tables.families import GRADIENT
+from quant_conformance.mutants.tables.steps import minval_codes, zero_point_codes
 from quant_conformance.mutants.wrong import F32
 from quant_conformance.protocol import Array
 
@@ -16,25 +17,14 @@ from quant_conformance.protocol import Array
 def _inside(change: Any) -> Step:
     """Another test: ``change(unclamped, least, greatest)``."""
 
-    def inside(p: Any, unclamped: Array, x: Array, spec: Any, scale: Array, offset: Any) -> Any:
+    def inside(p: Any, unclamped: Array, spec: Any) -> Any:
         return change(unclamped, *p.codes_in_use(spec))
 
     return inside
 
 
-def _unrounded(p: Any, unclamped: Array, x: Array, spec: Any, scale: Array, offset: Any) -> Any:
-    """Tests x/scale + zero_point before it is rounded."""
-    if not spec.format.is_integer:
-        return Pipeline.inside(p, unclamped, x, spec, scale, offset)
-    if spec.qformulation == "minval":
-        position = p.divide(p.above_minval(x, offset), scale) + F32(spec.quant_min)
-    else:
-        position = p.quotient(x, scale) + offset
-    return Pipeline.inside(p, position, x, spec, scale, offset)
-
-
-def _of_values(p: Any, unclamped: Array, x: Array, spec: Any, scale: Array, offset: Any) -> Any:
-    """Tests x against the values of the outer codes."""
+def _passes_in_values(p: Any, x: Array, spec: Any, scale: Array, offset: Any) -> Any:
+    """Where x is between the values of the outer codes."""
     low, high = (p.values_of(F32(code), spec, scale, offset) for code in p.codes_in_use(spec))
     wide = p.widen(x)
     return (wide >= low) & (wide <= high)
@@ -43,17 +33,17 @@ def _of_values(p: Any, unclamped: Array, x: Array, spec: Any, scale: Array, offs
 def _float_bound(bound: Any) -> Step:
     """Another greatest value for float formats: ``bound(greatest)``."""
 
-    def inside(p: Any, unclamped: Array, x: Array, spec: Any, scale: Array, offset: Any) -> Any:
+    def inside(p: Any, unclamped: Array, spec: Any) -> Any:
         greatest = spec.quant_max
         if spec.format.is_integer:
-            return Pipeline.inside(p, unclamped, x, spec, scale, offset)
+            return p.right.inside(unclamped, spec)
         return np.abs(unclamped) <= F32(bound(greatest))
 
     return inside
 
 
-def _zero_point_for_minval(p: Any, x: Array, spec: Any, scale: Array, minval: Array) -> Array:
-    zero = spec.quant_min - np.rint(minval / scale)
+def _zero_point_for_minval(p: Any, x: Array, scale: Array, minval: Array, least: Any) -> Array:
+    zero = least - np.rint(minval / scale)
     return np.asarray(p.round_code(p.quotient(x, scale)) + zero)
 
 
@@ -112,14 +102,15 @@ GRADIENTS = (
         "tests x/scale + zero_point before it is rounded",
         "GRAD-1",
         GRADIENT,
-        inside=_unrounded,
+        round_code=lambda p, values: values,
     ),
     known(
         "gradient-of-values",
         "tests x against the values of quant_min and quant_max",
         "GRAD-1",
         GRADIENT,
-        inside=_of_values,
+        unclamped_codes=_passes_in_values,
+        inside=lambda p, passes, spec: passes,
     ),
     known(
         "gradient-without-zero-point",
@@ -127,14 +118,14 @@ GRADIENTS = (
         "GRAD-1",
         GRADIENT,
         pitfall="zero-point",
-        zero_point_codes=lambda p, x, spec, s, z: p.round_code(p.quotient(x, s)),
+        unclamped_codes=zero_point_codes(lambda p, x, s, z: p.round_code(p.quotient(x, s))),
     ),
     known(
         "gradient-zero-point-for-minval",
         "tests with a zero point under minval",
         "GRAD-1",
         GRADIENT,
-        minval_codes=_zero_point_for_minval,
+        unclamped_codes=minval_codes(_zero_point_for_minval),
     ),
     known(
         "gradient-of-infinite-x",
@@ -170,10 +161,8 @@ GRADIENTS = (
         "tests x, and not x/scale, against the greatest value",
         "GRAD-3",
         GRADIENT,
-        inside=lambda p, v, x, spec, s, offset: (
-            Pipeline.inside(p, v, x, spec, s, offset)
-            if spec.format.is_integer
-            else Pipeline.inside(p, p.widen(x), x, spec, s, offset)
+        unclamped_codes=lambda p, x, spec, s, offset: (
+            p.right.unclamped_codes(x, spec, s, offset) if spec.format.is_integer else p.widen(x)
         ),
     ),
     known(

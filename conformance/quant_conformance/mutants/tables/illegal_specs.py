@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from quant_conformance.mutants.model import Step, known
+from quant_conformance.mutants.exchanged import Step
+from quant_conformance.mutants.model import known
 from quant_conformance.mutants.tables.families import INVALID
 from quant_conformance.mutants.tables.steps import Plain, reading
 from quant_reference import ALIASES, FORMATS, QuantizationSpec, SpecError

@@ -8,8 +8,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from quant_conformance.mutants.exchanged import Mutated
 from quant_conformance.mutants.model import known
-from quant_conformance.mutants.pipeline import Pipeline
 from quant_conformance.mutants.wrong import F32
 from quant_conformance.protocol import Array
 from quant_reference import QParams
@@ -18,12 +18,12 @@ from quant_reference.admissible import Layer, QuantizedTensor
 FAMILY = ("layer",)
 
 
-def _narrow(p: Pipeline, array: Array, values: np.dtype[Any]) -> Array:
+def _narrow(p: Mutated, array: Array, values: np.dtype[Any]) -> Array:
     """Operands with the seven fraction bits of bfloat16."""
     return array.astype(np.float32).astype(ml_dtypes.bfloat16).astype(values)
 
 
-def _toward_zero(p: Pipeline, a: Array, b: Array) -> Array:
+def _toward_zero(p: Mutated, a: Array, b: Array) -> Array:
     """Sums of which each addition drops what does not fit."""
     products = a[..., :, :, None].astype(np.float64) * b[..., None, :, :].astype(np.float64)
     total = np.zeros(products[..., 0, :].shape, F32)
@@ -35,53 +35,53 @@ def _toward_zero(p: Pipeline, a: Array, b: Array) -> Array:
     return total
 
 
-def _without_last(p: Pipeline, a: Array, b: Array) -> Array:
-    return Pipeline.contracted(p, a[..., :-1], b[..., :-1, :])
+def _without_last(p: Mutated, a: Array, b: Array) -> Array:
+    return p.right.contracted(a[..., :-1], b[..., :-1, :])
 
 
-def _in_float16(p: Pipeline, a: Array, b: Array) -> Array:
+def _in_float16(p: Mutated, a: Array, b: Array) -> Array:
     with np.errstate(over="ignore"):
         return (a.astype(np.float16) @ b.astype(np.float16)).astype(p.sums)
 
 
-def _without_zero_point(p: Pipeline, operand: QuantizedTensor) -> Array:
+def _without_zero_point(p: Mutated, operand: QuantizedTensor) -> Array:
     given = operand.qparams
     zero = None if given.zero_point is None else np.zeros_like(given.zero_point)
     least = int(operand.spec.quant_min)
     if zero is not None:
         zero = np.maximum(zero, least).astype(np.int32)
     qparams = QParams(given.scale, zero, given.minval)
-    return Pipeline.dequantized(p, QuantizedTensor(operand.codes, operand.spec, qparams))
+    return p.right.dequantized(QuantizedTensor(operand.codes, operand.spec, qparams))
 
 
-def _first_scale(p: Pipeline, operand: QuantizedTensor) -> Array:
+def _first_scale(p: Mutated, operand: QuantizedTensor) -> Array:
     given = operand.qparams
     first = np.broadcast_to(given.scale.flat[0], given.scale.shape).astype(F32)
     qparams = QParams(first, given.zero_point, given.minval)
-    return Pipeline.dequantized(p, QuantizedTensor(operand.codes, operand.spec, qparams))
+    return p.right.dequantized(QuantizedTensor(operand.codes, operand.spec, qparams))
 
 
-def _flushed(p: Pipeline, result: Array, values: np.dtype[Any]) -> Array:
-    stored = Pipeline.stored(p, result, values)
+def _flushed(p: Mutated, result: Array, values: np.dtype[Any]) -> Array:
+    stored = p.right.stored(result, values)
     return np.where(np.abs(stored) < np.finfo(values).smallest_normal, 0, stored).astype(values)
 
 
-def _finite(p: Pipeline, array: Array, values: np.dtype[Any]) -> Array:
+def _finite(p: Mutated, array: Array, values: np.dtype[Any]) -> Array:
     return np.nan_to_num(array, posinf=0, neginf=0).astype(values)
 
 
-def _away(p: Pipeline, x: Array, layer: Layer) -> Array:
+def _away(p: Mutated, x: Array, layer: Layer) -> Array:
     scale, offset = layer.output_qparams.scale, layer.output_qparams.zero_point
     if offset is None:
-        return Pipeline.layer_codes(p, x, layer)
+        return p.right.layer_codes(x, layer)
     real = np.trunc(x / scale + np.copysign(F32(0.5), x)) + offset
     least, greatest = layer.output_spec.quant_min, layer.output_spec.quant_max
     codes = np.clip(real, least, greatest)
     return np.asarray(codes, layer.output_spec.format.code_dtype)
 
 
-def _last_code_up(p: Pipeline, x: Array, layer: Layer) -> Array:
-    codes = Pipeline.layer_codes(p, x, layer)
+def _last_code_up(p: Mutated, x: Array, layer: Layer) -> Array:
+    codes = p.right.layer_codes(x, layer)
     if layer.output_spec.format.is_integer:
         last = codes.reshape(-1)[-1:]
         last[:] = np.where(last < layer.output_spec.quant_max, last + 1, last - 1)
@@ -91,10 +91,10 @@ def _last_code_up(p: Pipeline, x: Array, layer: Layer) -> Array:
 def _for(op: str, wrong: Callable[..., Any]) -> Callable[..., Array]:
     """One operation by another function."""
 
-    def step(p: Pipeline, name: str, inputs: list[Any], attributes: dict[str, Any]) -> Array:
+    def step(p: Mutated, name: str, inputs: list[Any], attributes: dict[str, Any]) -> Array:
         if name == op:
             return np.asarray(wrong(*inputs, **attributes))
-        return Pipeline.step(p, name, inputs, attributes)
+        return p.right.step(name, inputs, attributes)
 
     return step
 
@@ -133,8 +133,8 @@ LAYERS = (
         "averages over taps in the input only, whatever count_include_pad says",
         "ADM-2",
         FAMILY,
-        avg_pool=lambda p, x, axes, **given: Pipeline.avg_pool(
-            p, x, axes, **{**given, "count_include_pad": False}
+        avg_pool=lambda p, x, axes, **given: p.right.avg_pool(
+            x, axes, **{**given, "count_include_pad": False}
         ),
     ),
     known(
@@ -283,15 +283,15 @@ LAYERS = (
         "computes gelu by tanh where erf is asked",
         "ADM-7",
         FAMILY,
-        gelu=lambda p, x, approximate="none": Pipeline.gelu(p, x, "tanh"),
+        gelu=lambda p, x, approximate="none": p.right.gelu(x, "tanh"),
     ),
     known(
         "layer-elu-alpha-ignored",
         "computes elu and celu with alpha 1",
         "ADM-7",
         FAMILY,
-        elu=lambda p, x, alpha=1.0: Pipeline.elu(p, x, 1.0),
-        celu=lambda p, x, alpha=1.0: Pipeline.celu(p, x, 1.0),
+        elu=lambda p, x, alpha=1.0: p.right.elu(x, 1.0),
+        celu=lambda p, x, alpha=1.0: p.right.celu(x, 1.0),
     ),
     known(
         "layer-silu-by-hard-sigmoid",
@@ -326,7 +326,7 @@ LAYERS = (
         "takes softmax along the last axis always",
         "ADM-9",
         FAMILY,
-        softmax=lambda p, x, dim=-1: Pipeline.softmax(p, x, -1),
+        softmax=lambda p, x, dim=-1: p.right.softmax(x, -1),
     ),
     known(
         "layer-nearest-rounds",
@@ -340,7 +340,7 @@ LAYERS = (
         "aligns corners in an interpolation that does not ask for it",
         "ADM-10",
         FAMILY,
-        places=lambda p, n, m, step, align_corners: Pipeline.places(p, n, m, step, True),
+        places=lambda p, n, m, step, align_corners: p.right.places(n, m, step, True),
     ),
     known(
         "layer-codes-away",

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from quant_conformance.mutants.model import Step, known
-from quant_conformance.mutants.pipeline import Pipeline
+from quant_conformance.mutants.exchanged import Mutated, Step
+from quant_conformance.mutants.model import known
 from quant_conformance.mutants.tables.families import APPLIED
 from quant_conformance.protocol import Array
 from quant_reference import (
@@ -19,38 +19,38 @@ from quant_reference import (
 Shape = tuple[int, ...]
 
 
-def _interleaved(p: Pipeline, parameter: Array, shape: Shape) -> Array:
+def _interleaved(p: Mutated, parameter: Array, shape: Shape) -> Array:
     repeats = [n // c if n else 0 for n, c in zip(shape, parameter.shape, strict=True)]
     return np.tile(parameter, repeats).astype(np.float32)
 
 
-def _transposed(p: Pipeline, parameter: Array, shape: Shape) -> Array:
+def _transposed(p: Mutated, parameter: Array, shape: Shape) -> Array:
     """The right shape, filled in the wrong order."""
-    return Pipeline.spread(p, parameter.T.reshape(parameter.shape), shape)
+    return p.right.spread(parameter.T.reshape(parameter.shape), shape)
 
 
-def _swapped_square(p: Pipeline, parameter: Array, shape: Shape) -> Array:
+def _swapped_square(p: Mutated, parameter: Array, shape: Shape) -> Array:
     """Scales applied along the other one of two equally long axes."""
     if len(shape) >= 2 and shape[0] == shape[1]:
         parameter = np.swapaxes(parameter, 0, 1)
-    return Pipeline.spread(p, parameter, shape)
+    return p.right.spread(parameter, shape)
 
 
-def _last_as_before(p: Pipeline, parameter: Array, shape: Shape) -> Array:
+def _last_as_before(p: Mutated, parameter: Array, shape: Shape) -> Array:
     changed = parameter.copy().reshape(-1)
     changed[-1:] = changed[-2:-1] if changed.size > 1 else changed[-1:]
-    return Pipeline.spread(p, changed.reshape(parameter.shape), shape)
+    return p.right.spread(changed.reshape(parameter.shape), shape)
 
 
-def _shifted(p: Pipeline, parameter: Array, shape: Shape) -> Array:
+def _shifted(p: Mutated, parameter: Array, shape: Shape) -> Array:
     """Blocks that start one element late along their axis."""
-    return np.roll(Pipeline.spread(p, parameter, shape), 1, axis=-1) if shape else parameter
+    return np.roll(p.right.spread(parameter, shape), 1, axis=-1) if shape else parameter
 
 
 def _by_flat_position(channel: Callable[[Array, int, int], Array]) -> Step:
     """Qparams by the position in memory: ``channel(position, elements, channels)``."""
 
-    def spread(p: Pipeline, parameter: Array, shape: Shape) -> Array:
+    def spread(p: Mutated, parameter: Array, shape: Shape) -> Array:
         size = int(np.prod(shape))
         flat = parameter.reshape(-1)[channel(np.arange(size), max(size, 1), parameter.size)]
         return flat.reshape(shape).astype(np.float32)
@@ -61,16 +61,16 @@ def _by_flat_position(channel: Callable[[Array, int, int], Array]) -> Step:
 def _default(change: Callable[[str, bool, int], int]) -> Step:
     """Another default axis: ``change(module kind, is per block, right axis)``."""
 
-    def default_axis(p: Pipeline, module_kind: str, granularity: Granularity) -> int:
-        right = Pipeline.default_axis(p, module_kind, granularity)
+    def default_axis(p: Mutated, module_kind: str, granularity: Granularity) -> int:
+        right = p.right.default_axis(module_kind, granularity)
         return change(module_kind, isinstance(granularity, PerBlock), right)
 
     return default_axis
 
 
-def _any_kind(p: Pipeline, module_kind: str, granularity: Granularity) -> int:
+def _any_kind(p: Mutated, module_kind: str, granularity: Granularity) -> int:
     kind = module_kind if module_kind in MODULE_KINDS else "Linear"
-    return Pipeline.default_axis(p, kind, granularity)
+    return p.right.default_axis(kind, granularity)
 
 
 LAYOUTS = (

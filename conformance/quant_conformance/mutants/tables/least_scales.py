@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from quant_conformance.mutants.model import Step, known, patched
-from quant_conformance.mutants.pipeline import Pipeline
+from quant_conformance.mutants.exchanged import Mutated, Step, patched
+from quant_conformance.mutants.model import known
 from quant_conformance.mutants.tables.families import QPARAMS, SCALES
 from quant_conformance.mutants.tables.steps import least
 from quant_conformance.mutants.wrong import F32
 
-_UNBOUNDED = patched(least_scale=least(lambda scale, dtype: scale))
+_UNBOUNDED = patched(least_scale=least(lambda scale: scale))
 
 
 def _at_least(eps: float) -> Step:
-    return least(lambda scale, dtype: np.maximum(scale, F32(eps)))
+    return least(lambda scale: np.maximum(scale, F32(eps)))
 
+
+def _least_of_the_dtype(rule: str) -> Step:
+    """A rule whose scales are at least the machine epsilon of the range's dtype."""
+
+    def scale_of(p: Mutated, *arguments: Any) -> Any:
+        eps = {"float16": 2.0**-10, "bfloat16": 2.0**-7}.get(arguments[-1].name, 2.0**-23)
+        return np.maximum(getattr(p.right, rule)(*arguments), F32(eps))
+
+    return scale_of
+
+
+_LEAST_OF_THE_DTYPE: dict[str, Any] = {
+    rule: _least_of_the_dtype(rule)
+    for rule in ("symmetric_scale", "asymmetric_scale", "float_scale")
+}
 
 LEAST_SCALES = (
     known(
@@ -24,7 +41,7 @@ LEAST_SCALES = (
         "QP-1",
         SCALES,
         pitfall="observer-ranges",
-        least_scale=least(lambda scale, dtype: scale),
+        least_scale=least(lambda scale: scale),
     ),
     *(
         known(
@@ -46,18 +63,14 @@ LEAST_SCALES = (
         "adds eps to the scale instead of taking the greater",
         "QP-1",
         SCALES,
-        least_scale=least(lambda scale, dtype: scale + F32(2.0**-23)),
+        least_scale=least(lambda scale: scale + F32(2.0**-23)),
     ),
     known(
         "least-scale-of-the-dtype",
         "takes the machine epsilon of x's dtype for the least scale",
         "QP-1",
         SCALES,
-        least_scale=least(
-            lambda scale, dtype: np.maximum(
-                scale, {"float16": 2.0**-10, "bfloat16": 2.0**-7}.get(dtype.name, 2.0**-23)
-            )
-        ),
+        **_LEAST_OF_THE_DTYPE,
     ),
     known(
         "zero-scale-as-one",
@@ -65,7 +78,7 @@ LEAST_SCALES = (
         "QP-1",
         SCALES,
         pitfall="observer-ranges",
-        least_scale=least(lambda scale, dtype: np.where(scale == 0, F32(1), scale)),
+        least_scale=least(lambda scale: np.where(scale == 0, F32(1), scale)),
     ),
     known(
         "zero-scale-only-replaced",
@@ -73,25 +86,25 @@ LEAST_SCALES = (
         "QP-1",
         SCALES,
         pitfall="observer-ranges",
-        least_scale=least(lambda scale, dtype: np.where(scale == 0, F32(2.0**-23), scale)),
+        least_scale=least(lambda scale: np.where(scale == 0, F32(2.0**-23), scale)),
     ),
     known(
         "least-range-instead-of-scale",
         "keeps max_abs, and not the scale, at least eps",
         "QP-1",
         SCALES,
-        max_abs=lambda p, low, high: np.maximum(Pipeline.max_abs(p, low, high), F32(2.0**-23)),
-        least_scale=least(lambda scale, dtype: scale),
+        max_abs=lambda p, low, high: np.maximum(p.right.max_abs(low, high), F32(2.0**-23)),
+        least_scale=least(lambda scale: scale),
     ),
     known(
         "no-least-scale-of-floats",
         "forgets the least scale for float formats",
         "QP-1 QP-6",
         QPARAMS,
-        qparams_of=lambda p, lo, hi, spec: (
-            Pipeline.qparams_of(p, lo, hi, spec)
+        compute_qparams=lambda p, lo, hi, spec: (
+            p.right.compute_qparams(lo, hi, spec)
             if spec.format.is_integer
-            else _UNBOUNDED.qparams_of(lo, hi, spec)
+            else _UNBOUNDED.compute_qparams(lo, hi, spec)
         ),
     ),
 )

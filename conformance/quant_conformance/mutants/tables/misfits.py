@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from quant_conformance.mutants.model import Step, known
-from quant_conformance.mutants.pipeline import Pipeline
+from quant_conformance.mutants.exchanged import Mutated, Step
+from quant_conformance.mutants.model import known
 from quant_conformance.mutants.tables.families import RANGE_AND_QPARAMS
 from quant_reference import Granularity, GranularityError, PerBlock, PerChannel, block_shape
 
@@ -16,7 +16,7 @@ Shape = tuple[int, ...]
 def _mended(mend: Callable[[Shape, Any], Granularity | None]) -> Step:
     """Another granularity where the right one is refused: ``mend(shape, granularity)``."""
 
-    def extents(p: Pipeline, shape: Shape, granularity: Granularity, target: Any) -> Shape:
+    def extents(p: Mutated, shape: Shape, granularity: Granularity, target: Any) -> Shape:
         try:
             return block_shape(shape, granularity, target)
         except GranularityError:
@@ -67,27 +67,27 @@ MISFITS = (
         "takes a smaller extent where the one asked for does not divide its axis",
         "GRAN-6",
         RANGE_AND_QPARAMS,
-        extents=_mended(_divisors),
+        block_shape=_mended(_divisors),
     ),
     known(
         "axis-out-of-range-accepted",
         "counts an axis beyond the rank round the clock",
         "GRAN-6",
         RANGE_AND_QPARAMS,
-        extents=_mended(_round_the_clock),
+        block_shape=_mended(_round_the_clock),
     ),
     known(
         "missing-axis-accepted",
         "takes axis 0 where none is given",
         "GRAN-6",
         RANGE_AND_QPARAMS,
-        extents=_mended(_first_axis),
+        block_shape=_mended(_first_axis),
     ),
     known(
         "extents-of-other-rank-accepted",
         "fills up or cuts off a tuple of extents of another length than the rank",
         "GRAN-6",
         RANGE_AND_QPARAMS,
-        extents=_mended(_lengthened),
+        block_shape=_mended(_lengthened),
     ),
 )

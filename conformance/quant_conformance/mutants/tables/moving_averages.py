@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 
 from quant_conformance.mutants import wrong
-from quant_conformance.mutants.model import Step, known
-from quant_conformance.mutants.pipeline import Pipeline
-from quant_conformance.mutants.ranges import Range
+from quant_conformance.mutants.exchanged import Mutated, Step
+from quant_conformance.mutants.model import known
 from quant_conformance.mutants.tables.families import OBSERVE
 from quant_conformance.mutants.wrong import F32
 from quant_conformance.protocol import Array
+from quant_reference.observers import Range
 
 
 def _average(formula: Callable[[Array, Array, Any, Any], Any]) -> Step:
     """A moving average rounded to the dtype of the range only at its end."""
 
-    def average(p: Pipeline, old: Array, new: Array, take: Any, keep: Any) -> Array:
+    def average(p: Mutated, old: Array, new: Array, take: Any, keep: Any) -> Array:
         result = formula(p.widen(old), p.widen(new), take, keep)
         return np.asarray(result).astype(new.dtype)
 
@@ -32,7 +32,7 @@ def _incremental(p: Any, old: Array, new: Array, take: Any, keep: Any) -> Array:
     return np.asarray((p.widen(old) + step).astype(new.dtype))
 
 
-def _averaged_with_zero(p: Any, new: Range, kind: str, constant: float) -> Range:
+def _averaged_with_zero(p: Any, kind: str, new: Range, constant: float) -> Range:
     if kind != "moving_average":
         return new
     take, keep = p.weights(constant)
@@ -44,7 +44,7 @@ def _scales_averaged(
     p: Any, batches: Sequence[Array], spec: Any, target: str, kind: str, constant: float = 0.01
 ) -> Any:
     """Averages scales and not ranges."""
-    right = Pipeline.observe(p, batches, spec, target, kind, constant)
+    right = p.right.observe(batches, spec, target, kind, constant)
     if kind != "moving_average":
         return right
     take, keep = p.weights(constant)
@@ -65,7 +65,7 @@ def _evenly(first: Sequence[float]) -> Step:
         kind: str,
         constant: float = 0.01,
     ) -> Any:
-        right = Pipeline.observe(p, batches, spec, target, kind, constant)
+        right = p.right.observe(batches, spec, target, kind, constant)
         if kind != "moving_average" or None not in spec.float_range:
             return right
         seen = [p.value_range(batch, spec, target) for batch in batches]
@@ -77,7 +77,7 @@ def _evenly(first: Sequence[float]) -> Step:
             ).astype(bounds[0].dtype)
             for bounds in zip(*seen, strict=True)
         )
-        return p.qparams_of(lo, hi, spec)
+        return p.compute_qparams(lo, hi, spec)
 
     return observe
 
@@ -109,8 +109,8 @@ MOVING_AVERAGES = (
         "rounds the weights to the dtype of the range",
         "OBS-2",
         OBSERVE,
-        average=lambda p, old, new, take, keep: Pipeline.average(
-            p, old, new, p.narrow(take, new.dtype), p.narrow(keep, new.dtype)
+        average=lambda p, old, new, take, keep: p.right.average(
+            old, new, p.narrow(take, new.dtype), p.narrow(keep, new.dtype)
         ),
     ),
     known(
@@ -150,13 +150,10 @@ MOVING_AVERAGES = (
         "keeps the running range in float32 whatever the dtype of x",
         "OBS-2",
         OBSERVE,
-        first_range=lambda p, new, kind, c: (p.widen(new[0]), p.widen(new[1])),
-        average=lambda p, old, new, take, keep: p.widen(new) * take + p.widen(old) * keep,
-        fold_global=lambda p, old, new: Pipeline.fold_global(
-            p, old, (p.widen(new[0]), p.widen(new[1]))
+        first_range=lambda p, kind, new, c: (p.widen(new[0]), p.widen(new[1])),
+        fold=lambda p, kind, old, new, spec, c: p.right.fold(
+            kind, old, (p.widen(new[0]), p.widen(new[1])), spec, c
         ),
-        fold_static=lambda p, old, new: (p.widen(new[0]), p.widen(new[1])),
-        fold_dynamic=lambda p, old, new: (p.widen(new[0]), p.widen(new[1])),
     ),
     known(
         "first-batch-averaged",
@@ -187,7 +184,7 @@ MOVING_AVERAGES = (
         "OBS-2",
         OBSERVE,
         fold_moving=lambda p, old, new, spec, c: (
-            Pipeline.fold_moving(p, old, new, spec, c)[0],
+            p.right.fold_moving(old, new, spec, c)[0],
             old[1],
         ),
     ),
@@ -196,8 +193,8 @@ MOVING_AVERAGES = (
         "averages only where a batch widens the range",
         "OBS-2",
         OBSERVE,
-        fold_moving=lambda p, old, new, spec, c: Pipeline.fold_moving(
-            p, old, Pipeline.fold_global(p, old, new), spec, c
+        fold_moving=lambda p, old, new, spec, c: p.right.fold_moving(
+            old, p.right.fold_global(old, new), spec, c
         ),
     ),
     known(
@@ -222,7 +219,7 @@ MOVING_AVERAGES = (
         "keeps the least and greatest instead of averaging",
         "OBS-2",
         OBSERVE,
-        fold_moving=lambda p, old, new, spec, c: Pipeline.fold_global(p, old, new),
+        fold_moving=lambda p, old, new, spec, c: p.right.fold_global(old, new),
     ),
     known(
         "moving-average-last",
@@ -243,8 +240,8 @@ MOVING_AVERAGES = (
         "accepts averaging constants outside (0, 1]",
         "OBS-2",
         OBSERVE,
-        check_observer=lambda p, kind, spec, target, c: Pipeline.check_observer(
-            p, kind, spec, target, 0.5
+        check_observer=lambda p, kind, spec, target, c: p.right.check_observer(
+            kind, spec, target, 0.5
         ),
     ),
 )

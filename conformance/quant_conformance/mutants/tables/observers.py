@@ -7,30 +7,33 @@ from typing import Any, get_args
 
 import numpy as np
 
-from quant_conformance.mutants.model import Step, known
-from quant_conformance.mutants.pipeline import Pipeline
-from quant_conformance.mutants.ranges import Range
+from quant_conformance.mutants.exchanged import Mutated, Step
+from quant_conformance.mutants.model import known
 from quant_conformance.mutants.tables.families import OBSERVE
+from quant_conformance.mutants.tables.steps import folding
 from quant_conformance.mutants.wrong import F32
 from quant_conformance.protocol import Array
-from quant_reference.observers import ObserverKind
+from quant_reference.observers import ObserverKind, Range
 
 
 def _both(formula: Callable[[Array, Array], Any]) -> Step:
     """Fold each bound by ``formula(old, new)``."""
 
-    def fold(p: Pipeline, old: Range, new: Range) -> Range:
+    def fold(p: Mutated, old: Range, new: Range) -> Range:
         lo, hi = (np.asarray(formula(o, n)) for o, n in zip(old, new, strict=True))
         return lo, hi
 
     return fold
 
 
+_mean = _both(lambda old, new: ((old + new) / old.dtype.type(2)).astype(old.dtype))
+
+
 def _without(drop: Callable[[Array], Any]) -> Step:
     """Skip batches whose range ``drop`` finds something in, unless all are such."""
 
     def observe(
-        p: Pipeline,
+        p: Mutated,
         batches: Sequence[Array],
         spec: Any,
         target: str,
@@ -38,17 +41,17 @@ def _without(drop: Callable[[Array], Any]) -> Step:
         constant: float = 0.01,
     ) -> Any:
         kept = [b for b in batches if not drop(b.astype(F32)).any()]
-        return Pipeline.observe(p, kept or batches, spec, target, kind, constant)
+        return p.right.observe(kept or batches, spec, target, kind, constant)
 
     return observe
 
 
-def _one_zero(p: Pipeline, kind: str, ranges: Sequence[Range]) -> None:
+def _one_zero(p: Mutated, kind: str, ranges: Sequence[Range]) -> None:
     """Lets an observer without batches observe a zero."""
     if isinstance(ranges, list) and not ranges:
         zero = np.zeros((1, 1), np.float32)
         ranges.append((zero, zero))
-    Pipeline.check_batches(p, kind, ranges)
+    p.right.check_batches(kind, ranges)
 
 
 def _like(change: Callable[[Array, Array], Array], new: Range, first: Range) -> Range:
@@ -58,17 +61,17 @@ def _like(change: Callable[[Array, Array], Array], new: Range, first: Range) -> 
 def _checking(change: Callable[[Array, Array], Array]) -> Step:
     """Checks ranges after they were made like the first: ``change(bound, first bound)``."""
 
-    def check_batches(p: Pipeline, kind: str, ranges: Sequence[Range]) -> None:
-        Pipeline.check_batches(p, kind, [_like(change, new, ranges[0]) for new in ranges])
+    def check_batches(p: Mutated, kind: str, ranges: Sequence[Range]) -> None:
+        p.right.check_batches(kind, [_like(change, new, ranges[0]) for new in ranges])
 
     return check_batches
 
 
 def _folding(change: Callable[[Array, Array], Array]) -> Step:
-    def fold(p: Pipeline, kind: str, old: Range, new: Range, *rest: Any) -> Range:
+    def fold(p: Mutated, kind: str, old: Range, new: Range, *rest: Any) -> Range:
         if kind in ("moving_average", "global_minmax"):
             new = _like(change, new, old)
-        return Pipeline.fold(p, kind, old, new, *rest)
+        return p.right.fold(kind, old, new, *rest)
 
     return fold
 
@@ -79,29 +82,29 @@ OBSERVERS = (
         "keeps the range of the first batch",
         "OBS-1",
         OBSERVE,
-        fold_static=lambda p, old, new: old,
+        fold=folding("static", lambda p, old, new: old),
     ),
     known(
         "static-accumulates",
         "widens a static range with every batch",
         "OBS-1",
         OBSERVE,
-        fold_static=Pipeline.fold_global,
+        fold=folding("static", lambda p, old, new: p.fold_global(old, new)),
     ),
     known(
         "static-averages",
         "averages static ranges",
         "OBS-1",
         OBSERVE,
-        fold_static=_both(lambda old, new: ((old + new) / old.dtype.type(2)).astype(old.dtype)),
+        fold=folding("static", _mean),
     ),
     known(
         "unknown-observer-accepted",
         "takes an unknown kind for static",
         "OBS-1",
         OBSERVE,
-        check_observer=lambda p, kind, spec, target, c: Pipeline.check_observer(
-            p, kind if kind in get_args(ObserverKind) else "static", spec, target, c
+        check_observer=lambda p, kind, spec, target, c: p.right.check_observer(
+            kind if kind in get_args(ObserverKind) else "static", spec, target, c
         ),
     ),
     known(
@@ -130,7 +133,7 @@ OBSERVERS = (
         "averages global ranges",
         "OBS-3",
         OBSERVE,
-        fold_global=_both(lambda old, new: ((old + new) / old.dtype.type(2)).astype(old.dtype)),
+        fold_global=_mean,
     ),
     known(
         "global-over-blocks",
@@ -147,21 +150,21 @@ OBSERVERS = (
         "widens a dynamic range with every batch",
         "OBS-4",
         OBSERVE,
-        fold_dynamic=Pipeline.fold_global,
+        fold=folding("dynamic", lambda p, old, new: p.fold_global(old, new)),
     ),
     known(
         "dynamic-keeps-first",
         "keeps the range of the first batch for a dynamic observer",
         "OBS-4",
         OBSERVE,
-        fold_dynamic=lambda p, old, new: old,
+        fold=folding("dynamic", lambda p, old, new: old),
     ),
     known(
         "dynamic-averages",
         "averages dynamic ranges",
         "OBS-4",
         OBSERVE,
-        fold_dynamic=_both(lambda old, new: ((old + new) / old.dtype.type(2)).astype(old.dtype)),
+        fold=folding("dynamic", _mean),
     ),
     known(
         "nan-batch-skipped",
@@ -193,7 +196,7 @@ OBSERVERS = (
         OBSERVE,
         pitfall="nan",
         fold=lambda p, kind, old, new, spec, c: (
-            new if np.isnan(old[0]).any() else Pipeline.fold(p, kind, old, new, spec, c)
+            new if np.isnan(old[0]).any() else p.right.fold(kind, old, new, spec, c)
         ),
     ),
     known(
@@ -202,7 +205,7 @@ OBSERVERS = (
         "OBS-5 OBS-1",
         OBSERVE,
         pitfall="nan",
-        fold_static=_both(lambda old, new: np.where(np.isnan(old), old, new)),
+        fold=folding("static", _both(lambda old, new: np.where(np.isnan(old), old, new))),
     ),
     known(
         "nan-weighted-as-zero",
@@ -210,8 +213,7 @@ OBSERVERS = (
         "OBS-5 OBS-2",
         OBSERVE,
         pitfall="nan",
-        average=lambda p, old, new, take, keep: Pipeline.average(
-            p,
+        average=lambda p, old, new, take, keep: p.right.average(
             np.where(np.isnan(old), np.zeros((), old.dtype), old),
             np.where(np.isnan(new), np.zeros((), new.dtype), new),
             take,

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 
 from quant_conformance.mutants import wrong
-from quant_conformance.mutants.model import Step, known
+from quant_conformance.mutants.exchanged import Mutated, Step
+from quant_conformance.mutants.model import known
 from quant_conformance.mutants.tables.families import CODES, CODES_AND_GRADIENT
+from quant_conformance.mutants.tables.steps import minval_codes, zero_point_codes
 from quant_conformance.mutants.wrong import F32
 from quant_conformance.protocol import Array
 from quant_reference import QuantizationSpec
@@ -16,22 +18,26 @@ from quant_reference import QuantizationSpec
 INT32_MIN = -(2.0**31)
 
 
-def _clamp_then_offset(p: Any, x: Array, spec: QuantizationSpec, scale: Array, zero: Array) -> Any:
+def _clamp_then_offset(
+    p: Mutated, x: Array, spec: QuantizationSpec, scale: Array, offset: Any
+) -> Any:
+    if not spec.format.is_integer or spec.qformulation == "minval":
+        return p.right.unclamped_codes(x, spec, scale, offset)
     low, high = spec.quant_min, spec.quant_max
-    return np.clip(p.round_code(p.quotient(x, scale)), F32(low), F32(high)) + zero
+    return np.clip(p.round_code(p.quotient(x, scale)), F32(low), F32(high)) + offset
 
 
 def _int32_sum(beyond: tuple[float, float]) -> Step:
     """Add the zero point in int32; numbers below and above int32 have become ``beyond``."""
 
-    def zero_point_codes(p: Any, x: Array, spec: Any, scale: Array, zero: Array) -> Array:
+    def formula(p: Mutated, x: Array, scale: Array, zero: Array) -> Array:
         rounded = wrong.float64(p.round_code(p.quotient(x, scale)))  # float32 has no 2^31 - 1
         fits = np.where(rounded >= 2.0**31, beyond[1], rounded)
         fits = np.nan_to_num(np.where(rounded < -(2.0**31), beyond[0], fits)).astype(np.int64)
         total = (fits + zero.astype(np.int64)).astype(np.int32).astype(F32)
         return np.where(np.isnan(rounded), F32(np.nan), total)
 
-    return zero_point_codes
+    return zero_point_codes(formula)
 
 
 OFFSETS = (
@@ -41,7 +47,7 @@ OFFSETS = (
         "Q-3",
         CODES_AND_GRADIENT,
         pitfall="zero-point",
-        zero_point_codes=lambda p, x, spec, s, z: p.round_code(p.quotient(x, s) + z),
+        unclamped_codes=zero_point_codes(lambda p, x, s, z: p.round_code(p.quotient(x, s) + z)),
     ),
     known(
         "zero-point-fused",
@@ -49,8 +55,8 @@ OFFSETS = (
         "Q-1 Q-3",
         CODES,
         pitfall="zero-point",
-        zero_point_codes=lambda p, x, spec, s, z: p.round_code(
-            wrong.fma(p.widen(x), F32(1) / s, z)
+        unclamped_codes=zero_point_codes(
+            lambda p, x, s, z: p.round_code(wrong.fma(p.widen(x), F32(1) / s, z))
         ),
     ),
     known(
@@ -59,7 +65,9 @@ OFFSETS = (
         "Q-1 Q-3",
         CODES_AND_GRADIENT,
         pitfall="zero-point",
-        zero_point_codes=lambda p, x, spec, s, z: p.round_code(p.widen(x) * (F32(1) / s) + z),
+        unclamped_codes=zero_point_codes(
+            lambda p, x, s, z: p.round_code(p.widen(x) * (F32(1) / s) + z)
+        ),
     ),
     known(
         "zero-point-after-clamp",
@@ -67,7 +75,7 @@ OFFSETS = (
         "Q-3",
         CODES_AND_GRADIENT,
         pitfall="zero-point",
-        zero_point_codes=_clamp_then_offset,
+        unclamped_codes=_clamp_then_offset,
     ),
     known(
         "zero-point-ignored",
@@ -75,7 +83,7 @@ OFFSETS = (
         "Q-3",
         CODES_AND_GRADIENT,
         pitfall="zero-point",
-        zero_point_codes=lambda p, x, spec, s, z: p.round_code(p.quotient(x, s)),
+        unclamped_codes=zero_point_codes(lambda p, x, s, z: p.round_code(p.quotient(x, s))),
     ),
     known(
         "zero-point-subtracted",
@@ -83,7 +91,7 @@ OFFSETS = (
         "Q-3",
         CODES_AND_GRADIENT,
         pitfall="zero-point",
-        zero_point_codes=lambda p, x, spec, s, z: p.round_code(p.quotient(x, s)) - z,
+        unclamped_codes=zero_point_codes(lambda p, x, s, z: p.round_code(p.quotient(x, s)) - z),
     ),
     known(
         "zero-point-added-off-by-one",
@@ -91,8 +99,9 @@ OFFSETS = (
         "Q-3",
         CODES_AND_GRADIENT,
         pitfall="zero-point",
-        zero_point_codes=lambda p, x, spec, s, z: (
-            p.round_code(p.quotient(x, s)) + (z - 1 if spec.format.kind == "uint" else z)
+        unclamped_codes=lambda p, x, spec, s, offset: (
+            p.right.unclamped_codes(x, spec, s, offset)
+            - F32((spec.format.kind, spec.qformulation) == ("uint", "zp"))
         ),
     ),
     known(
@@ -101,8 +110,8 @@ OFFSETS = (
         "Q-3 Q-8",
         CODES_AND_GRADIENT,
         pitfall="zero-point",
-        zero_point_codes=lambda p, x, spec, s, z: (
-            p.round_code(p.quotient(x, s)) + np.where(z > 127, z - 256, z)
+        unclamped_codes=zero_point_codes(
+            lambda p, x, s, z: p.round_code(p.quotient(x, s)) + np.where(z > 127, z - 256, z)
         ),
     ),
     known(
@@ -111,8 +120,8 @@ OFFSETS = (
         "Q-3 Q-8",
         CODES_AND_GRADIENT,
         pitfall="zero-point",
-        zero_point_codes=lambda p, x, spec, s, z: (
-            p.round_code(p.quotient(x, s)) + np.where(z < 0, z + 256, z)
+        unclamped_codes=zero_point_codes(
+            lambda p, x, s, z: p.round_code(p.quotient(x, s)) + np.where(z < 0, z + 256, z)
         ),
     ),
     known(
@@ -121,7 +130,7 @@ OFFSETS = (
         "Q-3 Q-7",
         CODES,
         pitfall="cast-before-clamp",
-        zero_point_codes=_int32_sum((INT32_MIN, INT32_MIN)),
+        unclamped_codes=_int32_sum((INT32_MIN, INT32_MIN)),
     ),
     known(
         "zero-point-sum-wraps",
@@ -129,7 +138,7 @@ OFFSETS = (
         "Q-3 Q-7",
         CODES,
         pitfall="cast-before-clamp",
-        zero_point_codes=_int32_sum((INT32_MIN, 2.0**31 - 1)),
+        unclamped_codes=_int32_sum((INT32_MIN, 2.0**31 - 1)),
     ),
     known(
         "minval-in-dtype-of-x",
@@ -144,8 +153,8 @@ OFFSETS = (
         "computes x/scale - minval/scale",
         "Q-4",
         CODES_AND_GRADIENT,
-        minval_codes=lambda p, x, spec, s, m: (
-            p.round_code(p.quotient(x, s) - m / s) + F32(spec.quant_min)
+        unclamped_codes=minval_codes(
+            lambda p, x, s, m, least: p.round_code(p.quotient(x, s) - m / s) + least
         ),
     ),
     known(
@@ -153,8 +162,8 @@ OFFSETS = (
         "computes a zero point from minval: rint(x/scale) - rint(minval/scale)",
         "Q-4",
         CODES,
-        minval_codes=lambda p, x, spec, s, m: (
-            p.round_code(p.quotient(x, s)) - p.round_code(m / s) + F32(spec.quant_min)
+        unclamped_codes=minval_codes(
+            lambda p, x, s, m, least: p.round_code(p.quotient(x, s)) - p.round_code(m / s) + least
         ),
     ),
     known(
@@ -169,7 +178,9 @@ OFFSETS = (
         "does not add quant_min under minval",
         "Q-4",
         CODES_AND_GRADIENT,
-        minval_codes=lambda p, x, spec, s, m: p.round_code(p.divide(p.above_minval(x, m), s)),
+        unclamped_codes=minval_codes(
+            lambda p, x, s, m, least: p.round_code(p.divide(p.above_minval(x, m), s))
+        ),
     ),
     known(
         "minval-in-float64",
@@ -183,8 +194,8 @@ OFFSETS = (
         "adds quant_min before rounding",
         "Q-4",
         CODES,
-        minval_codes=lambda p, x, spec, s, m: p.round_code(
-            p.divide(p.above_minval(x, m), s) + F32(spec.quant_min)
+        unclamped_codes=minval_codes(
+            lambda p, x, s, m, least: p.round_code(p.divide(p.above_minval(x, m), s) + least)
         ),
     ),
 )

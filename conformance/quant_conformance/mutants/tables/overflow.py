@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from quant_conformance.mutants.model import Step, known
-from quant_conformance.mutants.pipeline import Pipeline
+from quant_conformance.mutants.exchanged import Mutated, Step
+from quant_conformance.mutants.model import known
 from quant_conformance.mutants.tables.families import CODES, FLOATS
 from quant_conformance.mutants.wrong import F32
 from quant_conformance.protocol import Array
@@ -18,7 +18,7 @@ from quant_reference import Format
 def _saturate(change: Callable[[Array, float], Any]) -> Step:
     """Saturate magnitudes by ``change(magnitude, max)``."""
 
-    def saturate(_: Pipeline, values: Array, form: Format) -> Array:
+    def saturate(_: Mutated, values: Array, form: Format) -> Array:
         magnitude = np.abs(values)
         bounded = np.where(magnitude > form.quant_max, change(magnitude, form.quant_max), magnitude)
         return np.asarray(np.copysign(bounded, values)).astype(np.float32)
@@ -26,22 +26,28 @@ def _saturate(change: Callable[[Array, float], Any]) -> Step:
     return saturate
 
 
-def _keep(_: Pipeline, values: Array, *rest: Any) -> Array:
+def _keep(_: Mutated, values: Array, *rest: Any) -> Array:
     return values
 
 
 def _nonsaturating(beyond: Callable[[Array, Format], Any]) -> dict[str, Step]:
     """Steps that make NaN, or infinity if the format has one, of magnitudes that are ``beyond``."""
 
-    def encode_element(p: Pipeline, values: Array, form: Format) -> Array:
+    def encode_element(p: Mutated, values: Array, form: Format) -> Array:
         within = np.clip(values, F32(form.quant_min), F32(form.quant_max))
-        codes = Pipeline.encode_element(p, within, form)
+        codes = p.right.encode_element(within, form)
         if form.nan_code is None:
             return codes
-        special = p.sign_bit(values) << 7 | (0x7C if form.has_inf else form.nan_code)
+        special = p.sign_bit(values, form) | (0x7C if form.has_inf else form.nan_code)
         return np.where(beyond(np.abs(values), form), special, codes).astype(np.uint8)
 
     return {"saturate": _keep, "clamp_float": _keep, "encode_element": encode_element}
+
+
+def _wrapped(p: Mutated, exponent: Array, steps: Array, form: Format) -> Array:
+    """Lets an exponent that is too great overflow its field."""
+    code: Array = p.right.magnitude_code(exponent, steps, form) & (2 ** (form.bits - 1) - 1)
+    return code
 
 
 def _midpoint(form: Format) -> float:
@@ -54,7 +60,7 @@ def _correct_overflow(magnitude: Array, form: Format) -> Any:
     return (magnitude > _midpoint(form)) | (tie & form.has_inf)
 
 
-def _to_240(_: Pipeline, values: Array, *rest: Any) -> Array:
+def _to_240(_: Mutated, values: Array, *rest: Any) -> Array:
     greatest = rest[0].quant_max if len(rest) == 1 else rest[1]
     bound = F32(240 if greatest == 448 else greatest)
     return np.asarray(np.clip(values, -bound, bound))
@@ -93,9 +99,7 @@ OVERFLOW = (
         "ENC-4",
         ("encode", "quantize"),
         pitfall="nan",
-        nan_code=lambda p, sign, form: (
-            Pipeline.nan_code(p, sign, form) if form.bits == 8 else sign ^ 8
-        ),
+        nan_code=lambda p, sign, form: p.right.nan_code(sign, form) if form.bits == 8 else sign ^ 8,
     ),
     known(
         "nan-lost-in-clamp",
@@ -113,7 +117,7 @@ OVERFLOW = (
         ("encode",),
         pitfall="saturation",
         saturate=lambda p, v, form: np.clip(v, F32(-(2**20)), F32(2**20)),
-        magnitude_code=lambda p, code, form: code & (2 ** (form.bits - 1) - 1),
+        magnitude_code=_wrapped,
     ),
     known(
         "quotient-overflow-wraps",
@@ -122,7 +126,7 @@ OVERFLOW = (
         CODES,
         pitfall="saturation",
         clamp_float=lambda p, v, low, high: np.clip(v, F32(-(2**20)), F32(2**20)),
-        magnitude_code=lambda p, code, form: code & (2 ** (form.bits - 1) - 1),
+        magnitude_code=_wrapped,
     ),
     known(
         "quotient-not-clamped",

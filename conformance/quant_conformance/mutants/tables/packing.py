@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from quant_conformance.mutants.model import Step, known
-from quant_conformance.mutants.pipeline import Pipeline
+from quant_conformance.mutants.exchanged import Mutated, Step
+from quant_conformance.mutants.model import known
 from quant_conformance.mutants.tables.families import PACK
 from quant_conformance.protocol import Array
 from quant_reference import Format
@@ -14,33 +16,45 @@ from quant_reference import Format
 def _shifts(order: str | None) -> Step:
     """Always one order, or the other one than asked for (None)."""
 
-    def shifts(p: Pipeline, form: Format, asked: str) -> Array:
-        right = Pipeline.shifts(p, form, asked)
+    def shifts_of(p: Mutated, form: Format, asked: str) -> Array:
+        right = p.right.shifts_of(form, asked)
         if order is None:
             return right[::-1]
         return right if asked == order else right[::-1]
 
-    return shifts
+    return shifts_of
 
 
-def _int2_pairs(p: Pipeline, form: Format, order: str) -> Array:
+def _int2_pairs(p: Mutated, form: Format, order: str) -> Array:
     """2-bit codes in the right nibble, but swapped within it."""
-    right = Pipeline.shifts(p, form, order)
+    right = p.right.shifts_of(form, order)
     return right.reshape(2, 2)[:, ::-1].reshape(-1) if form.bits == 2 else right
 
 
-def _row_padded(p: Pipeline, codes: Array, form: Format) -> Array:
-    if codes.ndim < 2 or form.bits == 8:
-        return codes.reshape(-1)
-    rows = codes.reshape(-1, codes.shape[-1])
-    missing = -rows.shape[1] % (8 // form.bits)
-    return np.pad(rows, ((0, 0), (0, missing))).reshape(-1)
+def _row_padded(p: Mutated, codes: Array, fmt: str, order: str) -> Any:
+    per_byte = 8 // p.get_format(fmt).bits
+    if codes.ndim > 1 and per_byte > 1:
+        rows = codes.reshape(-1, codes.shape[-1])
+        codes = np.pad(rows, ((0, 0), (0, -rows.shape[1] % per_byte)))
+    return p.right.pack(codes, fmt, order)
+
+
+def _padded_with_ones(p: Mutated, codes: Array, fmt: str, order: str) -> Any:
+    form = p.get_format(fmt)
+    ones = -1 if form.kind == "int" else 2**form.bits - 1
+    padded = np.pad(codes.reshape(-1), (0, -codes.size % (8 // form.bits)), constant_values=ones)
+    return p.right.pack(padded, fmt, order)
+
+
+def _without_incomplete_byte(p: Mutated, codes: Array, fmt: str, order: str) -> Any:
+    per_byte = 8 // p.get_format(fmt).bits
+    return p.right.pack(codes, fmt, order)[: codes.size // per_byte]
 
 
 def _extended_from(bit: int) -> Step:
     """Extend the sign from a fixed bit."""
 
-    def extend_sign(p: Pipeline, fields: Array, form: Format) -> Array:
+    def extend_sign(p: Mutated, fields: Array, form: Format) -> Array:
         if form.kind != "int":
             return fields
         wide = fields.astype(np.int16)
@@ -56,7 +70,7 @@ PACKING = (
         "PACK-1",
         PACK,
         pitfall="nibbles",
-        shifts=_shifts(None),
+        shifts_of=_shifts(None),
     ),
     known(
         "low-first-always",
@@ -64,7 +78,7 @@ PACKING = (
         "PACK-1",
         PACK,
         pitfall="nibbles",
-        shifts=_shifts("low_first"),
+        shifts_of=_shifts("low_first"),
     ),
     known(
         "high-first-always",
@@ -72,7 +86,7 @@ PACKING = (
         "PACK-1",
         PACK,
         pitfall="nibbles",
-        shifts=_shifts("high_first"),
+        shifts_of=_shifts("high_first"),
     ),
     known(
         "unpack-swapped",
@@ -80,8 +94,8 @@ PACKING = (
         "PACK-1",
         PACK,
         pitfall="nibbles",
-        unpack=lambda p, packed, fmt, order, count: Pipeline.unpack(
-            p, packed, fmt, "low_first" if order == "high_first" else "high_first", count
+        unpack=lambda p, packed, fmt, order, count: p.right.unpack(
+            packed, fmt, "low_first" if order == "high_first" else "high_first", count
         ),
     ),
     known(
@@ -90,15 +104,15 @@ PACKING = (
         "PACK-1",
         PACK,
         pitfall="nibbles",
-        shifts=_int2_pairs,
+        shifts_of=_int2_pairs,
     ),
     known(
         "unknown-order-accepted",
         "takes an unknown order for low_first",
         "PACK-1",
         PACK,
-        shifts=lambda p, form, order: Pipeline.shifts(
-            p, form, "high_first" if order == "high_first" else "low_first"
+        shifts_of=lambda p, form, order: p.right.shifts_of(
+            form, "high_first" if order == "high_first" else "low_first"
         ),
     ),
     known(
@@ -106,14 +120,14 @@ PACKING = (
         "packs the elements of a matrix in Fortran order",
         "PACK-1",
         PACK,
-        flattened=lambda p, codes, form: codes.reshape(-1, order="F"),
+        pack=lambda p, codes, fmt, order: p.right.pack(codes.reshape(-1, order="F"), fmt, order),
     ),
     known(
         "rows-padded",
         "starts each row of a matrix on a new byte",
         "PACK-1 PACK-3",
         PACK,
-        flattened=_row_padded,
+        pack=_row_padded,
     ),
     known(
         "sign-not-extended",
@@ -138,7 +152,7 @@ PACKING = (
         PACK,
         pitfall="nibbles",
         extend_sign=lambda p, fields, form: (
-            Pipeline.extend_sign(p, fields, form)
+            p.right.extend_sign(fields, form)
             if form.kind == "int" or form.bits == 8
             else np.where(
                 fields >> (form.bits - 1), fields | (256 - (1 << form.bits)), fields
@@ -158,16 +172,14 @@ PACKING = (
         "fills the last byte with ones",
         "PACK-3",
         PACK,
-        padded=lambda p, fields, count, form: np.pad(
-            fields, (0, count), constant_values=2**form.bits - 1
-        ),
+        pack=_padded_with_ones,
     ),
     known(
         "padding-repeats-last-code",
         "fills the last byte with the last code",
         "PACK-3",
         PACK,
-        padded=lambda p, fields, count, form: (
+        padded=lambda p, fields, count: (
             np.pad(fields, (0, count), mode="edge") if fields.size else fields
         ),
     ),
@@ -176,9 +188,7 @@ PACKING = (
         "drops the last byte if it is incomplete",
         "PACK-3",
         PACK,
-        padded=lambda p, fields, count, form: fields[
-            : fields.size - fields.size % (8 // form.bits)
-        ],
+        pack=_without_incomplete_byte,
     ),
     known(
         "whole-bytes-unpacked",
@@ -199,7 +209,7 @@ PACKING = (
         "reads codes behind the end as zero",
         "PACK-3",
         PACK,
-        check_packed=lambda p, packed, count, per_byte: None,
+        check_packed=lambda p, packed, count, form: None,
         taken=lambda p, fields, count: np.resize(
             np.append(fields, np.zeros(max(0, count - fields.size), np.uint8)), count
         ),
@@ -214,8 +224,8 @@ PACKING = (
 )
 
 
-def _strict(p: Pipeline, packed: Array, fmt: str, order: str, count: int) -> Array:
-    codes = Pipeline.unpack(p, packed, fmt, order, count)
-    if not np.array_equal(Pipeline.pack(p, codes, fmt, order), packed):
+def _strict(p: Mutated, packed: Array, fmt: str, order: str, count: int) -> Array:
+    codes = p.right.unpack(packed, fmt, order, count)
+    if not np.array_equal(p.right.pack(codes, fmt, order), packed):
         raise ValueError("stray bits")
     return codes

@@ -8,7 +8,6 @@ import numpy as np
 
 from quant_conformance.mutants import wrong
 from quant_conformance.mutants.model import known
-from quant_conformance.mutants.pipeline import Pipeline
 from quant_conformance.mutants.tables.families import GRADIENT
 from quant_conformance.mutants.wrong import F32
 from quant_conformance.protocol import Array
@@ -16,7 +15,7 @@ from quant_reference import QuantizationSpec
 
 
 def _scaled(p: Any, x: Array, grad: Array, spec: QuantizationSpec, qparams: Any) -> Array:
-    right = Pipeline.gradient(p, x, grad, spec, qparams)
+    right = p.right.fake_quantize_gradient(x, grad, spec, qparams)
     scale = p.spread(np.asarray(qparams.scale), x.shape)
     return np.asarray((p.widen(right) / scale).astype(x.dtype))
 
@@ -43,7 +42,7 @@ PASSING = (
         "divides the gradient by the scale",
         "GRAD-1",
         GRADIENT,
-        gradient=_scaled,
+        fake_quantize_gradient=_scaled,
     ),
     known(
         "gradient-of-one",
@@ -58,8 +57,8 @@ PASSING = (
         "GRAD-1",
         GRADIENT,
         pitfall="double-rounding",
-        masked=lambda p, grad, inside: Pipeline.masked(
-            p, wrong.through(np.float16)(grad).astype(grad.dtype), inside
+        masked=lambda p, grad, inside: p.right.masked(
+            wrong.through(np.float16)(grad).astype(grad.dtype), inside
         ),
     ),
     known(
@@ -68,8 +67,8 @@ PASSING = (
         "GRAD-1",
         GRADIENT,
         pitfall="double-rounding",
-        masked=lambda p, grad, inside: Pipeline.masked(
-            p, wrong.through(wrong.BFLOAT16)(grad).astype(grad.dtype), inside
+        masked=lambda p, grad, inside: p.right.masked(
+            wrong.through(wrong.BFLOAT16)(grad).astype(grad.dtype), inside
         ),
     ),
     known(
@@ -77,7 +76,7 @@ PASSING = (
         "returns the gradient in float32",
         "GRAD-1",
         GRADIENT,
-        masked=lambda p, grad, inside: p.widen(Pipeline.masked(p, grad, inside)),
+        masked=lambda p, grad, inside: p.widen(p.right.masked(grad, inside)),
     ),
     known(
         "gradient-subnormals-flushed",
@@ -85,7 +84,7 @@ PASSING = (
         "GRAD-1",
         GRADIENT,
         pitfall="subnormals",
-        masked=lambda p, grad, inside: Pipeline.masked(p, wrong.flushed(grad), inside),
+        masked=lambda p, grad, inside: p.right.masked(wrong.flushed(grad), inside),
     ),
     known(
         "gradient-negative-zero-lost",
@@ -93,7 +92,7 @@ PASSING = (
         "GRAD-1",
         GRADIENT,
         pitfall="negative-zero",
-        masked=lambda p, grad, inside: Pipeline.masked(p, grad + np.zeros((), grad.dtype), inside),
+        masked=lambda p, grad, inside: p.right.masked(grad + np.zeros((), grad.dtype), inside),
     ),
     known(
         "gradient-nan-dropped",
@@ -101,8 +100,8 @@ PASSING = (
         "GRAD-4",
         GRADIENT,
         pitfall="nan",
-        masked=lambda p, grad, inside: Pipeline.masked(
-            p, np.where(np.isnan(grad), np.zeros((), grad.dtype), grad), inside
+        masked=lambda p, grad, inside: p.right.masked(
+            np.where(np.isnan(grad), np.zeros((), grad.dtype), grad), inside
         ),
     ),
     known(
@@ -110,8 +109,7 @@ PASSING = (
         "clamps incoming infinities to 65504",
         "GRAD-1",
         GRADIENT,
-        masked=lambda p, grad, inside: Pipeline.masked(
-            p,
+        masked=lambda p, grad, inside: p.right.masked(
             np.where(np.isinf(grad), np.copysign(np.asarray(65504).astype(grad.dtype), grad), grad),
             inside,
         ),
@@ -122,8 +120,8 @@ PASSING = (
         "GRAD-4",
         GRADIENT,
         pitfall="nan",
-        gradient=lambda p, x, grad, spec, qparams: np.where(
-            np.isnan(x), x, Pipeline.gradient(p, x, grad, spec, qparams)
+        fake_quantize_gradient=lambda p, x, grad, spec, qparams: np.where(
+            np.isnan(x), x, p.right.fake_quantize_gradient(x, grad, spec, qparams)
         ),
     ),
     known(
@@ -132,6 +130,6 @@ PASSING = (
         "GRAD-1",
         GRADIENT,
         check_grad=lambda p, x, grad: None,
-        masked=lambda p, grad, inside: Pipeline.masked(p, np.resize(grad, inside.shape), inside),
+        masked=lambda p, grad, inside: p.right.masked(np.resize(grad, inside.shape), inside),
     ),
 )

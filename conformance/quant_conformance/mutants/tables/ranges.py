@@ -6,7 +6,6 @@ import numpy as np
 
 from quant_conformance.mutants import wrong
 from quant_conformance.mutants.model import known
-from quant_conformance.mutants.pipeline import Pipeline
 from quant_conformance.mutants.tables.families import QPARAMS, RANGE, RANGES
 from quant_conformance.mutants.tables.steps import range_after_zero
 from quant_conformance.protocol import Array
@@ -19,6 +18,7 @@ RANGE_BUGS = (
         RANGES,
         pitfall="observer-ranges",
         with_zero=lambda p, lo, hi: (lo, hi),
+        check_range=lambda p, low, high: None,
     ),
     known(
         "zero-not-in-positive-range",
@@ -27,6 +27,7 @@ RANGE_BUGS = (
         RANGES,
         pitfall="observer-ranges",
         with_zero=lambda p, lo, hi: (lo, np.maximum(hi, np.zeros((), hi.dtype))),
+        check_range=lambda p, low, high: None,
     ),
     known(
         "zero-not-in-negative-range",
@@ -35,6 +36,7 @@ RANGE_BUGS = (
         RANGES,
         pitfall="observer-ranges",
         with_zero=lambda p, lo, hi: (np.minimum(lo, np.zeros((), lo.dtype)), hi),
+        check_range=lambda p, low, high: None,
     ),
     known(
         "range-of-magnitudes",
@@ -48,7 +50,7 @@ RANGE_BUGS = (
         "takes the range of |x|",
         "RANGE-1",
         RANGE,
-        block_rows=lambda p, x, extents: np.abs(Pipeline.block_rows(p, x, extents)),
+        block_view=lambda p, x, extents: np.abs(p.right.block_view(x, extents)),
     ),
     known(
         "range-without-least",
@@ -83,7 +85,8 @@ RANGE_BUGS = (
         "leaves the last element of each block out of its range",
         "RANGE-1",
         RANGES,
-        block_rows=lambda p, x, extents: _all_but_last(Pipeline.block_rows(p, x, extents)),
+        least=lambda p, view: np.min(_all_but_last(view), axis=-1),
+        greatest=lambda p, view: np.max(_all_but_last(view), axis=-1),
     ),
     known(
         "range-in-float32",
@@ -91,7 +94,7 @@ RANGE_BUGS = (
         "RANGE-3 QP-9",
         RANGES,
         value_range=lambda p, x, spec, target: tuple(
-            bound.astype(np.float32) for bound in Pipeline.value_range(p, x, spec, target)
+            bound.astype(np.float32) for bound in p.right.value_range(x, spec, target)
         ),
     ),
     known(
@@ -101,8 +104,8 @@ RANGE_BUGS = (
         RANGES,
         value_range=lambda p, x, spec, target: tuple(
             bound.astype(x.dtype) if bound.dtype == np.float16 else bound
-            for bound in Pipeline.value_range(
-                p, x.astype(np.float16) if x.dtype == wrong.BFLOAT16 else x, spec, target
+            for bound in p.right.value_range(
+                x.astype(np.float16) if x.dtype == wrong.BFLOAT16 else x, spec, target
             )
         ),
     ),
@@ -120,11 +123,12 @@ RANGE_BUGS = (
         "RANGE-5",
         (*RANGE, *QPARAMS),
         check_elements=lambda p, x: None,
-        least=lambda p, rows: np.min(rows, axis=-1, initial=0),
-        greatest=lambda p, rows: np.max(rows, axis=-1, initial=0),
+        least=lambda p, view: np.min(view, axis=p.within_blocks(view), initial=0),
+        greatest=lambda p, view: np.max(view, axis=p.within_blocks(view), initial=0),
     ),
 )
 
 
-def _all_but_last(rows: Array) -> Array:
+def _all_but_last(view: Array) -> Array:
+    rows = wrong.rows_of_blocks(view)
     return rows[..., :-1] if rows.shape[-1] > 1 else rows

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from quant_conformance.mutants.model import Step, known
-from quant_conformance.mutants.pipeline import Pipeline
+from quant_conformance.mutants.exchanged import Mutated, Step
+from quant_conformance.mutants.model import known
 from quant_conformance.mutants.tables.families import APPLIED, DECODED
 from quant_conformance.mutants.wrong import F32
 from quant_conformance.protocol import Array
@@ -19,8 +19,10 @@ from quant_reference import Format, QParams, QuantizationSpec
 def _params(mend: Callable[[QParams, QuantizationSpec], QParams]) -> Step:
     """Checks qparams as if they had been mended, and uses them as they are."""
 
-    def check_params(p: Pipeline, shape: Any, spec: QuantizationSpec, qparams: QParams) -> None:
-        Pipeline.check_params(p, shape, spec, mend(qparams, spec))
+    def check_params(
+        p: Mutated, shape: Any, spec: QuantizationSpec, qparams: QParams, clause: str
+    ) -> None:
+        p.right.check_params(shape, spec, mend(qparams, spec), clause)
 
     return check_params
 
@@ -40,16 +42,18 @@ def _one_block(qparams: QParams, spec: QuantizationSpec) -> QParams:
     return replace(qparams, **fields)
 
 
-def _any_shape(p: Pipeline, shape: Any, spec: QuantizationSpec, qparams: QParams) -> None:
-    Pipeline.check_params(p, (), spec, _one_block(qparams, spec))
+def _any_shape(
+    p: Mutated, shape: Any, spec: QuantizationSpec, qparams: QParams, clause: str
+) -> None:
+    p.right.check_params((), spec, _one_block(qparams, spec), clause)
 
 
-def _resized(p: Pipeline, parameter: Array, shape: tuple[int, ...]) -> Array:
+def _resized(p: Mutated, parameter: Array, shape: tuple[int, ...]) -> Array:
     fits = parameter.ndim == len(shape) and not any(
         n % c if c else n for n, c in zip(shape, parameter.shape, strict=True)
     )
     if fits:
-        return Pipeline.spread(p, parameter, shape)
+        return p.right.spread(parameter, shape)
     return np.asarray(np.resize(parameter, shape), F32)
 
 
@@ -60,10 +64,11 @@ def _is_power(scale: Array) -> Array:
 def _codes(mend: Callable[[Array, Format], Array]) -> Step:
     """Checks codes as if they had been mended, and uses them as they are."""
 
-    def check_codes(p: Pipeline, codes: Array, form: Format, clause: str) -> None:
-        Pipeline.check_codes(p, mend(codes, form), form, clause)
+    def code_array(p: Mutated, codes: Array, form: Format, clause: str) -> Array:
+        p.right.code_array(mend(codes, form), form, clause)
+        return codes
 
-    return check_codes
+    return code_array
 
 
 def _within(codes: Array, form: Format) -> Array:
@@ -74,7 +79,7 @@ def _within(codes: Array, form: Format) -> Array:
 
 def _e8m0(mend: Callable[[Array], Any]) -> Step:
     """Checks values for e8m0 as if they had been mended, and encodes them as they are."""
-    return lambda p, values: Pipeline.check_scale_values(p, np.asarray(mend(values), F32))
+    return lambda p, values: p.right.check_scale_values(np.asarray(mend(values), F32))
 
 
 REFUSALS = (
@@ -83,7 +88,7 @@ REFUSALS = (
         "accepts scales that are not positive, zero points out of range and blocks that do not fit",
         "Q-8",
         APPLIED,
-        check_params=lambda p, shape, spec, qparams: None,
+        check_params=lambda p, shape, spec, qparams, clause: None,
         spread=_resized,
     ),
     known(
@@ -146,14 +151,14 @@ REFUSALS = (
         "accepts codes outside the format's width",
         "DEC-1 DQ-4",
         (*DECODED, "pack"),
-        check_codes=_codes(_within),
+        code_array=_codes(_within),
     ),
     known(
         "codes-of-other-dtype-accepted",
         "accepts codes of another dtype than the format's",
         "DEC-1 DQ-4",
         DECODED,
-        check_codes=_codes(lambda codes, form: codes.astype(form.code_dtype)),
+        code_array=_codes(lambda codes, form: codes.astype(form.code_dtype)),
     ),
     known(
         "e8m0-of-zero-accepted",

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from quant_conformance.mutants import wrong
-from quant_conformance.mutants.model import Step, known
+from quant_conformance.mutants.exchanged import Step
+from quant_conformance.mutants.model import known
 from quant_conformance.mutants.tables.families import SCALES
 from quant_conformance.mutants.wrong import F32
 from quant_conformance.protocol import Array

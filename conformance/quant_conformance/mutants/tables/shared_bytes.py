@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from quant_conformance.mutants.model import Step, known
-from quant_conformance.mutants.pipeline import Pipeline
+from quant_conformance.mutants.exchanged import Mutated, Step
+from quant_conformance.mutants.model import known
 from quant_conformance.mutants.tables.families import APPLIED
 from quant_conformance.protocol import Array
 from quant_reference import QParams, QuantizationSpec
@@ -16,32 +16,37 @@ from quant_reference import QParams, QuantizationSpec
 Shape = tuple[int, ...]
 
 
-def _codes_of_a_byte(p: Pipeline, spec: QuantizationSpec) -> int:
-    return 8 // p.format_of(spec.dtype).bits
+def _codes_of_a_byte(p: Mutated, spec: QuantizationSpec) -> int:
+    return 8 // p.get_format(spec.dtype).bits
+
+
+def _per_element(p: Mutated, shape: Shape, *rest: Any) -> tuple[Array, Any]:
+    scale, offset = p.right.checked_params(shape, *rest)
+    return p.spread(scale, shape), None if offset is None else p.spread(offset, shape)
 
 
 def _taken_from(chosen: Callable[[Array, int, int], Array]) -> Step:
     """Qparams of another element: ``chosen(position, codes of a byte, elements of a row)``."""
 
-    def spread_params(
-        p: Pipeline, qparams: QParams, spec: QuantizationSpec, shape: Shape
+    def checked_params(
+        p: Mutated, shape: Shape, spec: QuantizationSpec, *rest: Any
     ) -> tuple[Array, Any]:
-        scale, offset = Pipeline.spread_params(p, qparams, spec, shape)
+        scale, offset = _per_element(p, shape, spec, *rest)
         size, row = int(np.prod(shape)), shape[-1] if shape else 1
         taken = chosen(np.arange(size), _codes_of_a_byte(p, spec), row)
         taken = np.minimum(taken, max(size - 1, 0))
         offset = None if offset is None else offset.reshape(-1)[taken].reshape(shape)
         return scale.reshape(-1)[taken].reshape(shape), offset
 
-    return spread_params
+    return checked_params
 
 
 def _whole_bytes(
-    p: Pipeline, qparams: QParams, spec: QuantizationSpec, shape: Shape
+    p: Mutated, shape: Shape, spec: QuantizationSpec, qparams: QParams, clause: str
 ) -> tuple[Array, Any]:
     """Counts the groups of the last axis in bytes, of which a group has a whole number."""
     per_byte = _codes_of_a_byte(p, spec)
-    scale, offset = Pipeline.spread_params(p, qparams, spec, shape)
+    scale, offset = _per_element(p, shape, spec, qparams, clause)
     groups = qparams.scale.shape[-1] if shape else 1
     if per_byte == 1 or groups < 2 or not scale.size:
         return scale, offset
@@ -53,10 +58,10 @@ def _whole_bytes(
 
 @np.errstate(all="ignore")
 def _nibble_of_the_group(
-    p: Pipeline, codes: Array, spec: QuantizationSpec, qparams: QParams
+    p: Mutated, codes: Array, spec: QuantizationSpec, qparams: QParams
 ) -> Array:
     """Picks the code within a byte by its position in the group."""
-    right = Pipeline.dequantize(p, codes, spec, qparams)
+    right = p.right.dequantize(codes, spec, qparams)
     per_byte = _codes_of_a_byte(p, spec)
     if per_byte == 1 or codes.ndim == 0 or codes.size == 0:
         return right
@@ -64,7 +69,7 @@ def _nibble_of_the_group(
     position = np.arange(codes.size)
     within = position % codes.shape[-1] % length
     taken = np.minimum(position - position % per_byte + within % per_byte, codes.size - 1)
-    return Pipeline.dequantize(p, codes.reshape(-1)[taken].reshape(codes.shape), spec, qparams)
+    return p.right.dequantize(codes.reshape(-1)[taken].reshape(codes.shape), spec, qparams)
 
 
 SHARED_BYTES = (
@@ -74,7 +79,7 @@ SHARED_BYTES = (
         "Q-8 GRAN-2",
         APPLIED,
         pitfall="shared-byte",
-        spread_params=_taken_from(lambda i, per_byte, row: i - i % per_byte),
+        checked_params=_taken_from(lambda i, per_byte, row: i - i % per_byte),
     ),
     known(
         "first-scale-of-a-byte-by-rows",
@@ -82,7 +87,7 @@ SHARED_BYTES = (
         "Q-8 GRAN-2",
         APPLIED,
         pitfall="shared-byte",
-        spread_params=_taken_from(lambda i, per_byte, row: i - i % row % per_byte),
+        checked_params=_taken_from(lambda i, per_byte, row: i - i % row % per_byte),
     ),
     known(
         "last-scale-of-a-byte",
@@ -90,7 +95,7 @@ SHARED_BYTES = (
         "Q-8 GRAN-2",
         APPLIED,
         pitfall="shared-byte",
-        spread_params=_taken_from(lambda i, per_byte, row: i - i % per_byte + per_byte - 1),
+        checked_params=_taken_from(lambda i, per_byte, row: i - i % per_byte + per_byte - 1),
     ),
     known(
         "groups-of-whole-bytes",
@@ -98,7 +103,7 @@ SHARED_BYTES = (
         "Q-8 GRAN-3",
         APPLIED,
         pitfall="shared-byte",
-        spread_params=_whole_bytes,
+        checked_params=_whole_bytes,
     ),
     known(
         "nibble-of-the-group",

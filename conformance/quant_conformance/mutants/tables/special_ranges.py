@@ -2,42 +2,71 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from quant_conformance.mutants.model import Step, known
-from quant_conformance.mutants.pipeline import Pipeline
-from quant_conformance.mutants.ranges import Range
+from quant_conformance.mutants import wrong
+from quant_conformance.mutants.exchanged import Mutated, Step
+from quant_conformance.mutants.model import known
 from quant_conformance.mutants.tables.families import RANGE, RANGES
 from quant_conformance.mutants.tables.steps import range_after_zero
 from quant_conformance.protocol import Array
+from quant_reference import QuantizationSpec
+from quant_reference.observers import Range
 
 
-def _bounded(change: Any) -> Step:
-    """Apply float_range by ``change(bound given, bound found, side)``; None keeps the found."""
+def _reading(change: Callable[[Any, Any], Any]) -> Step:
+    """Another float_range: ``change(lower bound, upper bound)``."""
 
-    def bounded(p: Pipeline, lo: Array, hi: Array, bounds: Any) -> Range:
-        right = Pipeline.bounded(p, lo, hi, bounds)
-        found = [
-            given if bound is None else np.asarray(change(given, old)).astype(given.dtype)
-            for given, old, bound in zip(right, (lo, hi), bounds, strict=True)
-        ]
-        return found[0], found[1]
+    def value_range(p: Mutated, x: Array, spec: QuantizationSpec, target: str) -> Any:
+        other = replace(spec, float_range=change(*spec.float_range))
+        return p.right.value_range(x, other, target)
 
-    return bounded
+    return value_range
 
 
-def _skips_nan(rows: Array, better: Any) -> Array:
+def _bounded(change: Callable[[Array, Array], Any]) -> Step:
+    """Apply float_range by ``change(bound given, bound found)``; None keeps the found."""
+
+    def value_range(p: Mutated, x: Array, spec: QuantizationSpec, target: str) -> Range:
+        found = p.right.value_range(x, replace(spec, float_range=(None, None)), target)
+        given = p.right.value_range(x, spec, target)
+        lo, hi = (
+            new if bound is None else np.asarray(change(new, old)).astype(new.dtype)
+            for new, old, bound in zip(given, found, spec.float_range, strict=True)
+        )
+        return lo, hi
+
+    return value_range
+
+
+def _in_dtype_of_x(p: Mutated, x: Array, spec: QuantizationSpec, target: str) -> Range:
+    lo, hi = p.right.value_range(x, spec, target)
+    if None in spec.float_range:
+        return lo, hi
+    low, high = (p.fixed_bound(bound, x.dtype) for bound in spec.float_range)
+    return np.full(lo.shape, low), np.full(hi.shape, high)
+
+
+def _in_float32(p: Mutated, x: Array, spec: QuantizationSpec, target: str) -> Any:
+    wide = p.widen(x) if spec.float_range != (None, None) else x
+    return p.right.value_range(wide, spec, target)
+
+
+def _skips_nan(view: Array, better: Any) -> Array:
     """What a loop ``if x < least: least = x`` finds: NaN is seen in the first place only."""
+    rows = wrong.rows_of_blocks(view)
     found = rows[..., 0].copy()
     for i in range(1, rows.shape[-1]):
         found = np.where(better(rows[..., i], found), rows[..., i], found)
     return np.asarray(found)
 
 
-def _finite(rows: Array) -> Array:
-    return np.where(np.isinf(rows), np.zeros((), rows.dtype), rows)
+def _finite(view: Array) -> Array:
+    return np.where(np.isinf(view), np.zeros((), view.dtype), view)
 
 
 GREATEST = {"float16": 65504.0, "bfloat16": 3.3895313892515355e38, "float32": 3.4028234663852886e38}
@@ -53,21 +82,21 @@ SPECIAL_RANGES = (
         "ignores the lower bound of float_range",
         "RANGE-2",
         RANGES,
-        bounded=lambda p, lo, hi, bounds: Pipeline.bounded(p, lo, hi, (None, bounds[1])),
+        value_range=_reading(lambda lo, hi: (None, hi)),
     ),
     known(
         "float-range-hi-ignored",
         "ignores the upper bound of float_range",
         "RANGE-2",
         RANGES,
-        bounded=lambda p, lo, hi, bounds: Pipeline.bounded(p, lo, hi, (bounds[0], None)),
+        value_range=_reading(lambda lo, hi: (lo, None)),
     ),
     known(
         "float-range-clips",
         "narrows the data's range by float_range instead of replacing it",
         "RANGE-2",
         RANGES,
-        bounded=_bounded(
+        value_range=_bounded(
             lambda given, old: np.where(np.abs(given) < np.abs(old), given, old.astype(given.dtype))
         ),
     ),
@@ -76,7 +105,7 @@ SPECIAL_RANGES = (
         "widens the data's range by float_range instead of replacing it",
         "RANGE-2",
         RANGES,
-        bounded=_bounded(
+        value_range=_bounded(
             lambda given, old: np.where(np.abs(given) > np.abs(old), given, old.astype(given.dtype))
         ),
     ),
@@ -86,21 +115,14 @@ SPECIAL_RANGES = (
         "RANGE-2",
         RANGES,
         pitfall="nan",
-        bounded=_bounded(lambda given, old: np.where(np.isnan(old), np.nan, given)),
+        value_range=_bounded(lambda given, old: np.where(np.isnan(old), np.nan, given)),
     ),
     known(
         "float-range-in-dtype-of-x",
         "rounds two fixed bounds to the dtype of x",
         "RANGE-2 RANGE-3",
         RANGES,
-        bounded=lambda p, lo, hi, bounds: (
-            Pipeline.bounded(p, lo, hi, bounds)
-            if None in bounds
-            else (
-                np.full(lo.shape, p.fixed_bound(bounds[0], lo.dtype)),
-                np.full(hi.shape, p.fixed_bound(bounds[1], hi.dtype)),
-            )
-        ),
+        value_range=_in_dtype_of_x,
     ),
     known(
         "float-range-from-float64",
@@ -114,11 +136,7 @@ SPECIAL_RANGES = (
         "keeps one given bound in float32 though x is narrower",
         "RANGE-2 RANGE-3",
         RANGES,
-        bounded=lambda p, lo, hi, bounds: (
-            Pipeline.bounded(p, p.widen(lo), p.widen(hi), bounds)
-            if bounds != (None, None)
-            else (lo, hi)
-        ),
+        value_range=_in_float32,
     ),
     known(
         "nan-dropped-from-range",
@@ -126,8 +144,8 @@ SPECIAL_RANGES = (
         "RANGE-4",
         RANGES,
         pitfall="nan",
-        least=lambda p, rows: np.fmin.reduce(rows, axis=-1),
-        greatest=lambda p, rows: np.fmax.reduce(rows, axis=-1),
+        least=lambda p, view: np.fmin.reduce(view, axis=p.within_blocks(view)),
+        greatest=lambda p, view: np.fmax.reduce(view, axis=p.within_blocks(view)),
         with_zero=lambda p, lo, hi: (
             np.fmin(lo, np.zeros((), lo.dtype)),
             np.fmax(hi, np.zeros((), hi.dtype)),
@@ -150,8 +168,8 @@ SPECIAL_RANGES = (
         "RANGE-4",
         RANGES,
         pitfall="nan",
-        least=lambda p, rows: _skips_nan(rows, np.less),
-        greatest=lambda p, rows: _skips_nan(rows, np.greater),
+        least=lambda p, view: _skips_nan(view, np.less),
+        greatest=lambda p, view: _skips_nan(view, np.greater),
     ),
     known(
         "nan-in-one-bound-only",
@@ -159,7 +177,7 @@ SPECIAL_RANGES = (
         "RANGE-4",
         RANGES,
         pitfall="nan",
-        greatest=lambda p, rows: np.fmax.reduce(rows, axis=-1),
+        greatest=lambda p, view: np.fmax.reduce(view, axis=p.within_blocks(view)),
     ),
     known(
         "nan-as-zero-in-range",
@@ -167,8 +185,8 @@ SPECIAL_RANGES = (
         "RANGE-4",
         RANGES,
         pitfall="nan",
-        block_rows=lambda p, x, extents: Pipeline.block_rows(
-            p, np.where(np.isnan(x), np.zeros((), x.dtype), x), extents
+        block_view=lambda p, x, extents: p.right.block_view(
+            np.where(np.isnan(x), np.zeros((), x.dtype), x), extents
         ),
     ),
     known(
@@ -189,8 +207,8 @@ SPECIAL_RANGES = (
         "finds the range of the finite values",
         "RANGE-4",
         RANGES,
-        least=lambda p, rows: np.min(_finite(rows), axis=-1),
-        greatest=lambda p, rows: np.max(_finite(rows), axis=-1),
+        least=lambda p, view: p.right.least(_finite(view)),
+        greatest=lambda p, view: p.right.greatest(_finite(view)),
     ),
     known(
         "infinity-as-nan-in-range",

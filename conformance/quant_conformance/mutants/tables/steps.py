@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from quant_conformance.mutants.model import Step
-from quant_conformance.mutants.pipeline import Pipeline
-from quant_conformance.mutants.ranges import Range
+from quant_conformance.mutants.exchanged import Mutated, Step
 from quant_conformance.protocol import Array
+from quant_reference import QuantizationSpec
+from quant_reference.observers import Range
 
 Plain = dict[str, Any]
 """A spec as a backend reads it."""
@@ -19,16 +19,58 @@ Plain = dict[str, Any]
 def range_after_zero(change: Callable[[Array, Array], Any]) -> Step:
     """Makes ``with_zero``: changes (lo, hi) after zero was put into the range."""
 
-    def with_zero(p: Pipeline, lo: Array, hi: Array) -> Range:
-        low, high = change(*Pipeline.with_zero(p, lo, hi))
+    def with_zero(p: Mutated, lo: Array, hi: Array) -> Range:
+        low, high = change(*p.right.with_zero(lo, hi))
         return np.asarray(low).astype(lo.dtype), np.asarray(high).astype(hi.dtype)
 
     return with_zero
 
 
-def least(change: Callable[[Array, np.dtype[Any]], Any]) -> Step:
-    """Makes ``least_scale``: ``change(scale, dtype of the range)``."""
-    return lambda p, scale, dtype: np.asarray(change(scale, dtype)).astype(np.float32)
+def least(change: Callable[[Array], Any]) -> Step:
+    """Makes ``least_scale``: ``change(scale)``."""
+    return lambda p, scale: np.asarray(change(scale)).astype(np.float32)
+
+
+def zero_point_codes(formula: Callable[..., Any]) -> Step:
+    """Makes ``unclamped_codes``: another ``formula(p, x, scale, zero point)`` for Q-3."""
+
+    def unclamped_codes(p: Mutated, x: Array, spec: QuantizationSpec, scale: Array, by: Any) -> Any:
+        if not spec.format.is_integer or spec.qformulation == "minval":
+            return p.right.unclamped_codes(x, spec, scale, by)
+        return formula(p, x, scale, by)
+
+    return unclamped_codes
+
+
+def minval_codes(formula: Callable[..., Any]) -> Step:
+    """Makes ``unclamped_codes``: another ``formula(p, x, scale, minval, quant_min)`` for Q-4."""
+
+    def unclamped_codes(p: Mutated, x: Array, spec: QuantizationSpec, scale: Array, by: Any) -> Any:
+        if not spec.format.is_integer or spec.qformulation != "minval":
+            return p.right.unclamped_codes(x, spec, scale, by)
+        return formula(p, x, scale, by, np.float32(spec.quant_min))
+
+    return unclamped_codes
+
+
+def scale_read(change: Callable[[Array], Any]) -> Step:
+    """Makes ``checked_params``: what the arithmetic sees of a scale."""
+
+    def checked_params(p: Mutated, *arguments: Any) -> tuple[Array, Any]:
+        scale, offset = p.right.checked_params(*arguments)
+        return np.asarray(change(scale)), offset
+
+    return checked_params
+
+
+def folding(kind: str, formula: Callable[..., Any]) -> Step:
+    """Makes ``fold``: another ``formula(p, old, new)`` for observers of one kind."""
+
+    def fold(p: Mutated, of: str, old: Range, new: Range, *rest: Any) -> Range:
+        changed: Range = formula(p, old, new) if of == kind else p.right.fold(of, old, new, *rest)
+        return changed
+
+    return fold
 
 
 def reading(change: Callable[[Plain], Plain]) -> Step:

@@ -5,10 +5,28 @@ from __future__ import annotations
 import numpy as np
 
 from quant_conformance.mutants import wrong
+from quant_conformance.mutants.exchanged import Mutated
 from quant_conformance.mutants.model import known
-from quant_conformance.mutants.pipeline import Pipeline
 from quant_conformance.mutants.tables.families import APPLIED, CODES
+from quant_conformance.mutants.tables.steps import scale_read
 from quant_conformance.mutants.wrong import F32
+from quant_conformance.protocol import Array
+from quant_reference import QParams, QuantizationSpec
+
+
+def _nan_by_its_sign(p: Mutated, x: Array, spec: QuantizationSpec, qparams: QParams) -> Array:
+    codes: Array = p.right.quantize(x, spec, qparams)
+    if not spec.format.is_integer:
+        return codes
+    scale, offset = (
+        p.spread(each, x.shape) for each in p.checked_params(x.shape, spec, qparams, "")
+    )
+    with np.errstate(all="ignore"):
+        nan = np.isnan(p.unclamped_codes(x, spec, scale, offset))
+    least, greatest = p.codes_in_use(spec)
+    by_sign = np.where(np.signbit(p.widen(x)), least, greatest).astype(codes.dtype)
+    return np.where(nan, by_sign, codes)
+
 
 STORED = (
     known(
@@ -17,7 +35,7 @@ STORED = (
         "Q-6",
         ("quantize",),
         pitfall="nan",
-        code_of_nan=lambda p, x, spec, offset: -1 if spec.format.kind == "int" else 255,
+        code_of_nan=lambda p, spec, offset: -1 if spec.format.kind == "int" else 255,
     ),
     known(
         "nan-as-one",
@@ -25,7 +43,7 @@ STORED = (
         "Q-6",
         ("quantize",),
         pitfall="nan",
-        code_of_nan=lambda p, x, spec, offset: 1,
+        code_of_nan=lambda p, spec, offset: 1,
     ),
     known(
         "nan-by-its-sign",
@@ -33,9 +51,7 @@ STORED = (
         "Q-6",
         ("quantize",),
         pitfall="nan",
-        code_of_nan=lambda p, x, spec, offset: np.where(
-            np.signbit(p.widen(x)), *p.codes_in_use(spec)
-        ),
+        quantize=_nan_by_its_sign,
     ),
     known(
         "nan-in-tail-differs",
@@ -44,7 +60,7 @@ STORED = (
         ("quantize",),
         pitfall="tail",
         where=wrong.tail(8),
-        code_of_nan=lambda p, x, spec, offset: p.codes_in_use(spec)[1],
+        code_of_nan=lambda p, spec, offset: p.codes_in_use(spec)[1],
     ),
     known(
         "nan-spreads",
@@ -53,7 +69,7 @@ STORED = (
         CODES,
         pitfall="nan",
         quotient=lambda p, x, s: (
-            Pipeline.quotient(p, x, s) + np.where(np.isnan(p.widen(x)).any(), F32(np.nan), F32(0))
+            p.right.quotient(x, s) + np.where(np.isnan(p.widen(x)).any(), F32(np.nan), F32(0))
         ),
     ),
     known(
@@ -86,7 +102,7 @@ STORED = (
         "Q-8",
         APPLIED,
         pitfall="subnormals",
-        scale_used=lambda p, s: wrong.flushed(s),
+        checked_params=scale_read(wrong.flushed),
     ),
     known(
         "e8m0-least-scale-flushed",
@@ -94,14 +110,14 @@ STORED = (
         "Q-8",
         APPLIED,
         pitfall="e8m0",
-        scale_used=lambda p, s: np.where(s == F32(2.0**-127), F32(0), s),
+        checked_params=scale_read(lambda s: np.where(s == F32(2.0**-127), F32(0), s)),
     ),
     known(
         "infinite-scale-clamped",
         "clamps an infinite scale to the greatest float32",
         "QP-8 Q-8",
         ("dequantize", "fake_quantize"),
-        scale_used=lambda p, s: np.minimum(s, np.finfo(F32).max),
+        checked_params=scale_read(lambda s: np.minimum(s, np.finfo(F32).max)),
     ),
     known(
         "nan-scale-as-one",
@@ -109,7 +125,7 @@ STORED = (
         "Q-8 QP-8",
         ("quantize", "dequantize", "fake_quantize", "gradient"),
         pitfall="nan",
-        scale_used=lambda p, s: np.where(np.isnan(s), F32(1), s),
+        checked_params=scale_read(lambda s: np.where(np.isnan(s), F32(1), s)),
     ),
     known(
         "e8m0-nan-scale-as-infinity",
@@ -117,6 +133,6 @@ STORED = (
         "Q-8 FMT-3",
         ("quantize", "dequantize", "gradient"),
         pitfall="e8m0",
-        scale_used=lambda p, s: np.where(np.isnan(s), F32(np.inf), s),
+        checked_params=scale_read(lambda s: np.where(np.isnan(s), F32(np.inf), s)),
     ),
 )

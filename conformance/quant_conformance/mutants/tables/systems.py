@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from quant_conformance.mutants import wrong
+from quant_conformance.mutants.exchanged import Mutated, patched
 from quant_conformance.mutants.model import known
-from quant_conformance.mutants.pipeline import Pipeline
 from quant_conformance.mutants.tables.families import (
     CODES,
     CODES_AND_GRADIENT,
@@ -20,6 +20,7 @@ from quant_conformance.mutants.tables.families import (
     SCALES,
     VALUES,
 )
+from quant_conformance.mutants.tables.steps import folding
 from quant_conformance.protocol import Array
 from quant_reference import Format, PerChannel, PerTensor, QParams, QuantizationSpec
 
@@ -28,41 +29,42 @@ LEAST_NORMAL = F32(2.0**-126)
 
 
 def _greatest_for_nan(
-    p: Pipeline, x: Array, spec: QuantizationSpec, scale: Array, zero_point: Array
-) -> Array:
-    codes = p.round_code(wrong.fma(p.widen(x), F32(1) / scale, zero_point))
+    p: Mutated, x: Array, spec: QuantizationSpec, scale: Array, offset: Any
+) -> Any:
+    if not spec.format.is_integer or spec.qformulation == "minval":
+        return p.right.unclamped_codes(x, spec, scale, offset)
+    codes = p.round_code(wrong.fma(p.widen(x), F32(1) / scale, offset))
     return np.where(np.isnan(codes) & ~np.isnan(p.widen(x)), F32(p.codes_in_use(spec)[1]), codes)
 
 
-def _least_for_nan(
-    p: Pipeline, x: Array, spec: QuantizationSpec, scale: Array, zero_point: Array
-) -> Array:
-    codes = p.round_code(p.widen(x) * (F32(1) / scale)) + zero_point
+def _least_for_nan(p: Mutated, x: Array, spec: QuantizationSpec, scale: Array, offset: Any) -> Any:
+    if not spec.format.is_integer or spec.qformulation == "minval":
+        return p.right.unclamped_codes(x, spec, scale, offset)
+    codes = p.round_code(p.widen(x) * (F32(1) / scale)) + offset
     return np.where(np.isnan(codes) & ~np.isnan(p.widen(x)), F32(p.codes_in_use(spec)[0]), codes)
 
 
-def _there_and_back(
-    p: Pipeline, x: Array, grad: Array, spec: QuantizationSpec, q: QParams
-) -> Array:
+def _there_and_back(p: Mutated, x: Array, grad: Array, spec: QuantizationSpec, q: QParams) -> Array:
     with np.errstate(all="ignore"):
-        scale, offset = p.spread_params(q, spec, x.shape)
+        found = p.checked_params(x.shape, spec, q, "Q-8")
+        scale, offset = (p.spread(each, x.shape) for each in found)
         reciprocal = F32(1) / scale
         codes = p.round_code(p.widen(x) * reciprocal) + offset
         product = p.narrow(p.widen(grad) * scale, x.dtype)
-        inside = p.inside(codes, x, spec, scale, offset)
+        inside = p.inside(codes, spec)
         back = np.where(inside, product, F32(0)) * reciprocal
         return back.astype(x.dtype)
 
 
-def _payload(p: Pipeline, sign: Array, form: Format) -> Array:
+def _payload(p: Mutated, sign: Array, form: Format) -> Array:
     return sign | 3 if form.nan_code is None else sign | form.nan_code
 
 
 def _offset_from_least(
-    p: Pipeline, codes: Array, spec: QuantizationSpec, scale: Array, offset: Any
+    p: Mutated, codes: Array, spec: QuantizationSpec, scale: Array, offset: Any
 ) -> Array:
     if not spec.format.is_integer or spec.qformulation == "zp":
-        return Pipeline.values_of(p, codes, spec, scale, offset)
+        return p.right.values_of(codes, spec, scale, offset)
     least = F32(spec.format.quant_min)
     moved = codes - (F32(spec.quant_min) - least)
     return np.asarray(moved * scale + (offset - least * scale))
@@ -86,50 +88,40 @@ def _misread(values: Array) -> Array:
     return np.where(subnormal & held, misread, values)
 
 
-class _RuntimeStatistics(Pipeline):
-    """Scales as the statistics of the Core AI runtime find them: in the range's dtype."""
-
-    def symmetric_scale(self, max_abs: Array, spec: QuantizationSpec, dtype: Any) -> Array:
-        return self._scale(max_abs, self.levels(spec), dtype)
-
-    def float_scale(self, max_abs: Array, form: Format, dtype: Any) -> Array:
-        return self._scale(max_abs, 2 * form.quant_max, dtype)
-
-    def _scale(self, max_abs: Array, width: float, dtype: Any) -> Array:
-        held = self.narrow(np.asarray(F32(width)), dtype)
-        if dtype == wrong.BFLOAT16:
-            return self.narrow(self.narrow(max_abs * 2, dtype) / held, dtype)
-        half = self.narrow(held / 2, dtype)
-        return self.narrow(max_abs * self.narrow(1 / half, dtype), dtype)
-
-    def least_scale(self, scale: Array, dtype: Any) -> Array:
-        return scale + F32(0)
-
-    def zero_point(
-        self, low: Array, high: Array, scale: Array, spec: QuantizationSpec, dtype: Any
-    ) -> Array:
-        code = Pipeline.zero_point(self, low, high, scale, spec, dtype)
-        return np.where(np.isnan(code), F32(0), code)  # 0/0
+def _in_dtype_of_range(p: Mutated, max_abs: Array, width: float, dtype: Any) -> Any:
+    held = p.narrow(np.asarray(F32(width)), dtype)
+    if dtype == wrong.BFLOAT16:
+        return p.narrow(p.narrow(max_abs * 2, dtype) / held, dtype)
+    half = p.narrow(held / 2, dtype)
+    return p.narrow(max_abs * p.narrow(1 / half, dtype), dtype)
 
 
-def _statistics(p: Pipeline, lo: Array, hi: Array, spec: QuantizationSpec) -> QParams:
-    return _RuntimeStatistics().qparams_of(lo, hi, spec)
+def _zero_for_nan(p: Mutated, *arguments: Any) -> Array:
+    code = p.right.zero_point(*arguments)
+    return np.where(np.isnan(code), F32(0), code)  # 0/0
 
 
-def _of_vector(p: Pipeline, x: Array, spec: QuantizationSpec, target: str) -> QParams:
+_RUNTIME_STATISTICS: dict[str, Any] = {
+    "symmetric_scale": lambda p, max_abs, spec, dtype: _in_dtype_of_range(
+        p, max_abs, p.levels(spec), dtype
+    ),
+    "float_scale": lambda p, max_abs, form, dtype: _in_dtype_of_range(
+        p, max_abs, 2 * form.quant_max, dtype
+    ),
+    "least_scale": lambda p, scale: scale + F32(0),
+    "zero_point": _zero_for_nan,
+}
+"""Scales as the statistics of the Core AI runtime find them: in the range's dtype."""
+
+
+def _of_vector(p: Mutated, x: Array, spec: QuantizationSpec, target: str) -> QParams:
     if x.ndim != 1 or not isinstance(spec.granularity, PerChannel):
-        return Pipeline.qparams(p, x, spec, target)
-    whole = _RuntimeStatistics().qparams(x, replace(spec, granularity=PerTensor()), target)
-    right = Pipeline.qparams(p, x, spec, target)
+        return p.right.qparams(x, spec, target)
+    runtime = patched(**_RUNTIME_STATISTICS)
+    whole = runtime.qparams(x, replace(spec, granularity=PerTensor()), target)
+    right = p.right.qparams(x, spec, target)
     first = np.arange(x.size) == 0
     return replace(right, scale=np.where(first, whole.scale, F32(np.inf)).astype(np.float32))
-
-
-def _whole_range(p: Pipeline, x: Array, spec: QuantizationSpec, scale: Array, offset: Any) -> Array:
-    if not spec.format.is_integer:
-        return Pipeline.clamped_codes(p, x, spec, scale, offset)
-    codes = p.unclamped_codes(x, spec, scale, offset)
-    return p.clamp(codes, spec.format.quant_min, spec.format.quant_max)
 
 
 SYSTEMS = (
@@ -138,14 +130,14 @@ SYSTEMS = (
         "computes rint(fma(x, 1/scale, zero_point)) and stores the greatest code for 0 * inf",
         "Q-1 Q-3",
         CODES_AND_GRADIENT,
-        zero_point_codes=_greatest_for_nan,
+        unclamped_codes=_greatest_for_nan,
     ),
     known(
         "reciprocal-nan-as-least",
         "multiplies by 1/scale and takes the least code for 0 * inf",
         "Q-1 Q-2",
         CODES,
-        zero_point_codes=_least_for_nan,
+        unclamped_codes=_least_for_nan,
     ),
     known(
         "mask-by-reciprocal",
@@ -160,21 +152,24 @@ SYSTEMS = (
         "gives quant_max for the zero point beside a NaN scale",
         "QP-8",
         QPARAMS,
-        zero_code_nonfinite=lambda p, zero, form: form.quant_max,
+        zero_code_nonfinite=lambda p, form: form.quant_max,
     ),
     known(
         "dynamic-incremental",
         "computes r + 1 * (new - r) in a dynamic observer",
         "OBS-4",
         OBSERVE,
-        fold_dynamic=lambda p, old, new: tuple(o + (n - o) for o, n in zip(old, new, strict=True)),
+        fold=folding(
+            "dynamic",
+            lambda p, old, new: tuple(o + (n - o) for o, n in zip(old, new, strict=True)),
+        ),
     ),
     known(
         "gradient-there-and-back",
         "computes (grad * scale) * (1/scale)",
         "GRAD-1",
         GRADIENT,
-        gradient=_there_and_back,
+        fake_quantize_gradient=_there_and_back,
     ),
     known(
         "float4-nan-as-number",
@@ -202,7 +197,7 @@ SYSTEMS = (
         "multiplies by the reciprocal of half the width, all in x's dtype, without a least scale",
         "QP-1 QP-2 QP-6 QP-9",
         SCALES,
-        qparams_of=_statistics,
+        **_RUNTIME_STATISTICS,
     ),
     known(
         "vector-reduced-to-first",
@@ -216,7 +211,8 @@ SYSTEMS = (
         "clamps to the whole format under symmetric_with_clipping",
         "Q-3 SPEC-6",
         CODES,
-        clamped_codes=_whole_range,
+        # The codes that clipping leaves are symmetric, those of a whole format are not.
+        clamp=lambda p, v, low, high: np.clip(v, F32(low - (low == -high)), F32(high)),
     ),
     known(
         "float16-subnormal-minval-misread",
@@ -232,10 +228,10 @@ SYSTEMS = (
         "dequantizes the integer 0 where x is NaN",
         "FQ-2",
         FAKE,
-        values_of=lambda p, codes, spec, scale, offset: Pipeline.values_of(
-            p, np.where(np.isnan(codes), F32(0), codes), spec, scale, offset
+        values_of=lambda p, codes, spec, scale, offset: p.right.values_of(
+            np.where(np.isnan(codes), F32(0), codes), spec, scale, offset
         ),
-        faked_nan=lambda p, values, spec: values,
+        with_nan=lambda p, values, clamped, form: values,
     ),
     known(
         "blockwise-offset-in-front",
@@ -243,7 +239,7 @@ SYSTEMS = (
         "DQ-1 DQ-2",
         ("dequantize",),
         values_of=lambda p, codes, spec, scale, offset: (
-            Pipeline.values_of(p, codes, spec, scale, offset)
+            p.right.values_of(codes, spec, scale, offset)
             if not spec.format.is_integer
             else codes * scale + (F32(0) - offset * scale)
             if spec.qformulation == "zp"
@@ -264,7 +260,7 @@ SYSTEMS = (
         VALUES,
         pitfall="negative-zero",
         values_of=lambda p, codes, spec, scale, offset: (
-            Pipeline.values_of(p, codes, spec, scale, offset)
+            p.right.values_of(codes, spec, scale, offset)
             + (F32(-0.0) if spec.format.is_integer else F32(0))
         ),
     ),
@@ -274,8 +270,8 @@ SYSTEMS = (
         "DQ-3",
         ("dequantize",),
         pitfall="e8m0",
-        values_of=lambda p, codes, spec, scale, offset: Pipeline.values_of(
-            p, codes, spec, _in_float16(scale) if spec.scale_dtype else scale, offset
+        values_of=lambda p, codes, spec, scale, offset: p.right.values_of(
+            codes, spec, _in_float16(scale) if spec.scale_dtype else scale, offset
         ),
     ),
 )

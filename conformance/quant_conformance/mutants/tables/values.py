@@ -8,7 +8,6 @@ import numpy as np
 
 from quant_conformance.mutants import wrong
 from quant_conformance.mutants.model import known
-from quant_conformance.mutants.pipeline import Pipeline
 from quant_conformance.mutants.tables.families import VALUES
 from quant_conformance.mutants.wrong import F32
 from quant_conformance.protocol import Array
@@ -47,7 +46,7 @@ VALUE_BUGS = (
         values_of=lambda p, codes, spec, s, offset: (
             p.multiply((codes - offset) % 256, s)
             if (spec.format.kind, spec.qformulation) == ("uint", "zp")
-            else Pipeline.values_of(p, codes, spec, s, offset)
+            else p.right.values_of(codes, spec, s, offset)
         ),
     ),
     known(
@@ -66,7 +65,7 @@ VALUE_BUGS = (
         values_of=lambda p, codes, spec, s, offset: (
             codes * s - offset * s
             if spec.format.is_integer and spec.qformulation == "zp"
-            else Pipeline.values_of(p, codes, spec, s, offset)
+            else p.right.values_of(codes, spec, s, offset)
         ),
     ),
     known(
@@ -119,7 +118,7 @@ VALUE_BUGS = (
         multiply=lambda p, codes, s: (
             np.nan_to_num(codes, nan=0.0, posinf=np.inf, neginf=-np.inf) * s
         ),
-        faked_nan=lambda p, values, spec: values,
+        with_nan=lambda p, values, clamped, form: values,
     ),
     known(
         "minval-added-fused",
@@ -135,7 +134,7 @@ VALUE_BUGS = (
         VALUES,
         pitfall="double-rounding",
         minval_values=lambda p, codes, spec, s, m: wrong.through(np.float16)(
-            Pipeline.minval_values(p, codes, spec, s, m)
+            p.right.minval_values(codes, spec, s, m)
         ),
     ),
     known(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from quant_conformance.mutants import wrong
-from quant_conformance.mutants.model import Step, known
-from quant_conformance.mutants.pipeline import Pipeline
+from quant_conformance.mutants.exchanged import Mutated, Step
+from quant_conformance.mutants.model import known
 from quant_conformance.mutants.tables.families import QPARAMS, SCALES
 from quant_conformance.mutants.tables.steps import least
 from quant_conformance.mutants.wrong import F32
 from quant_conformance.protocol import Array
+from quant_reference import QParams, QuantizationSpec
 
 INT32_MIN = -(2**31)
 
@@ -25,6 +27,21 @@ def _zero(change: Any) -> Step:
         return np.asarray(p.clamp_zero_point(change(low, high, scale, used), *used))
 
     return zero_point
+
+
+def _minval(symmetric: Any = None, asymmetric: Any = None) -> Step:
+    """Another minval of integer formats: ``formula(low, high, scale)``, None where it is right."""
+
+    def compute_qparams(p: Mutated, lo: Array, hi: Array, spec: QuantizationSpec) -> QParams:
+        found: QParams = p.right.compute_qparams(lo, hi, spec)
+        formula = asymmetric if spec.qscheme == "asymmetric" else symmetric
+        if formula is None or found.minval is None:
+            return found
+        with np.errstate(all="ignore"):
+            minval = formula(p.widen(lo), p.widen(hi), found.scale) + F32(0)
+        return replace(found, minval=minval.astype(F32))
+
+    return compute_qparams
 
 
 ZERO_POINTS = (
@@ -145,8 +162,8 @@ ZERO_POINTS = (
         "computes the zero point with the scale before eps",
         "QP-4 QP-1",
         SCALES,
-        zero_point=lambda p, low, high, scale, spec, dtype: Pipeline.zero_point(
-            p, low, high, p.asymmetric_scale(low, high, spec, dtype), spec, dtype
+        zero_point=lambda p, low, high, scale, spec, dtype: p.right.zero_point(
+            low, high, p.asymmetric_scale(low, high, spec, dtype), spec, dtype
         ),
     ),
     known(
@@ -177,15 +194,17 @@ ZERO_POINTS = (
         "takes lo for minval in symmetric schemes",
         "QP-5",
         SCALES,
-        symmetric_minval=lambda p, max_abs, low, scale: low,
+        compute_qparams=_minval(symmetric=lambda low, high, scale: low),
     ),
     known(
         "minval-from-scale",
         "computes minval as -scale * 127.5 from the scale",
         "QP-5",
         SCALES,
-        symmetric_minval=lambda p, max_abs, low, scale: np.where(
-            max_abs == 0, max_abs, -scale * F32(127.5)
+        compute_qparams=_minval(
+            symmetric=lambda low, high, scale: np.where(
+                np.maximum(-low, high) == 0, F32(0), -scale * F32(127.5)
+            )
         ),
     ),
     known(
@@ -193,15 +212,17 @@ ZERO_POINTS = (
         "computes minval from the zero point in asymmetric schemes",
         "QP-5",
         SCALES,
-        asymmetric_minval=lambda p, low, scale, zero: np.rint(low / scale) * scale,
+        compute_qparams=_minval(asymmetric=lambda low, high, scale: np.rint(low / scale) * scale),
     ),
     known(
         "minval-positive",
         "loses the sign of minval",
         "QP-5",
         SCALES,
-        symmetric_minval=lambda p, max_abs, low, scale: max_abs,
-        asymmetric_minval=lambda p, low, scale, zero: -low,
+        compute_qparams=_minval(
+            symmetric=lambda low, high, scale: np.maximum(-low, high),
+            asymmetric=lambda low, high, scale: -low,
+        ),
     ),
     known(
         "scale-of-nan-is-eps",
@@ -209,7 +230,7 @@ ZERO_POINTS = (
         "QP-8 QP-1",
         SCALES,
         pitfall="nan",
-        least_scale=least(lambda scale, dtype: np.fmax(scale, F32(2.0**-23))),
+        least_scale=least(lambda scale: np.fmax(scale, F32(2.0**-23))),
     ),
     known(
         "max-abs-drops-nan",
@@ -224,7 +245,7 @@ ZERO_POINTS = (
         "clamps an infinite scale to the greatest float32",
         "QP-8",
         SCALES,
-        least_scale=least(lambda scale, dtype: np.clip(scale, F32(2.0**-23), np.finfo(F32).max)),
+        least_scale=least(lambda scale: np.clip(scale, F32(2.0**-23), np.finfo(F32).max)),
     ),
     known(
         "infinite-scale-as-nan",
@@ -232,9 +253,7 @@ ZERO_POINTS = (
         "QP-8",
         SCALES,
         least_scale=least(
-            lambda scale, dtype: np.where(
-                np.isinf(scale), F32(np.nan), np.maximum(scale, F32(2.0**-23))
-            )
+            lambda scale: np.where(np.isinf(scale), F32(np.nan), np.maximum(scale, F32(2.0**-23)))
         ),
     ),
     known(
@@ -243,20 +262,20 @@ ZERO_POINTS = (
         "QP-8",
         SCALES,
         pitfall="nan",
-        zero_code_nonfinite=lambda p, zero, form: INT32_MIN,
+        zero_code_nonfinite=lambda p, form: INT32_MIN,
     ),
     known(
         "zero-point-of-infinite-scale",
         "gives quant_min for the zero point beside an infinite scale",
         "QP-8",
         SCALES,
-        zero_code_nonfinite=lambda p, zero, form: form.quant_min,
+        zero_code_nonfinite=lambda p, form: form.quant_min,
     ),
     known(
         "zero-point-of-nan-zero",
         "gives 0 for the zero point beside a NaN scale, also in unsigned formats",
         "QP-8",
         SCALES,
-        zero_code_nonfinite=lambda p, zero, form: 0,
+        zero_code_nonfinite=lambda p, form: 0,
     ),
 )
