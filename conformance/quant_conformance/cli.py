@@ -24,8 +24,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from quant_vectors import VectorError
 
     spell_what_cannot_be_shown()
+    code = 0
     try:
-        code = _run(arguments)
+        from quant_conformance.commands.app import app
+
+        try:
+            app(arguments, prog_name="quant-conformance")
+        except SystemExit as end:  # typer ends every command so
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
         sys.stdout.flush()  # a full disk is told of here, not in the middle of the exit
     except ModuleNotFoundError as error:  # at once, or where an option needs a further package
         if error.name not in _NEEDS:
@@ -43,16 +49,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         name = error.filename or "the output or a temporary file"
         return _refuse(f"cannot read or write {name}: {error.strerror or error}")
     return code
-
-
-def _run(arguments: Sequence[str] | None) -> int:
-    from quant_conformance.commands.app import app
-
-    try:
-        app(arguments, prog_name="quant-conformance")
-    except SystemExit as end:  # typer ends every command so
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
-    return 0
 
 
 def _refuse(text: str) -> int:

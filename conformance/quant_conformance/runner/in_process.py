@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import starmap, takewhile
 from types import TracebackType
 from typing import Self
 
@@ -31,15 +33,14 @@ class InProcess:
         return self._printed.text
 
     def run(self, indices: Sequence[int]) -> Iterator[tuple[int, Outcome]]:
-        """Asks the questions at ``indices``."""
+        """Asks the questions at ``indices``, each when its outcome is taken."""
         if self._backend is None:
             raise UsageError(self.hello.text)
-        announce(self._backend, [self._questions[index] for index in indices], self._printed)
-        for index in indices:
-            if self._cancelled:
-                return
-            case, tensors = self._questions[index]
-            yield index, invoke(self._backend, case, tensors, self._limits.tier, self._printed)
+        questions = [self._questions[index] for index in indices]
+        announce(self._backend, questions, self._printed)
+        ask = partial(invoke, self._backend, tier=self._limits.tier, printed=self._printed)
+        wanted = takewhile(lambda index: not self._cancelled, indices)
+        return zip(wanted, starmap(ask, questions), strict=False)
 
     def cancel(self) -> None:
         """Makes ``run`` end after the case that it is at."""

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -86,7 +86,10 @@ def invoke(
         return Outcome("invalid", text=describe(error))
     try:
         with _contained(printed):
-            outcome = _ask(backend, case, tier, operation.method, arguments)
+            outcome = _not_to_be_asked(backend, case, tier)
+            if outcome is None:
+                answer = getattr(backend, operation.method)(*arguments)
+                outcome = Outcome("answer", outputs=operation.outputs(answer))
     except KeyboardInterrupt:
         raise
     except MalformedAnswer as error:
@@ -101,9 +104,8 @@ def invoke(
     return outcome if not mutated else _with_mutation(outcome, mutated)
 
 
-def _ask(
-    backend: Backend, case: Case, tier: str, method: str, arguments: tuple[Any, ...]
-) -> Outcome:
+def _not_to_be_asked(backend: Backend, case: Case, tier: str) -> Outcome | None:
+    """The outcome of a case that the backend leaves out or does not support, else None."""
     if not backend.selects(case, tier):
         return Outcome("left_out")
     reason = backend.supports(case)
@@ -111,8 +113,7 @@ def _ask(
         return _unsupported(reason)
     if is_left_to_the_caller(backend, case):
         return Outcome("unsupported", text="does not check its input: that is the caller's")
-    answer = getattr(backend, method)(*arguments)
-    return Outcome("answer", outputs=OPERATIONS[case.operation].outputs(answer))
+    return None
 
 
 def _lacking(backend: Backend, method: str) -> Outcome:

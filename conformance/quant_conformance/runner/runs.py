@@ -100,15 +100,18 @@ class Runner:
         jobs = min(self._plan.jobs, len(references))
         runs: dict[int, Run] = {}
 
-        def finish(index: int) -> None:
-            runs[index] = self.run(references[index])
+        def keep(index: int, run: Run) -> None:
+            runs[index] = run
             if done is not None:
                 with self._lock:
-                    done(runs[index])
+                    done(run)
+
+        def finish(index: int) -> None:
+            keep(index, self.run(references[index]))
 
         if jobs <= 1 or self._plan.isolate is False:
-            for index in range(len(references)):
-                finish(index)
+            for index, reference in enumerate(references):
+                keep(index, self.run(reference))
         else:
             share(shortest_first(references), jobs, finish, self._cancel)
         return _with_unique_names(references, [runs[index] for index in range(len(references))])
@@ -134,26 +137,31 @@ class Runner:
                 raise UsageError(hello.text)
             if hello.problem is not None:
                 return self._unasked(reference, hello, hello.problem)
-            results, answers = self._judged(reference, executor)
+            results: list[CaseResult] = []
+            answers: list[Answer] = []
+            for index, outcome in executor.run(range(len(self._questions))):
+                result = self._judged(index, outcome)
+                if result is not None:
+                    results.append(result)
+                    answers += self._measured(index, outcome, result)
+                self._notify(reference, result)
         judged, stale = expectations.apply(
             results, self._vectors.cases, hello.versions, frozen=plan.frozen
         )
         return replace(self._run(reference, hello, judged, stale), answers=tuple(answers))
 
-    def _judged(self, reference: str, executor: Executor) -> tuple[list[CaseResult], list[Answer]]:
-        results: list[CaseResult] = []
-        answers: list[Answer] = []
-        for index, outcome in executor.run(range(len(self._questions))):
-            case, tensors = self._questions[index]
-            if outcome.kind == "invalid":
-                raise UsageError(f"case {case.id} of the vectors is invalid: {outcome.text}")
-            result = None if outcome.kind == "left_out" else judge(self._vectors, case, outcome)
-            if result is not None:
-                results.append(result)
-                if result.verdict in _WITH_EVIDENCE:
-                    answers += answers_of(self._vectors, case, tensors, outcome)
-            self._notify(reference, result)
-        return results, answers
+    def _judged(self, index: int, outcome: Outcome) -> CaseResult | None:
+        case, _ = self._questions[index]
+        if outcome.kind == "invalid":
+            raise UsageError(f"case {case.id} of the vectors is invalid: {outcome.text}")
+        return None if outcome.kind == "left_out" else judge(self._vectors, case, outcome)
+
+    def _measured(self, index: int, outcome: Outcome, result: CaseResult) -> list[Answer]:
+        """The answers that a report can make evidence of."""
+        if result.verdict not in _WITH_EVIDENCE:
+            return []
+        case, tensors = self._questions[index]
+        return list(answers_of(self._vectors, case, tensors, outcome))
 
     def _unasked(self, reference: str, hello: Hello, problem: Problem) -> Run:
         verdict = Verdict.UNAVAILABLE if problem == "unavailable" else Verdict.CRASHED
