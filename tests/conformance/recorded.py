@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from quant_conformance.backends.numpy_reference import NumpyReference
-from quant_conformance.gate.check import prepare_subject
-from quant_conformance.gate.record import Summary, record_set
-from quant_conformance.gate.subject import Subject, load_config, load_subject
+from quant_conformance.gate.freezing.vector_set import Summary, record_set
+from quant_conformance.gate.recording.prepared import prepare_subject
+from quant_conformance.gate.recording.subject import Subject, load_config, load_subject
 from quant_conformance.runtimes.quiet import quiet
 from quant_reference import quantize
 

@@ -18,8 +18,8 @@ from tests.conformance.sets import encodes, write_set
 from quant_conformance.cli import main
 from quant_conformance.errors import UsageError
 from quant_conformance.files import check_reports, write_reports, write_text
-from quant_conformance.gate.record import check_out
-from quant_conformance.gate.repro import Reproductions
+from quant_conformance.gate.freezing.vector_set import check_out
+from quant_conformance.gate.judging.reproductions import Reproductions
 
 Capture = pytest.CaptureFixture[str]
 OPTIONS = ("--json", "--junit", "--markdown", "--html")

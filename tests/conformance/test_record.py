@@ -100,8 +100,8 @@ def test_a_case_holds_codes_qparams_and_what_is_admissible(sets: Sets) -> None:
 
 
 def test_weights_alone_leave_float_layers(tmp_path: Path) -> None:
-    from quant_conformance.gate.record import record_set
-    from quant_conformance.gate.subject import load_subject
+    from quant_conformance.gate.freezing.vector_set import record_set
+    from quant_conformance.gate.recording.subject import load_subject
     from quant_conformance.models.zoo import config_of
     from quant_torch.quantization import QuantizerConfig
 

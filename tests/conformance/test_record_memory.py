@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from quant_conformance.gate.check import prepare_subject
-from quant_conformance.gate.record import fill
-from quant_conformance.gate.recording import record
-from quant_conformance.gate.subject import Subject, load_config
+from quant_conformance.gate.freezing.vector_set import fill
+from quant_conformance.gate.recording.prepared import prepare_subject
+from quant_conformance.gate.recording.recorder import record
+from quant_conformance.gate.recording.subject import Subject, load_config
 from quant_conformance.runtimes.quiet import quiet
 from quant_vectors import SetWriter
 

@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 from tests.conformance.recorded import MODELS, here
 
-from quant_conformance.gate.check import prepare_subject
-from quant_conformance.gate.expected import Expected
-from quant_conformance.gate.propagation import Propagation, Reach
-from quant_conformance.gate.recorded_cases import needed
-from quant_conformance.gate.recording import Recording, record
-from quant_conformance.gate.regions import Region, Regions
-from quant_conformance.gate.subject import load_config, load_subject
+from quant_conformance.gate.recording.prepared import prepare_subject
+from quant_conformance.gate.recording.recorder import Recording, record
+from quant_conformance.gate.recording.subject import load_config, load_subject
+from quant_conformance.gate.regions.expected import Expected
+from quant_conformance.gate.regions.propagation import Propagation, Reach
+from quant_conformance.gate.regions.region import Region, Regions, needed
 from quant_conformance.runtimes.quiet import quiet
 from quant_reference import dequantize, quantize
 from quant_reference.admissible import Bounds, evaluate

@@ -94,7 +94,7 @@ def check_export(
     exporters = ["coreai", "coreai_torch"] if backend is Target.COREAI else ["coremltools"]
     require("check-export", [*RECORDING, *exporters])
     check = import_module("quant_conformance.gate.check")
-    subject = import_module("quant_conformance.gate.subject")
+    subject = import_module("quant_conformance.gate.recording.subject")
     loaded = subject.load_subject(model, data)
     chosen = subject.load_config(config, None if mode is None else mode.value)
     if loaded.prepared is not None and (config is not None or mode is not None):

@@ -16,7 +16,7 @@ from quant_conformance.commands.check_export import RECORDING, Mode, require
 from quant_conformance.report.plain import spelled
 
 if TYPE_CHECKING:
-    from quant_conformance.gate.record import Summary
+    from quant_conformance.gate.freezing.vector_set import Summary
 
 
 def record(
@@ -39,8 +39,8 @@ def record(
 ) -> None:
     """Freeze a quantized model as vectors: each layer, and the whole, with what is admissible."""
     require("record", RECORDING)
-    recorder = import_module("quant_conformance.gate.record")
-    subjects = import_module("quant_conformance.gate.subject")
+    recorder = import_module("quant_conformance.gate.freezing.vector_set")
+    subjects = import_module("quant_conformance.gate.recording.subject")
     recorder.check_out(out, overwrite)  # before the model, which may take minutes
     subject = subjects.load_subject(model, data)
     chosen = subjects.load_config(config, None if mode is None else mode.value)

@@ -30,7 +30,7 @@ def converters(
 
     from quant_conformance.converters.every import CASES
     from quant_conformance.converters.results_table import COLUMNS, WRONG, page
-    from quant_conformance.gate.steps import TABLE
+    from quant_conformance.gate.aten.step_table import TABLE
 
     names = {case.operation for case in CASES}
     if unknown := set(operation or ()) - names:

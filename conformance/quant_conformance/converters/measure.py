@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from quant_conformance.converters.cases import Case
-from quant_conformance.gate.recording import Recording, record
-from quant_conformance.gate.regions import Region, Regions
+from quant_conformance.gate.recording.recorder import Recording, record
+from quant_conformance.gate.regions.region import Region, Regions
 from quant_conformance.protocol import Array
 from quant_conformance.runtimes import CoreAIExecutor, MilExecutor, UnsupportedOperationError
 from quant_conformance.runtimes.coreai.client import Runtime

@@ -13,9 +13,9 @@ from quant_conformance.export_matrix.expected_weights import (
     missing_weights,
 )
 from quant_conformance.gate.check import export_prepared, open_program
-from quant_conformance.gate.compare import compare
 from quant_conformance.gate.document import FAILING
-from quant_conformance.gate.recording import record
+from quant_conformance.gate.judging.comparison import compare
+from quant_conformance.gate.recording.recorder import record
 from quant_conformance.models.zoo import CONFIGS
 from quant_conformance.models.zoo.prepare import Prepared, build, prepare
 from quant_conformance.runtimes.quiet import quiet

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from quant_conformance.gate.expected import to_half
+from quant_conformance.gate.regions.expected import to_half
 from quant_conformance.runtimes import StoredTensor
 from quant_reference import (
     QParams,

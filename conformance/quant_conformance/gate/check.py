@@ -7,19 +7,18 @@ import math
 import tempfile
 from dataclasses import dataclass
 from importlib import metadata
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from quant_conformance.gate.compare import compare
 from quant_conformance.gate.document import GateDocument
-from quant_conformance.gate.errors import GateError, verdict_of
-from quant_conformance.gate.inputs import Inputs
-from quant_conformance.gate.quantizers import quantizer_modules
-from quant_conformance.gate.recording import Recording, record
-from quant_conformance.gate.repro import Reproductions
-from quant_conformance.gate.subject import Subject
-from quant_conformance.gate.unread import read_by_outputs
+from quant_conformance.gate.errors import GateError, told, verdict_of
+from quant_conformance.gate.judging.comparison import compare
+from quant_conformance.gate.judging.reproductions import Reproductions
+from quant_conformance.gate.recording.forward_inputs import Inputs
+from quant_conformance.gate.recording.prepared import record_subject
+from quant_conformance.gate.recording.recorder import Recording
+from quant_conformance.gate.recording.subject import Subject
+from quant_conformance.gate.regions.dead_values import read_by_outputs
 from quant_conformance.runtimes import ExecutorError
 from quant_conformance.runtimes.program import Program
 from quant_conformance.runtimes.quiet import quiet
@@ -105,11 +104,11 @@ def open_program(path: Path, timeout: float = 120.0) -> Program:
         GateError: neither an .aimodel nor an .mlpackage.
     """
     if path.suffix == SUFFIXES["coreai"]:
-        from quant_conformance.gate.coreai_program import CoreAIProgram
+        from quant_conformance.runtimes.coreai.saved_program import CoreAIProgram
 
         return CoreAIProgram(path, timeout=timeout)
     if path.suffix == SUFFIXES["coreml"]:
-        from quant_conformance.gate.mil_program import MilProgram
+        from quant_conformance.runtimes.coreml.saved_package import MilProgram
 
         return MilProgram(path)
     raise GateError(f"{path} is neither an .aimodel nor an .mlpackage")
@@ -165,63 +164,6 @@ def other_interface(recording: Recording, program: Program) -> str:
     return ""
 
 
-def record_subject(subject: Subject, config: Any) -> tuple[Any, Recording]:
-    """Prepares and calibrates a model, and records its last batch.
-
-    Args:
-        subject: the model and its data.
-        config: a QuantizerConfig.
-
-    Returns:
-        The quantizer, or None where there is none, and the recording.
-
-    Raises:
-        GateError: the model, its config and its data do not fit together, or it cannot be recorded.
-    """
-    try:
-        quantizer, prepared = prepare_subject(subject, config)
-        taker = prepared if subject.model is None else subject.model
-        return quantizer, record(prepared, subject.example.bound(taker))
-    except GateError:
-        raise
-    except Exception as error:  # whatever the user's model or the quantizer raises
-        raise GateError(
-            f"{subject.name} cannot be prepared with this config and data: {_told(error)}"
-        ) from error
-
-
-def prepare_subject(subject: Subject, config: Any) -> tuple[Any, Any]:
-    """Prepares and calibrates a model; one that was prepared elsewhere is taken as it is.
-
-    Args:
-        subject: the model and its data.
-        config: a QuantizerConfig.
-
-    Returns:
-        The quantizer, or None where there is none, and the prepared model.
-
-    Raises:
-        GateError: what was given as prepared has no quantizer.
-    """
-    if subject.prepared is not None:
-        if not any(quantizer_modules(subject.prepared)):
-            raise GateError(
-                f"{subject.name} has no fake-quantize module of quant_torch or coreai-opt: "
-                "it is no prepared model, or it is finalized already"
-            )
-        return None, subject.prepared
-    from quant_torch.quantization import Quantizer
-
-    quantizer = Quantizer(subject.model, config)
-    calibration = [batch.bound(subject.model) for batch in subject.calibration]
-    first = calibration[0]
-    prepared = quantizer.prepare(first.args, example_kwargs=first.kwargs or None)
-    with quantizer.calibration_mode():
-        for batch in calibration:
-            batch.run(prepared)
-    return quantizer, prepared
-
-
 def export_prepared(
     quantizer: Any, example: Inputs | tuple[Any, ...], backend: str, half: bool, folder: Path
 ) -> Path:
@@ -264,15 +206,8 @@ def _precision(half: bool) -> str:
 
 
 def _failed(document: GateDocument, error: Exception) -> GateDocument:
-    document.failure, document.detail = verdict_of(error), _told(error)
+    document.failure, document.detail = verdict_of(error), told(error)
     return document
-
-
-def _told(error: Exception) -> str:
-    heading, *rest = str(error).strip().splitlines() or [""]
-    # What is indented below a line belongs to it, such as each tensor that a backend refuses.
-    details = [line.strip() for line in takewhile(lambda line: line.startswith("  "), rest)]
-    return f"{type(error).__name__}: {'; '.join([heading, *details])[:500]}"
 
 
 def _versions(backend: str) -> dict[str, str]:

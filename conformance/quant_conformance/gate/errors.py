@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
+
 from quant_conformance.errors import ConformanceError
-from quant_conformance.runtimes import UnsupportedOperationError
+from quant_conformance.runtimes.errors import UnreadableProgramError, UnsupportedOperationError
 
 
 class GateError(ConformanceError):
     """A model, config, data or file that cannot be judged; the text says what is missing."""
-
-
-class UnreadableProgramError(GateError):
-    """A file whose program has a form that the gate does not know."""
-
-
-class UnloadableProgramError(UnreadableProgramError):
-    """A file that not even its own system can load."""
 
 
 def verdict_of(error: Exception) -> str:
@@ -33,3 +27,11 @@ def verdict_of(error: Exception) -> str:
     if isinstance(error, UnsupportedOperationError | UnreadableProgramError):
         return "unsupported"
     return "crashed"
+
+
+def told(error: Exception) -> str:
+    """What an error says: its first line, with the lines that are indented below it."""
+    heading, *rest = str(error).strip().splitlines() or [""]
+    # What is indented below a line belongs to it, such as each tensor that a backend refuses.
+    details = [line.strip() for line in takewhile(lambda line: line.startswith("  "), rest)]
+    return f"{type(error).__name__}: {'; '.join([heading, *details])[:500]}"

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quant_conformance.gate.check import open_program, other_interface
-from quant_conformance.gate.compare import Findings, compare
 from quant_conformance.gate.document import FAILING
-from quant_conformance.gate.errors import GateError, UnloadableProgramError, verdict_of
-from quant_conformance.gate.recording import Recording, record
+from quant_conformance.gate.errors import GateError, verdict_of
+from quant_conformance.gate.judging.comparison import Findings, compare
+from quant_conformance.gate.recording.recorder import Recording, record
 from quant_conformance.models.zoo.prepare import prepare
 from quant_conformance.runtimes import ExecutorError
+from quant_conformance.runtimes.errors import UnloadableProgramError
 from quant_conformance.runtimes.quiet import quiet
 from quant_conformance.verdicts.verdict import Verdict
 from quant_reference.admissible import Arithmetic

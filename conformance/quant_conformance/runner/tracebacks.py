@@ -14,7 +14,8 @@ LONGEST = 8000
 
 _HARNESS = Path(__file__).parents[1]
 _ASKING = frozenset(
-    str(_HARNESS / f"{name}.py") for name in ("runner/invoke", "runner/loading", "gate/subject")
+    str(_HARNESS / f"{name}.py")
+    for name in ("runner/invoke", "runner/loading", "gate/recording/subject")
 )
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 

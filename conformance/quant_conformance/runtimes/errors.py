@@ -10,6 +10,14 @@ class ExecutorError(Exception):
     """A model that cannot be loaded or run; the text says which and why."""
 
 
+class UnreadableProgramError(ExecutorError):
+    """A file whose program has a form that is not known."""
+
+
+class UnloadableProgramError(UnreadableProgramError):
+    """A file that not even its own system can load."""
+
+
 class UnsupportedOperationError(ExecutorError, NotImplementedError):
     """The evaluator lacks operations of the program, or a form of one.
 

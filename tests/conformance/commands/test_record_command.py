@@ -12,7 +12,7 @@ from tests.conformance.recorded import MODELS, here, recorded
 from quant_conformance.cli import main
 from quant_conformance.commands import check_export as command
 from quant_conformance.errors import UsageError
-from quant_conformance.gate import record
+from quant_conformance.gate.freezing import vector_set as record
 from quant_vectors import SetWriter, load
 
 Capture = pytest.CaptureFixture[str]

@@ -11,8 +11,8 @@ from quant_conformance.converters.cases import Case
 from quant_conformance.converters.every import CASES
 from quant_conformance.converters.measure import Cell, _judged, measure
 from quant_conformance.converters.results_table import COLUMNS, page
-from quant_conformance.gate.recording import record
-from quant_conformance.gate.steps import TABLE
+from quant_conformance.gate.aten.step_table import TABLE
+from quant_conformance.gate.recording.recorder import record
 
 pytest.importorskip("coremltools")
 pytest.importorskip("coreai_torch")

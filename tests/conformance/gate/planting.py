@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 from quant_conformance.gate.check import SUFFIXES, open_program
-from quant_conformance.gate.compare import compare
 from quant_conformance.gate.document import FAILING
-from quant_conformance.gate.recording import record
+from quant_conformance.gate.judging.comparison import compare
+from quant_conformance.gate.recording.recorder import record
 from quant_conformance.models.zoo import config_of
 from quant_conformance.models.zoo.dense import seeded
 from quant_conformance.models.zoo.prepare import build

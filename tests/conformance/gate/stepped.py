@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from quant_conformance.gate.recording import Recording, record
-from quant_conformance.gate.regions import Region, Regions
+from quant_conformance.gate.recording.recorder import Recording, record
+from quant_conformance.gate.regions.region import Region, Regions
 from quant_reference.admissible import VERDICTS, Bounds, evaluate, judge_values
 
 INSIDE = (VERDICTS.index("admissible"), VERDICTS.index("unlikely"))

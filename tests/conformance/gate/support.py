@@ -13,7 +13,7 @@ from torch import nn
 from quant_conformance.export_matrix.cell import build
 from quant_conformance.gate.check import Question, check_export
 from quant_conformance.gate.document import GateDocument
-from quant_conformance.gate.subject import Subject
+from quant_conformance.gate.recording.subject import Subject
 from quant_conformance.models.zoo import config_of
 from quant_conformance.runtimes.quiet import quiet
 from quant_torch.quantization import Quantizer, QuantizerConfig

@@ -15,9 +15,9 @@ from torch import nn
 
 from quant_conformance.gate.check import Question, check_export
 from quant_conformance.gate.errors import GateError
-from quant_conformance.gate.recording import record
-from quant_conformance.gate.regions import Regions
-from quant_conformance.gate.subject import Subject, load_config
+from quant_conformance.gate.recording.recorder import record
+from quant_conformance.gate.recording.subject import Subject, load_config
+from quant_conformance.gate.regions.region import Regions
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

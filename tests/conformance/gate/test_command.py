@@ -15,7 +15,8 @@ from quant_conformance.cli import main
 from quant_conformance.commands import check_export as command
 from quant_conformance.gate import check
 from quant_conformance.gate.document import GateDocument, Layer
-from quant_conformance.gate.subject import load_config, load_subject
+from quant_conformance.gate.recording.prepared import prepare_subject
+from quant_conformance.gate.recording.subject import load_config, load_subject
 from quant_conformance.report.html import check_gate
 from quant_torch.export import save_coreai, save_coreml
 
@@ -102,7 +103,7 @@ def planted(backend: str, path: Path) -> None:
     """The model's export, but that one channel of a bias is off by one and a half codes."""
     with quiet():
         subject = load_subject("nets.py:convnet")
-        quantizer, _ = check.prepare_subject(subject, load_config(None, None))
+        quantizer, _ = prepare_subject(subject, load_config(None, None))
         finalized = quantizer.finalize(backend=backend)
         with torch.no_grad():
             bias = finalized.get_submodule("3").bias

@@ -12,14 +12,14 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from quant_conformance.gate.core_operations import (
+from quant_conformance.gate.aten.core_operations import (
     UNREAD,
     WRITTEN_AS,
     core_operations,
     is_read,
     page,
 )
-from quant_conformance.gate.steps import TABLE
+from quant_conformance.gate.aten.step_table import TABLE
 
 PAGE = Path(__file__).parents[3] / "docs" / "operations.md"
 
@@ -53,7 +53,9 @@ def test_torch_computes_it_by_another(name: str, layer: nn.Module) -> None:
 
 
 def test_the_list_does_not_depend_on_what_was_used() -> None:
-    names = "import sys, torch; from quant_conformance.gate.core_operations import core_operations"
+    names = (
+        "import sys, torch; from quant_conformance.gate.aten.core_operations import core_operations"
+    )
     done = subprocess.run(
         [sys.executable, "-c", f"{names}; print(*sorted(core_operations()))"],
         capture_output=True, text=True, check=True,

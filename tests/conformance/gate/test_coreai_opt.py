@@ -11,10 +11,10 @@ from tests.conformance.gate.support import BOTH, failing, quiet
 from torch import nn
 
 from quant_conformance.gate.check import Question, check_export
-from quant_conformance.gate.quantizers import quantizer_modules
-from quant_conformance.gate.recording import record
-from quant_conformance.gate.regions import Regions
-from quant_conformance.gate.subject import Subject
+from quant_conformance.gate.recording.quantizers import quantizer_modules
+from quant_conformance.gate.recording.recorder import record
+from quant_conformance.gate.recording.subject import Subject
+from quant_conformance.gate.regions.region import Regions
 from quant_conformance.models.zoo import config_of
 from quant_torch.export import save_coreai, save_coreml
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from quant_conformance.gate.coreai_text import CoreAIText, plain
-from quant_conformance.gate.errors import UnreadableProgramError
+from quant_conformance.runtimes.coreai.program_text import CoreAIText, plain
+from quant_conformance.runtimes.errors import UnreadableProgramError
 
 HEAD = 'coreai.graph @main(%arg0: tensor<2x4xf32> {coreai.name = "x"})'
 RESULT = 'tensor<2x4xf32> {coreai.name = "y"}'

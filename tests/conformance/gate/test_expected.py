@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from quant_conformance.gate.expected import Expected, to_half
-from quant_conformance.gate.judge import NOT_FINITE, ordinals, sqnr
-from quant_conformance.gate.quantizers import QuantizerFacts
-from quant_conformance.gate.recording import Quantization, Recording
+from quant_conformance.gate.judging.region_verdicts import NOT_FINITE, ordinals, sqnr
+from quant_conformance.gate.recording.quantizers import QuantizerFacts
+from quant_conformance.gate.recording.recorder import Quantization, Recording
+from quant_conformance.gate.regions.expected import Expected, to_half
 from quant_reference import QParams, QuantizationSpec
 
 SCALE = np.float32(0.1).reshape(1, 1)  # no float16 value

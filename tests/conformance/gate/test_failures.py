@@ -19,7 +19,7 @@ from torch import nn
 from quant_conformance.gate.check import Question, check_export, open_program
 from quant_conformance.gate.document import GateDocument
 from quant_conformance.gate.errors import GateError
-from quant_conformance.gate.subject import Subject
+from quant_conformance.gate.recording.subject import Subject
 from quant_conformance.report.html import check_gate
 from quant_conformance.runtimes.coreai import client
 from quant_torch.export import to_coreai, to_coreml

@@ -11,7 +11,7 @@ from tests.conformance.gate.support import failing
 from torch import nn
 
 from quant_conformance.gate.check import Question, check_export
-from quant_conformance.gate.subject import Subject, load_config
+from quant_conformance.gate.recording.subject import Subject, load_config
 
 pytest.importorskip("coreai_torch")
 pytest.importorskip("coremltools")

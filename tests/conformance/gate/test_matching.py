@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from quant_conformance.gate.matching import (
+from quant_conformance.gate.alignment.matching import (
     BY_BOTH,
     BY_QPARAMS,
     BY_VALUES,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tests.conformance.gate.support import quiet
 
-from quant_conformance.gate.mil_program import MilProgram
+from quant_conformance.runtimes.coreml.saved_package import MilProgram
 
 ct = pytest.importorskip("coremltools")
 mb = pytest.importorskip("coremltools.converters.mil").Builder

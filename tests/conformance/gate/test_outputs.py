@@ -8,7 +8,7 @@ from tests.conformance.gate.support import BOTH, failing
 from torch import nn
 
 from quant_conformance.gate.check import Question, check_export
-from quant_conformance.gate.subject import Subject
+from quant_conformance.gate.recording.subject import Subject
 from quant_torch.quantization import QuantizerConfig
 
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -21,8 +21,8 @@ from tests.conformance.gate.planting import (
 )
 
 from quant_conformance.gate.check import open_program
-from quant_conformance.gate.compare import compare
 from quant_conformance.gate.document import FAILING
+from quant_conformance.gate.judging.comparison import compare
 from quant_reference.admissible import Arithmetic
 
 pytest.importorskip("coreai_torch")

@@ -18,14 +18,14 @@ from torch import nn
 from torch.nn import functional as f
 
 from quant_conformance.gate.check import SUFFIXES, Question, check_export, open_program
-from quant_conformance.gate.compare import compare
 from quant_conformance.gate.document import Layer
-from quant_conformance.gate.probes import probe_codes, probe_values
-from quant_conformance.gate.probing import Probing
-from quant_conformance.gate.quantizers import QuantizerFacts
-from quant_conformance.gate.recording import Quantization, record
-from quant_conformance.gate.repro import Reproductions
-from quant_conformance.gate.subject import Subject
+from quant_conformance.gate.judging.comparison import compare
+from quant_conformance.gate.judging.probes import probe_codes, probe_values
+from quant_conformance.gate.judging.probing import Probing
+from quant_conformance.gate.judging.reproductions import Reproductions
+from quant_conformance.gate.recording.quantizers import QuantizerFacts
+from quant_conformance.gate.recording.recorder import Quantization, record
+from quant_conformance.gate.recording.subject import Subject
 from quant_conformance.models.zoo import config_of
 from quant_conformance.models.zoo.prepare import build
 from quant_conformance.runtimes.coreml import executor

@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quant_conformance.gate.document import Weight
-from quant_conformance.gate.expected import Expected
-from quant_conformance.gate.qparams import (
+from quant_conformance.gate.alignment.rescaled_sums import Rescaled, rescaled
+from quant_conformance.gate.alignment.stored_qparams import (
     differing_qparams,
     judge_weights,
     pair_weights,
     read_values,
 )
-from quant_conformance.gate.quantizers import QuantizerFacts
-from quant_conformance.gate.recording import Quantization, Recording
-from quant_conformance.gate.sums import Rescaled, rescaled
+from quant_conformance.gate.document import Weight
+from quant_conformance.gate.recording.quantizers import QuantizerFacts
+from quant_conformance.gate.recording.recorder import Quantization, Recording
+from quant_conformance.gate.regions.expected import Expected
 from quant_conformance.runtimes.program import (
     ProgramQuantizer,
     Readout,

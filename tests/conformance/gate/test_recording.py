@@ -12,8 +12,8 @@ from tests.conformance.gate.support import prepared
 from torch import nn
 
 from quant_conformance.gate.errors import GateError
-from quant_conformance.gate.recording import Ref, record
-from quant_conformance.gate.regions import Regions
+from quant_conformance.gate.recording.recorder import Ref, record
+from quant_conformance.gate.regions.region import Regions
 from quant_reference import QuantizationSpec, fake_quantize
 from quant_torch.quantization import Quantizer, QuantizerConfig
 
@@ -193,7 +193,7 @@ def test_a_weight_that_two_calls_share_is_one_weight(mode: str) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_quantizer_that_is_off_stands_nowhere(mode: str) -> None:
-    from quant_conformance.gate.quantizers import quantizer_modules
+    from quant_conformance.gate.recording.quantizers import quantizer_modules
 
     made = ready(nn.Sequential(nn.Linear(6, 4), nn.ReLU()), X[0], mode=mode)
     before = len(record(made, (X[0],)).quantizations)

@@ -10,12 +10,12 @@ from tests.conformance.gate.stepped import normal, recorded
 from torch import nn
 from torch.nn import functional as f
 
-from quant_conformance.gate.expected import Expected
-from quant_conformance.gate.judge import Judge
-from quant_conformance.gate.quantizers import QuantizerFacts
-from quant_conformance.gate.readings import Readings
-from quant_conformance.gate.recording import Operation, Quantization, Recording, Ref
-from quant_conformance.gate.regions import Regions
+from quant_conformance.gate.judging.region_verdicts import Judge
+from quant_conformance.gate.judging.self_check import Readings
+from quant_conformance.gate.recording.quantizers import QuantizerFacts
+from quant_conformance.gate.recording.recorder import Operation, Quantization, Recording, Ref
+from quant_conformance.gate.regions.expected import Expected
+from quant_conformance.gate.regions.region import Regions
 from quant_reference import QParams, QuantizationSpec, fake_quantize
 from quant_reference.admissible import Arithmetic
 
@@ -140,7 +140,7 @@ def test_a_product_of_constants_is_no_cut_and_no_region() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x @ (self.a @ self.b)
 
-    from quant_conformance.gate.recording import record
+    from quant_conformance.gate.recording.recorder import record
 
     regions = Regions(record(Folded(), (X,)))
     assert regions.float_cuts() == []

@@ -18,10 +18,10 @@ from tests.conformance.gate.test_steps_selections import CASES as SELECTIONS
 from tests.conformance.gate.test_steps_selections import REFUSED as NOT_SELECTED
 from torch.nn import functional as f
 
-from quant_conformance.gate.aten_arguments import WITHOUT_EFFECT
-from quant_conformance.gate.aten_calls import Call
-from quant_conformance.gate.recording import Operation, Ref
-from quant_conformance.gate.steps import TABLE, steps_of
+from quant_conformance.gate.aten.arguments import WITHOUT_EFFECT
+from quant_conformance.gate.aten.calls import Call
+from quant_conformance.gate.aten.step_table import TABLE, steps_of
+from quant_conformance.gate.recording.recorder import Operation, Ref
 
 X = normal(2, 4, 6)
 X4 = normal(2, 4, 7, 6)

@@ -10,7 +10,7 @@ import torch
 from tests.conformance.gate.stepped import check, inferred, names, normal
 from torch.nn import functional as f
 
-from quant_conformance.gate.aten_elements import ELEMENTS
+from quant_conformance.gate.aten.pointwise import ELEMENTS
 
 X = 3 * normal(2, 4, 6)
 Y = normal(2, 4, 6, seed=1)

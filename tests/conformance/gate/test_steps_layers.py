@@ -11,7 +11,7 @@ from tests.conformance.gate.stepped import check, inferred, names, normal
 from torch import nn
 from torch.nn import functional as f
 
-from quant_conformance.gate.aten_layers import LAYERS
+from quant_conformance.gate.aten.functional import LAYERS
 
 X3 = normal(2, 4, 9)
 X4 = normal(2, 4, 7, 6)

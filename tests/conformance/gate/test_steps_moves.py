@@ -20,8 +20,8 @@ from tests.conformance.gate.stepped import (
 )
 from torch.nn import functional as f
 
-from quant_conformance.gate.aten_composed import COMPOSED
-from quant_conformance.gate.aten_moves import MOVES
+from quant_conformance.gate.aten.composed import COMPOSED
+from quant_conformance.gate.aten.moves import MOVES
 
 X = 3 * normal(2, 4, 6)
 Y = normal(2, 4, 6, seed=1)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from tests.conformance.gate.stepped import Case, check, names, normal, number, recorded, regions
 
-from quant_conformance.gate.aten_selections import SELECTIONS
+from quant_conformance.gate.aten.indexing import SELECTIONS
 
 X = 3 * normal(2, 4, 6)
 Y = normal(2, 4, 6, seed=1)

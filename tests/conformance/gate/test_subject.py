@@ -12,10 +12,11 @@ import torch
 from torch import nn
 
 from quant_conformance.errors import UsageError
-from quant_conformance.gate.check import Question, check_export, prepare_subject
+from quant_conformance.gate.check import Question, check_export
 from quant_conformance.gate.errors import GateError
-from quant_conformance.gate.inputs import Inputs
-from quant_conformance.gate.subject import load_batches, load_config, load_subject
+from quant_conformance.gate.recording.forward_inputs import Inputs
+from quant_conformance.gate.recording.prepared import prepare_subject
+from quant_conformance.gate.recording.subject import load_batches, load_config, load_subject
 from quant_torch.quantization import Quantizer
 
 MODELS = """

@@ -100,9 +100,9 @@ def test_finalized_models_of_the_peer_end_inside(tmp_path: Path) -> None:
     """coreai-opt's W8A8, exported both ways, within the sets of its prepared model."""
     coreai_opt = pytest.importorskip("coreai_opt")
     torch = pytest.importorskip("torch")
-    from quant_conformance.gate.propagation import Propagation, Reach
-    from quant_conformance.gate.recording import record
-    from quant_conformance.gate.regions import Regions
+    from quant_conformance.gate.recording.recorder import record
+    from quant_conformance.gate.regions.propagation import Propagation, Reach
+    from quant_conformance.gate.regions.region import Regions
 
     torch.manual_seed(0)
     nn = torch.nn

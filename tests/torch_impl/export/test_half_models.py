@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from quant_conformance.gate.check import Question, check_export
-from quant_conformance.gate.subject import Subject
+from quant_conformance.gate.recording.subject import Subject
 from quant_conformance.runtimes import MilExecutor
 from quant_torch.export import to_coreml
 from quant_torch.quantization import Quantizer, QuantizerConfig

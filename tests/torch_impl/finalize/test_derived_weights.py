@@ -15,7 +15,7 @@ from torch.nn import functional
 from torch.nn.utils import weight_norm
 
 from quant_conformance.gate.check import Question, check_export
-from quant_conformance.gate.subject import Subject
+from quant_conformance.gate.recording.subject import Subject
 from quant_reference.errors import InputError
 from quant_torch import CoreMLExportError
 from quant_torch.inspection.placement import placement

@@ -1,0 +1,1 @@
+"""Which tensor of a file is which of the recorded model's."""

@@ -1,0 +1,1 @@
+"""ATen operations as steps whose results can be bounded."""

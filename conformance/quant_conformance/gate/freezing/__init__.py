@@ -1,0 +1,1 @@
+"""A recorded model as a vector set."""

@@ -1,0 +1,1 @@
+"""A prepared model, run once and written down."""

@@ -1,0 +1,1 @@
+"""What is between two quantizers, and what its results may be."""

@@ -1,0 +1,214 @@
+"""What the prepared model fixes: codes, qparams and values, by the reference's own arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+
+from quant_conformance.gate.recording.recorder import Quantization, Recording
+from quant_conformance.protocol import Array
+from quant_reference import QParams, dequantize, quantize
+from quant_reference.admissible import Arithmetic, Bounds, add, mul
+
+LEAST_HALF = np.float16(2.0**-24)
+"""What a nonzero number too small for float16 becomes when a program is cast (not 0)."""
+
+
+class Expected:
+    """Answers for one recording.
+
+    Args:
+        recording: one run of a prepared model.
+        half: whether the program is cast to 16 bits, so that scales, offsets and float values are
+            rounded to float16.
+    """
+
+    def __init__(self, recording: Recording, half: bool) -> None:
+        self._recording = recording
+        self._half = half
+        self._codes: dict[str, Array] = {}
+        self._wide: set[str] = set()
+        self._misread: dict[str, Array] = {}
+        self._counted_from: dict[str, int] = {}
+        self.whole: set[str] = set()
+        """Results of quantizers of weights that the file does not hold quantized."""
+
+    def with_codes(self, codes: Mapping[str, Array]) -> Expected:
+        """What a program has to compute with where quantizers gave other codes than recorded.
+
+        Args:
+            codes: result of a quantizer -> its codes.
+        """
+        other = Expected(self._recording, self._half)
+        other._codes = {**self._codes, **codes}
+        other._wide, other.whole = {*self._wide}, {*self.whole}
+        other._misread = {n: a for n, a in self._misread.items() if n not in codes}
+        return other
+
+    def reads_otherwise(self, name: str) -> bool:
+        """Whether a file reads a quantizer's codes by other qparams, or does not hold them."""
+        return name in self._misread or name in self._counted_from or name in self.whole
+
+    def keep_wide(self, names: Iterable[str]) -> None:
+        """Tells which quantizers have a float32 scale in the file although it was cast.
+
+        A cast may leave a scale alone that float16 would spoil.
+
+        Args:
+            names: their results.
+        """
+        self._wide.update(names)
+
+    def misread(self, quantization: Quantization, values: Array) -> None:
+        """Tells that a file reads other values in the place of the right ones.
+
+        That is wrong once, where the tensor is judged; what is computed from it is held to what
+        follows from the values that it got.
+
+        Args:
+            quantization: the quantizer.
+            values: what the file's readers get for the prepared model's codes.
+        """
+        self._misread[quantization.result] = values
+
+    def count_from(self, quantization: Quantization, zero_point: int) -> None:
+        """Tells that a sum with scales of its own reads codes by another zero point.
+
+        Args:
+            quantization: the quantizer of one of its operands.
+            zero_point: in the codes of the prepared model.
+        """
+        self._counted_from[quantization.result] = zero_point
+
+    def is_quantized(self, quantization: Quantization) -> None:
+        """Takes back that a file does not hold a weight quantized."""
+        self.whole.discard(quantization.result)
+        self._misread.pop(quantization.result, None)
+
+    @contextmanager
+    def quantized_as_floats(self, names: Collection[str]) -> Iterator[None]:
+        """Takes weights that are whole in the file for the quantized ones, held as floats.
+
+        Without this they are taken for the ones that were never quantized; which of the two a file
+        holds shows in what it computes.
+
+        Args:
+            names: results of their quantizers.
+        """
+        kept = {name: self._misread.pop(name) for name in names if name in self._misread}
+        try:
+            yield
+        finally:
+            self._misread |= kept
+
+    def codes(self, quantization: Quantization) -> Array:
+        """The codes of the prepared model (Q-1 to Q-5)."""
+        name = quantization.result
+        if name not in self._codes:
+            source = self._recording.values[quantization.source]
+            facts = quantization.facts
+            self._codes[name] = quantize(source, facts.spec, facts.qparams)
+        return self._codes[name]
+
+    def qparams(self, quantization: Quantization) -> QParams:
+        """The qparams that the program has to hold."""
+        facts = quantization.facts
+        if not self._half or quantization.result in self._wide:
+            return facts.qparams
+        keeps = facts.spec.scale_dtype is not None  # a power of two beyond float16's range
+        scale = facts.qparams.scale if keeps else to_half(facts.qparams.scale)
+        minval = facts.qparams.minval
+        return replace(
+            facts.qparams, scale=scale, minval=None if minval is None else to_half(minval)
+        )
+
+    def values(self, quantization: Quantization, scale: float | None = None) -> Array:
+        """What the program computes with: the codes dequantized by its qparams (DQ-1 to DQ-3).
+
+        Args:
+            quantization: the quantizer.
+            scale: another scale, where the program has one.
+        """
+        facts = quantization.facts
+        qparams = self.qparams(quantization)
+        if scale is not None:
+            qparams = replace(qparams, scale=np.full_like(qparams.scale, scale))
+            zero_point = self._counted_from.get(quantization.result)
+            if zero_point is not None:
+                return self._rounded(_counted_from(self.codes(quantization), zero_point, scale))
+        values = self._misread.get(quantization.result)
+        if values is None or scale is not None:
+            values = dequantize(self.codes(quantization), facts.spec, qparams)
+        return self._rounded(values)
+
+    def _rounded(self, values: Array) -> Array:
+        return values.astype(np.float16).astype(np.float32) if self._half else values
+
+    def operand(self, name: str, scale: float | None = None, *, cast: bool = True) -> Array:
+        """A recorded value as the program has it.
+
+        Args:
+            name: the value.
+            scale: as in :meth:`values`.
+            cast: whether a parameter is rounded in a program that was cast; a cast may leave
+                parameters in float32 where it leaves their operation.
+        """
+        if name in self._by_result:
+            return self.values(self._by_result[name], scale)
+        array = self._recording.values[name]
+        rounded = cast or name not in self._recording.states
+        return to_half(array) if self._half and rounded and array.dtype.kind == "f" else array
+
+    def bounds(self, name: str, scale: float | None = None, *, cast: bool = True) -> Bounds:
+        """The operand with what a program may make of it.
+
+        A 16-bit program may round the product and the sum of a minval dequantize (DQ-2) each to
+        float16; every other operand is known to the bit.
+        """
+        quantization = self._by_result.get(name)
+        if self._half and quantization is not None and name not in self._misread:
+            spec, qparams = quantization.facts.spec, self.qparams(quantization)
+            if spec.qformulation == "minval" and qparams.minval is not None:
+                arithmetic = Arithmetic("float16")
+                levels = self.codes(quantization).astype(np.float32) - np.float32(spec.quant_min)
+                steps = mul(levels, _spread(qparams.scale, levels), arithmetic=arithmetic)
+                return add(steps, _spread(qparams.minval, levels), arithmetic=arithmetic)
+        return Bounds.exact(self.operand(name, scale, cast=cast))
+
+    def agrees(self, quantization: Quantization) -> bool:
+        """Whether the prepared model's own fake-quantize gave what the reference gives (FQ-1)."""
+        facts = quantization.facts
+        values = dequantize(self.codes(quantization), facts.spec, facts.qparams)
+        source = self._recording.values[quantization.source]
+        given = self._recording.values[quantization.result]
+        same = np.array_equal(given, values.astype(given.dtype), equal_nan=True)
+        return bool(same or np.isnan(source).any())  # what a code holds for a NaN is a policy
+
+    @cached_property
+    def _by_result(self) -> Mapping[str, Quantization]:
+        return {q.result: q for q in self._recording.quantizations}
+
+
+def _counted_from(codes: Array, zero_point: int, scale: float) -> Array:
+    """DQ-1 by a zero point that the format need not have: what a file was found to read by."""
+    levels = codes.astype(np.int32) - zero_point
+    return levels.astype(np.float32) * np.float32(scale)
+
+
+def _spread(qparam: Array, like: Array) -> Array:
+    """A qparam for every element: one entry per block, repeated over its block."""
+    for axis, (extent, blocks) in enumerate(zip(like.shape, qparam.shape, strict=True)):
+        qparam = np.repeat(qparam, extent // blocks, axis)
+    return qparam
+
+
+def to_half(array: Array) -> Array:
+    """Rounds to float16, as a cast of a program does: what is not zero stays so."""
+    with np.errstate(over="ignore"):
+        rounded = array.astype(np.float16)
+    least = np.copysign(LEAST_HALF, rounded)
+    return np.where((rounded == 0) & (array != 0), least, rounded).astype(np.float32)
