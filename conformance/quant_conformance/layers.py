@@ -14,6 +14,7 @@ import numpy as np
 
 from quant_conformance.protocol import Array
 from quant_reference.admissible import Arithmetic, FloatLayer, Layer, QuantizedTensor, Step
+from quant_reference.admissible.operations import CLAUSES
 from quant_reference.qparams import QParams
 from quant_reference.spec import QuantizationSpec
 
@@ -26,36 +27,6 @@ OUTPUT = "output"
 
 _DEFAULTS = QuantizationSpec().to_dict()
 """Members of a spec that its plain form may leave out (SPEC-1)."""
-
-_BY_CLAUSE = {
-    "ADM-2": (
-        *("linear", "matmul", "einsum", "sum", "mean", "cumsum"),
-        *(f"{kind}{n}d" for kind in ("conv", "conv_transpose") for n in (1, 2, 3)),
-        *(f"{kind}{n}d" for kind in ("avg_pool", "adaptive_avg_pool") for n in (1, 2, 3)),
-    ),
-    "ADM-4": ("add", "sub", "mul", "round_to"),
-    "ADM-5": (
-        *("div", "sqrt", "rsqrt", "exp", "log", "tanh", "erf", "pow", "sin", "cos", "asin", "acos"),
-        *("atan", "sinh", "cosh", "asinh", "acosh", "atanh", "exp2", "expm1", "log1p", "log2"),
-        *("log10", "index", "gather", "flip", "sort", "argsort", "argmax", "argmin"),
-        *("neg", "relu", "relu6", "clamp", "hardtanh", "cat", "pad", "embedding"),
-        *("max_pool1d", "max_pool2d", "max_pool3d", "identity", "dropout", "clone", "contiguous"),
-        *("reshape", "view", "flatten", "permute", "transpose", "squeeze", "unsqueeze", "expand"),
-        *("select", "slice", "floor", "ceil", "trunc", "round", "sign", "abs", "maximum"),
-        *("minimum", "amax", "amin", "eq", "ne", "lt", "le", "gt", "ge", "where"),
-        *(f"logical_{word}" for word in ("and", "or", "xor", "not")),
-    ),
-    "ADM-7": (
-        *("sigmoid", "silu", "softplus", "logsigmoid", "mish", "gelu", "hardsigmoid"),
-        *("hardswish", "leaky_relu", "elu", "celu", "selu"),
-    ),
-    "ADM-8": ("layer_norm", "group_norm", "instance_norm", "rms_norm", "batch_norm"),
-    "ADM-9": ("softmax", "scaled_dot_product_attention"),
-    "ADM-10": ("upsample_nearest", "upsample_bilinear"),
-}
-
-CLAUSES: Mapping[str, str] = {op: clause for clause, ops in _BY_CLAUSE.items() for op in ops}
-"""Operation of a step -> the clause that bounds its result."""
 
 
 def layer_clauses(layer: Layer) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from tests.reference.admissible_cases import CASES, Asked
 from quant_conformance.backends.numpy_reference import NumpyReference
 from quant_conformance.generate.builder import Builder
 from quant_conformance.generate.families.layer_tensors import SPECS
-from quant_conformance.layers import CLAUSES, layer_of
+from quant_conformance.layers import layer_of
 from quant_conformance.mutants import Mutant, Mutated
 from quant_conformance.mutants.diagnosis import diagnose, sentence
 from quant_conformance.mutants.tables.layers import LAYERS
@@ -39,6 +39,7 @@ from quant_reference.admissible import (
     Step,
     judge_values,
 )
+from quant_reference.admissible.operations import CLAUSES
 from quant_vectors import Case, SetWriter, VectorError, VectorSet, load
 
 ARITHMETICS = (Arithmetic(), Arithmetic("float16", "float32"))

@@ -17,10 +17,10 @@ from tests.conformance.recorded import MODELS, here, recorded
 
 import quant_vectors
 from quant_conformance.errors import UsageError
-from quant_conformance.layers import CLAUSES
 from quant_conformance.runner.run import Run
 from quant_conformance.runner.runs import Plan, Runner
 from quant_reference.admissible import OPERATIONS
+from quant_reference.admissible.operations import CLAUSES
 from quant_vectors import VectorSet, load
 
 BOTH = ("graph", "eager")

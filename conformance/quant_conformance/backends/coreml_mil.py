@@ -22,6 +22,7 @@ from quant_conformance.backends._exported import (
 from quant_conformance.protocol import Array
 from quant_conformance.runtimes import StoredTensor
 from quant_conformance.runtimes.quiet import quiet
+from quant_reference.blocks import spread
 
 _WEIGHTS = ("int4", "uint4", "int8", "uint8")
 _ACTIVATIONS = ("int8", "uint8")
@@ -171,9 +172,7 @@ def _weight(question: Question) -> Any:
 
 def _spread(array: Array, question: Question) -> Array:
     """Repeats qparams over their blocks."""
-    for axis, (length, count) in enumerate(zip(question.tensor.shape, array.shape, strict=True)):
-        array = array.repeat(length // count, axis)
-    return array.astype(np.float32)
+    return spread(array, question.tensor.shape).astype(np.float32)
 
 
 def _given(array: Array | None) -> Array:

@@ -14,20 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant_conformance.generate.floats import cast, midpoints, step
-from quant_conformance.generate.policies import spread
 from quant_conformance.generate.streams import Shape, integers, pick, reals, words
 from quant_reference import QParams, QuantizationSpec
+from quant_reference.blocks import spread
+from quant_reference.qparams import zero_code
 
 Array = NDArray[Any]
 Float64 = NDArray[np.float64]
 
 _EXPONENTS = {"float8_e5m2": (-9, -2), "float8_e4m3fn": (-7, 0)}
 """Exponents of scales; values must stay in float16's range."""
-
-
-def zero_code(spec: QuantizationSpec) -> int:
-    """Return the zero point of the symmetric schemes (QP-4)."""
-    return 0 if spec.format.kind == "int" else 2 ** (spec.format.bits - 1)
 
 
 def levels(spec: QuantizationSpec) -> int:
@@ -68,7 +64,7 @@ def qparams(label: str, blocks: Shape, spec: QuantizationSpec) -> QParams:
         share = integers(f"{label}/minval", blocks, 1, 1023) / 1024.0
         minval = -(scale.astype(np.float64) * levels(spec) * share)
     else:
-        zero_point = np.full(blocks, zero_code(spec))
+        zero_point = np.full(blocks, zero_code(spec.format))
         minval = -(scale.astype(np.float64) * levels(spec) / 2)
     return QParams(scale, zero_point.astype(np.int32), minval.astype(np.float32))
 

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from quant_conformance.operations import lifecycle_of
 from quant_reference import QuantizationSpec, get_format, make_observer, value_range
+from quant_reference.blocks import spread
 from quant_reference.lifecycle import run_lifecycle
+from quant_reference.quantize import unclamped_codes
 from quant_vectors import Case
 
 Array = NDArray[Any]
@@ -158,22 +160,12 @@ def _lifecycle(case: Case, inputs: Tensors, expected: Tensors) -> list[Alternati
 
 def unclamped(inputs: Tensors, spec: QuantizationSpec) -> Array:
     """Return the rounded, unclamped code (integer formats) or x/scale (float formats)."""
-    x = inputs["x"].astype(np.float32)
-    scale = spread(inputs["scale"], x.shape)
+    x, offset = inputs["x"], None
+    if spec.format.is_integer:
+        name = "minval" if spec.qformulation == "minval" else "zero_point"
+        offset = spread(inputs[name], x.shape).astype(np.float32)
     with np.errstate(all="ignore"):
-        if not spec.format.is_integer:
-            return x / scale
-        if spec.qformulation == "minval":
-            steps = (x - spread(inputs["minval"], x.shape)) / scale
-            return np.rint(steps) + np.float32(spec.quant_min)
-        return np.rint(x / scale) + spread(inputs["zero_point"], x.shape)
-
-
-def spread(per_block: Array, shape: tuple[int, ...]) -> Array:
-    """Repeat one entry per block to one entry per element."""
-    for axis, extent in enumerate(shape):
-        per_block = np.repeat(per_block, extent // (per_block.shape[axis] or 1), axis=axis)
-    return per_block
+        return unclamped_codes(x, spec, spread(inputs["scale"], x.shape), offset)
 
 
 def _spec(case: Case) -> QuantizationSpec:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from quant_conformance.protocol import Array
 from quant_conformance.verdicts.bits import CODE_DTYPES, Ordinals, ordinals, show
+from quant_conformance.verdicts.noise import NOT_FINITE, sqnr
 from quant_conformance.verdicts.verdict import Verdict
 from quant_reference import QuantError
 from quant_reference.admissible import (
@@ -190,8 +191,9 @@ def _sentence(
 
 def _ratio(given: Array, want: Array) -> str:
     """Signal to noise, for people."""
-    a, b = given.astype(np.float64), want.astype(np.float64)
-    noise, signal = float(np.sum((a - b) ** 2)), float(np.sum(b**2))
-    if not np.isfinite(noise) or signal == 0:
-        return "which are not finite" if not np.isfinite(noise) else "beside zeros"
-    return f"SQNR {10 * np.log10(signal / noise):.1f} dB"
+    ratio = sqnr(given, want)
+    if ratio == NOT_FINITE:
+        return "which are not finite"
+    if ratio is None or not want.any():
+        return "beside zeros" if ratio is not None else "in the signs of zeros"
+    return f"SQNR {ratio:.1f} dB"

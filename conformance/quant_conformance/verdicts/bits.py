@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from quant_conformance.protocol import Array
 from quant_reference.formats import get_format
+from quant_reference.spec import QuantizationSpec
 
 Ordinals = NDArray[np.int64]
 
@@ -56,6 +57,11 @@ def ordinals(array: Array, fmt: str | None = None) -> tuple[Ordinals, NDArray[np
         bits = bits_of(array).astype(np.int64)
         return _signed_magnitude(bits, 8 * array.dtype.itemsize), np.isnan(array)
     return array.astype(np.int64), np.zeros(array.shape, np.bool_)
+
+
+def code_ordinals(codes: Array, spec: QuantizationSpec) -> Ordinals:
+    """The numbers of the codes of a spec, NaN's included; see :func:`ordinals`."""
+    return ordinals(codes, None if spec.format.is_integer else spec.dtype)[0]
 
 
 def _signed_magnitude(bits: Ordinals, width: int) -> Ordinals:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from quant_reference._arrays import Array
 from quant_reference.admissible.arithmetic import FLOAT32, Arithmetic
 from quant_reference.admissible.bounds import Bounds
+from quant_reference.blocks import spread
 from quant_reference.encoding import code_array
 from quant_reference.errors import InputError
 from quant_reference.qparams import QParams
@@ -266,7 +267,4 @@ def _extremes(spec: QuantizationSpec) -> tuple[int, int]:
 
 def _broken(shape: tuple[int, ...], scale: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Elements whose block has no finite scale."""
-    lost = ~np.isfinite(scale)
-    for axis, (extent, blocks) in enumerate(zip(shape, scale.shape, strict=True)):
-        lost = np.repeat(lost, extent // blocks if blocks else 1, axis=axis)
-    return np.asarray(lost)
+    return spread(~np.isfinite(scale), shape)

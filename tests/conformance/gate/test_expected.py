@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from quant_conformance.gate.judging.region_verdicts import NOT_FINITE, ordinals, sqnr
 from quant_conformance.gate.recording.quantizers import QuantizerFacts
 from quant_conformance.gate.recording.recorder import Quantization, Recording
 from quant_conformance.gate.regions.expected import Expected, to_half
+from quant_conformance.verdicts.bits import code_ordinals
+from quant_conformance.verdicts.noise import NOT_FINITE, sqnr
 from quant_reference import QParams, QuantizationSpec
 
 SCALE = np.float32(0.1).reshape(1, 1)  # no float16 value
@@ -130,9 +131,15 @@ def test_to_half_keeps_what_is_not_zero_and_the_sign_of_zero() -> None:
 
 
 def test_distances_of_codes_are_steps_on_the_grid() -> None:
-    assert ordinals(np.int8([-128, 127]), QuantizationSpec()).tolist() == [-128, 127]
+    assert code_ordinals(np.int8([-128, 127]), QuantizationSpec()).tolist() == [-128, 127]
     spec = QuantizationSpec("float8_e4m3fn")
-    assert ordinals(np.uint8([0x00, 0x80, 0x01, 0x81, 0x7E]), spec).tolist() == [0, 0, 1, -1, 126]
+    assert code_ordinals(np.uint8([0x00, 0x80, 0x01, 0x81, 0x7E]), spec).tolist() == [
+        0,
+        0,
+        1,
+        -1,
+        126,
+    ]
 
 
 def test_sqnr_by_hand() -> None:

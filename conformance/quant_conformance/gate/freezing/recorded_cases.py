@@ -12,7 +12,6 @@ from quant_conformance.gate.recording.recorder import Recording
 from quant_conformance.gate.regions.expected import Expected
 from quant_conformance.gate.regions.region import Region, arithmetic_of, needed
 from quant_conformance.layers import (
-    CLAUSES,
     layer_arguments,
     layer_clauses,
     layer_inputs,
@@ -30,6 +29,7 @@ from quant_reference.admissible import (
     judge_codes,
     judge_values,
 )
+from quant_reference.admissible.operations import CLAUSES
 from quant_vectors.model import SETS
 
 

@@ -20,7 +20,7 @@ from quant_conformance.gate.alignment.stored_qparams import (
 )
 from quant_conformance.gate.document import FAILING, EndToEnd, Layer, Weight
 from quant_conformance.gate.judging.probing import Probing
-from quant_conformance.gate.judging.region_verdicts import Judge, Judged, ordinals, sqnr
+from quant_conformance.gate.judging.region_verdicts import Judge, Judged
 from quant_conformance.gate.judging.self_check import Readings
 from quant_conformance.gate.judging.unpaired import Doubts
 from quant_conformance.gate.recording.recorder import Quantization, Recording
@@ -29,6 +29,8 @@ from quant_conformance.gate.regions.region import Region, Regions
 from quant_conformance.protocol import Array
 from quant_conformance.runtimes.program import Program, ProgramQuantizer, as_prepared, converted
 from quant_conformance.runtimes.stored import StoredTensor
+from quant_conformance.verdicts.bits import code_ordinals
+from quant_conformance.verdicts.noise import sqnr
 from quant_reference import dequantize
 from quant_reference.admissible import Arithmetic
 
@@ -365,7 +367,9 @@ class _Comparison:
                 continue
             spec, codes = quantization.facts.spec, self.expected.codes(quantization)
             found = converted(self.whole[partner.codes], partner.dtype, spec.dtype)
-            different = ordinals(found.reshape(codes.shape), spec) != ordinals(codes, spec)
+            different = code_ordinals(found.reshape(codes.shape), spec) != code_ordinals(
+                codes, spec
+            )
             flipped += int(np.count_nonzero(different))
             total += codes.size
         wanted = [self.recording.values[name] for name in self.recording.outputs]

@@ -18,6 +18,7 @@ from quant_conformance.gate.regions.region import Region
 from quant_conformance.protocol import Array
 from quant_reference import QParams, QuantizationSpec, decode, dequantize, quantize
 from quant_reference.admissible import Step
+from quant_reference.blocks import spread
 
 Reach = tuple[float, float]
 """Least and greatest value that an operation can give."""
@@ -114,11 +115,11 @@ def probe_values(quantization: Quantization, shape: tuple[int, ...], reach: Reac
     integer = spec.format.is_integer
     ends = _code_places(spec, _zero(spec, qparams)) if integer else _float_places(spec)
     places = np.resize(ends, math.prod(shape)).reshape(shape)
-    scale = _spread(qparams.scale, places).astype(np.float64)
+    scale = spread(qparams.scale, places.shape).astype(np.float64)
     if spec.qformulation == "minval" and qparams.minval is not None:
-        values = (places - spec.quant_min) * scale + _spread(qparams.minval, places)
+        values = (places - spec.quant_min) * scale + spread(qparams.minval, places.shape)
     elif qparams.zero_point is not None:
-        values = (places - _spread(qparams.zero_point, places)) * scale
+        values = (places - spread(qparams.zero_point, places.shape)) * scale
     else:
         values = places * scale
     with np.errstate(over="ignore", invalid="ignore"):
@@ -220,10 +221,3 @@ def _finite(reach: Reach, spec: QuantizationSpec, qparams: QParams) -> Reach:
         most += float(np.max(np.abs(qparams.minval)))
     most = min(most, 1e30)
     return max(reach[0], -most), min(reach[1], most)
-
-
-def _spread(qparam: Array, like: Array) -> Array:
-    """A qparam for every element: one entry per block, repeated over its block."""
-    for axis, (extent, blocks) in enumerate(zip(like.shape, qparam.shape, strict=True)):
-        qparam = np.repeat(qparam, extent // blocks, axis)
-    return qparam

@@ -19,12 +19,13 @@ from quant_conformance.gate.alignment.rescaled_sums import Rescaled
 from quant_conformance.gate.alignment.weight_links import varying
 from quant_conformance.gate.judging.probe_faults import Fault, fault_of
 from quant_conformance.gate.judging.probes import EVERYTHING, Reaches, probe_codes, probe_values
-from quant_conformance.gate.judging.region_verdicts import Judge, ordinals
+from quant_conformance.gate.judging.region_verdicts import Judge
 from quant_conformance.gate.recording.recorder import Quantization, Recording
 from quant_conformance.gate.regions.expected import Expected, to_half
 from quant_conformance.gate.regions.region import Region
 from quant_conformance.protocol import Array
 from quant_conformance.runtimes.program import Program, ProgramQuantizer, converted
+from quant_conformance.verdicts.bits import code_ordinals
 from quant_reference import QuantError, QuantizationSpec
 from quant_reference.admissible import (
     VERDICTS,
@@ -216,7 +217,7 @@ class Probing:
         wrong &= np.isfinite(bounds.value)
         found = (got, admissible.low, admissible.high)
         given = {**given, partner.codes: computed[partner.codes]}
-        order = partial(ordinals, spec=spec)
+        order = partial(code_ordinals, spec=spec)
         return fault_of(region, partner.codes, given, operands, found, wrong, order)
 
     # quantizers

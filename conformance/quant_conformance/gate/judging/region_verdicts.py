@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -17,8 +16,10 @@ from quant_conformance.gate.recording.recorder import Recording
 from quant_conformance.gate.regions.batch_norm_folding import folded
 from quant_conformance.gate.regions.expected import Expected, to_half
 from quant_conformance.gate.regions.region import SILENT, Region
-from quant_conformance.layers import CLAUSES, quantize_clauses
+from quant_conformance.layers import quantize_clauses
 from quant_conformance.protocol import Array
+from quant_conformance.verdicts.bits import code_ordinals, ordinals
+from quant_conformance.verdicts.noise import sqnr
 from quant_reference import QParams, QuantError, QuantizationSpec, dequantize
 from quant_reference.admissible import (
     VERDICTS,
@@ -30,11 +31,9 @@ from quant_reference.admissible import (
     judge_codes,
     judge_values,
 )
+from quant_reference.admissible.operations import CLAUSES
 
 _WORDS = ("wrong", "unlikely", "undecided")
-
-NOT_FINITE = -999.0
-"""Stands for the SQNR of a result that is not finite, which JSON has no number for."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +161,7 @@ class Judge:
             layer.verdict = "wrong"
             layer.detail = "the prepared model's own fake-quantize is not the reference's (FQ-1)"
         if layer.verdict in _WORDS and layer.verdict != "undecided":
-            at = _worst(words, layer.verdict, ordinals(given, spec), admissible, spec)
+            at = _worst(words, layer.verdict, code_ordinals(given, spec), admissible, spec)
             layer.worst = _worst_code(at, bounds, given, admissible, prepared)
         return Judged(
             layer, region, partial(self._operands, region), admissible.low, admissible.high
@@ -215,7 +214,7 @@ class Judge:
         qparams: QParams,
     ) -> None:
         """Beside the prepared model: flips, their sizes, and the noise that they make."""
-        distances = ordinals(given, spec) - ordinals(prepared, spec)
+        distances = code_ordinals(given, spec) - code_ordinals(prepared, spec)
         layer.elements = given.size
         layer.flipped = float(np.mean(distances != 0))
         counted = Counter(distances.reshape(-1).tolist())
@@ -245,27 +244,6 @@ def _either(one: Bounds, other: Bounds) -> Bounds:
     return Bounds(one.value, radii[0], radii[1])
 
 
-def ordinals(codes: Array, spec: QuantizationSpec) -> Array:
-    """Codes as integers in the order of their values; for floats +0 and −0 are 0."""
-    wide = codes.astype(np.int64)
-    if spec.format.is_integer:
-        return wide
-    sign = 1 << (spec.format.bits - 1)
-    magnitude = wide & (sign - 1)
-    return np.where(wide & sign, -magnitude, magnitude)
-
-
-def sqnr(given: Array, wanted: Array) -> float | None:
-    """Signal to quantization-noise ratio in dB; None where nothing differs, see NOT_FINITE."""
-    a, b = given.astype(np.float64), wanted.astype(np.float64)
-    noise = float(np.sum((a - b) ** 2))
-    if noise == 0:
-        return None
-    if not math.isfinite(noise):
-        return NOT_FINITE
-    return 10 * math.log10(max(float(np.sum(b**2)), 1e-300) / noise)
-
-
 def _clauses(region: Region) -> list[str]:
     named = [CLAUSES.get(step.op) for step in region.steps if step.op not in SILENT]
     operations = [clause for clause in named if clause is not None]
@@ -277,9 +255,11 @@ def _clauses(region: Region) -> list[str]:
 def _worst(
     words: Array, word: str, given: Array, admissible: AdmissibleCodes, spec: QuantizationSpec
 ) -> tuple[int, ...]:
-    low, high = (ordinals(a, spec) for a in (admissible.low, admissible.high))
+    low, high = (code_ordinals(a, spec) for a in (admissible.low, admissible.high))
     if word == "unlikely":
-        low, high = (ordinals(a, spec) for a in (admissible.likely_low, admissible.likely_high))
+        low, high = (
+            code_ordinals(a, spec) for a in (admissible.likely_low, admissible.likely_high)
+        )
     beyond = np.maximum(low - given, given - high)
     beyond = np.where(words == word, beyond, -1)
     return tuple(int(n) for n in np.unravel_index(int(np.argmax(beyond)), beyond.shape))
@@ -316,12 +296,8 @@ def _worst_value(chosen: Array, bounds: Bounds, given: Array, prepared: Array) -
 
 def _ulps(given: Array, wanted: Array) -> dict[str, int]:
     """Distances in float32 units in the last place, in powers of two, -> elements."""
-    steps = np.abs(_ordinal_floats(given) - _ordinal_floats(wanted))
+    (a, _), (b, _) = ordinals(given.astype(np.float32)), ordinals(wanted.astype(np.float32))
+    steps = np.abs(a - b)
     labels = np.where(steps == 0, 0, 2 ** np.ceil(np.log2(np.maximum(steps, 1))))
     counted = Counter(labels.reshape(-1).astype(np.int64).tolist())
     return {str(n): counted[n] for n in sorted(counted)}
-
-
-def _ordinal_floats(x: Array) -> Array:
-    bits = np.ascontiguousarray(x, np.float32).view(np.int32).astype(np.int64)
-    return np.where(bits < 0, -(bits & 0x7FFFFFFF), bits)

@@ -13,6 +13,7 @@ from quant_conformance.gate.recording.recorder import Quantization, Recording
 from quant_conformance.protocol import Array
 from quant_reference import QParams, dequantize, quantize
 from quant_reference.admissible import Arithmetic, Bounds, add, mul
+from quant_reference.blocks import spread
 
 LEAST_HALF = np.float16(2.0**-24)
 """What a nonzero number too small for float16 becomes when a program is cast (not 0)."""
@@ -175,8 +176,8 @@ class Expected:
             if spec.qformulation == "minval" and qparams.minval is not None:
                 arithmetic = Arithmetic("float16")
                 levels = self.codes(quantization).astype(np.float32) - np.float32(spec.quant_min)
-                steps = mul(levels, _spread(qparams.scale, levels), arithmetic=arithmetic)
-                return add(steps, _spread(qparams.minval, levels), arithmetic=arithmetic)
+                steps = mul(levels, spread(qparams.scale, levels.shape), arithmetic=arithmetic)
+                return add(steps, spread(qparams.minval, levels.shape), arithmetic=arithmetic)
         return Bounds.exact(self.operand(name, scale, cast=cast))
 
     def agrees(self, quantization: Quantization) -> bool:
@@ -197,13 +198,6 @@ def _counted_from(codes: Array, zero_point: int, scale: float) -> Array:
     """DQ-1 by a zero point that the format need not have: what a file was found to read by."""
     levels = codes.astype(np.int32) - zero_point
     return levels.astype(np.float32) * np.float32(scale)
-
-
-def _spread(qparam: Array, like: Array) -> Array:
-    """A qparam for every element: one entry per block, repeated over its block."""
-    for axis, (extent, blocks) in enumerate(zip(like.shape, qparam.shape, strict=True)):
-        qparam = np.repeat(qparam, extent // blocks, axis)
-    return qparam
 
 
 def to_half(array: Array) -> Array:

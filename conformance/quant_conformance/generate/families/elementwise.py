@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant_conformance.generate.builder import Builder
-from quant_conformance.generate.data import levels, zero_code
+from quant_conformance.generate.data import levels
 from quant_reference import QParams, QuantizationSpec
+from quant_reference.qparams import zero_code
 
 Array = NDArray[Any]
 
@@ -94,7 +95,7 @@ def params_of(
     scales = np.asarray(scale, np.float32).reshape(shape)
     if not spec.format.is_integer:
         return QParams(scales)
-    chosen = zero_code(spec) if zero_point is None else zero_point
+    chosen = zero_code(spec.format) if zero_point is None else zero_point
     zero_points = np.broadcast_to(np.asarray(chosen, np.int32).reshape(-1), (count,)).reshape(shape)
     if minval is None:
         with np.errstate(all="ignore"):
@@ -121,7 +122,7 @@ def half_codes(spec: QuantizationSpec, around: int = 0) -> Array:
 def zero_points(spec: QuantizationSpec) -> list[int]:
     """Return zero points at both ends, of both parities, and beside zero; one for symmetric."""
     if spec.qscheme != "asymmetric":
-        return [zero_code(spec)]
+        return [zero_code(spec.format)]
     low, high = int(spec.quant_min), int(spec.quant_max)
     wanted = (low, high, low + 1, high - 1, 0, 1, -1, 3, (low + high) // 2, 2, -3, 37, 100)
     return list(dict.fromkeys(z for z in wanted if low <= z <= high))

@@ -23,8 +23,8 @@ from quant_reference import (
     PerTensor,
     QuantizationSpec,
     block_shape,
-    default_axis,
 )
+from quant_reference.granularity import complete_axis
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
@@ -75,7 +75,7 @@ def _weight(label: str, shape: Shape, spec: QuantizationSpec, module: str) -> Ar
             np.float32
         ).reshape(-1, *[1] * (len(shape) - 1))
     levels = int(spec.quant_max - spec.quant_min)
-    extents = block_shape(shape, _completed(spec.granularity, module), "weight")
+    extents = block_shape(shape, complete_axis(spec.granularity, module), "weight")
     counts = tuple(n // e for n, e in zip(shape, extents, strict=True))
     steps = integers(f"export/{label}/steps", shape, -levels, levels) / 2
     for number, block in enumerate(np.ndindex(counts)):
@@ -143,7 +143,7 @@ def _add(
     clauses: str = "",
 ) -> None:
     named = f"{_qparams_clauses(spec)} {clauses_of('quantize', spec)} {clauses}"
-    if spec.granularity != _completed(spec.granularity, module):
+    if spec.granularity != complete_axis(spec.granularity, module):
         named += " GRAN-7"
         flags += " DefaultAxis"
     if spec.format.bits < 8:
@@ -170,15 +170,6 @@ def _qparams_clauses(spec: QuantizationSpec) -> str:
         return "QP-7" if spec.scale_dtype else "QP-6"
     offset = "QP-5" if spec.qformulation == "minval" else "QP-4"
     return ("QP-3 " if spec.qscheme == "asymmetric" else "QP-2 ") + offset
-
-
-def _completed(granularity: Granularity, module: str) -> Granularity:
-    if isinstance(granularity, PerChannel) and granularity.axis is None:
-        return PerChannel(default_axis(module, granularity))
-    sized = isinstance(granularity, PerBlock) and isinstance(granularity.block_size, int)
-    if isinstance(granularity, PerBlock) and sized and granularity.axis is None:
-        return PerBlock(default_axis(module, granularity), granularity.block_size)
-    return granularity
 
 
 def _granularity_clause(granularity: Granularity) -> str:

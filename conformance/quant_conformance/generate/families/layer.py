@@ -15,7 +15,6 @@ from quant_conformance.generate.builder import Builder
 from quant_conformance.generate.families.layer_table import ROWS, Row, Steps
 from quant_conformance.generate.families.layer_tensors import SPECS, Operand, operand, qparams_of
 from quant_conformance.generate.streams import integers
-from quant_conformance.layers import CLAUSES
 from quant_reference import QParams, QuantizationSpec
 from quant_reference.admissible import (
     Arithmetic,
@@ -24,6 +23,7 @@ from quant_reference.admissible import (
     QuantizedTensor,
     Step,
 )
+from quant_reference.admissible.operations import CLAUSES
 
 Array = NDArray[Any]
 F32 = np.float32
