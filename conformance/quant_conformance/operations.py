@@ -11,7 +11,7 @@ import numpy as np
 
 from quant_conformance.layers import float_layer_of, layer_of
 from quant_conformance.placement import written
-from quant_conformance.protocol import Array
+from quant_conformance.protocol import QUANTIZERS, Array
 from quant_reference.batch_norm import BatchNorm
 from quant_reference.granularity import granularity_from_dict
 from quant_reference.lifecycle import Lifecycle
@@ -41,7 +41,7 @@ class Operation:
         arguments: builds the positional arguments from a case and its input tensors.
         outputs: names what the method returned, as the vectors name it; raises MalformedAnswer.
         judge: where the answer is a file, "module:function" of what judges it, given the case and
-            the path: it is imported when it is needed, since it needs a framework.
+            the outputs: it is imported when it is needed, since it needs a framework.
     """
 
     method: str
@@ -94,8 +94,12 @@ def _kind(value: Any) -> str:
     return "None" if value is None else f"of type {type(value).__name__}"
 
 
+def _is_pair(answer: Any) -> bool:
+    return isinstance(answer, tuple | list) and len(answer) == 2
+
+
 def _range_pair(answer: Any) -> dict[str, Any]:
-    if not isinstance(answer, tuple | list) or len(answer) != 2:
+    if not _is_pair(answer):
         raise MalformedAnswer(f"the answer is {_kind(answer)}, not a pair (lo, hi)")
     return {"lo": _checked("lo", answer[0]), "hi": _checked("hi", answer[1])}
 
@@ -112,7 +116,7 @@ def _qparams_fields(answer: Any) -> dict[str, Any]:
 
 
 def _stored_weight(answer: Any) -> dict[str, Any]:
-    if not isinstance(answer, tuple | list) or len(answer) != 2:
+    if not _is_pair(answer):
         raise MalformedAnswer(f"the answer is {_kind(answer)}, not a pair (codes, QParams)")
     return {"codes": _checked("codes", answer[0]), **_qparams_fields(answer[1])}
 
@@ -124,7 +128,7 @@ def _batch_norm(case: Case, tensors: Tensors) -> Arguments:
 
 
 def _folded(answer: Any) -> dict[str, Any]:
-    if not isinstance(answer, tuple | list) or len(answer) != 2:
+    if not _is_pair(answer):
         raise MalformedAnswer(f"the answer is {_kind(answer)}, not a pair (weight, bias)")
     return {"weight": _checked("weight", answer[0]), "bias": _checked("bias", answer[1])}
 
@@ -177,9 +181,13 @@ def _placement(answer: Any) -> dict[str, Any]:
 
 
 def _path(answer: Any) -> dict[str, Any]:
-    if not isinstance(answer, str):
-        raise MalformedAnswer(f"the answer is {_kind(answer)}, not a path")
-    return {"result": answer}
+    path, package = answer if _is_pair(answer) else (answer, QUANTIZERS[0])
+    if not isinstance(path, str):
+        raise MalformedAnswer(f"the answer is {_kind(path)}, not a path")
+    if not isinstance(package, str) or package not in QUANTIZERS:
+        allowed = " or ".join(QUANTIZERS)
+        raise MalformedAnswer(f"the model was prepared by {package!r}, not by {allowed}")
+    return {"result": path, "package": package}
 
 
 def _accepted(answer: Any) -> dict[str, Any]:

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
+QUANTIZERS = ("quant_torch", "coreai_opt")
+"""Packages whose ``quantization`` has the Quantizer that prepares a model; the first by default."""
+
 
 class Backend:
     """Base class of every judged system; override what the system offers.
@@ -218,7 +221,9 @@ class Backend:
         """
         raise NotImplementedError
 
-    def export_model(self, model: str, config: str, mode: str, cast_16bit: bool) -> str:
+    def export_model(
+        self, model: str, config: str, mode: str, cast_16bit: bool
+    ) -> str | tuple[str, str]:
         """Exports a model of the zoo to a file that ``quant_conformance.gate`` can open.
 
         ``quant_conformance.models.zoo.prepare`` says how the model is prepared. The file is judged
@@ -231,7 +236,8 @@ class Backend:
             cast_16bit: whether the exported program computes in 16 bits.
 
         Returns:
-            Path of the ``.aimodel`` or ``.mlpackage``.
+            Path of the ``.aimodel`` or ``.mlpackage``; or (path, package) where the Quantizer of
+            another of ``QUANTIZERS`` than the first prepared the model.
         """
         raise NotImplementedError
 

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 import numpy as np
 
-from quant_conformance.backends._exported_weights import (
-    Stored,
-    WeightQuestion,
-    finalized_by,
-    refused_by,
-)
+from quant_conformance.backends._coreai_opt_files import Files
 from quant_conformance.backends._torch_arrays import to_numpy, to_torch
 from quant_conformance.backends._torch_lifecycles import TorchLifecycle
-from quant_conformance.operations import OPERATIONS
 from quant_conformance.protocol import Array, Backend
 from quant_reference import QParams, QuantizationSpec
 from quant_reference.lifecycle import Lifecycle, Trace
@@ -51,7 +43,8 @@ class CoreaiOpt(Backend):
       float8_e4m3fn numbers, which are handed on as the FP4 codes of the same values.
     * fake_quantize and gradient: the module's forward pass and its autograd, with the observer
       off and the given qparams in its buffers.
-    * export_weights: what finalize for Core AI makes of a weight, saved by coreai-torch.
+    * export_weights and export_model: what finalize for Core AI makes of a weight and of a model
+      that coreai-opt prepared, saved by coreai-torch.
     * lifecycle: a layer in eager mode.
     * default_axis: the axis that ``Quantizer.prepare`` fills in for a module's weight.
     """
@@ -59,6 +52,7 @@ class CoreaiOpt(Backend):
     name = "coreai-opt"
     requires = ("coreai-opt", "torch")
     checks_input = False
+    patience = 12.0  # graph mode takes up to a minute for a network of convolutions
 
     def __init__(self) -> None:
         import coreai_opt
@@ -69,8 +63,7 @@ class CoreaiOpt(Backend):
         from coreai_opt.quantization.spec.fake_quantize import FakeQuantizeBase
 
         self._package, self._fake_quantize = coreai_opt, FakeQuantizeBase
-        self._weights: dict[tuple[object, ...], WeightQuestion] = {}
-        self._stored: dict[tuple[object, ...], Stored | str] = {}
+        self._files = Files(coreai_opt.quantization)
 
         class WithConstant(spec.QuantizationSpec):
             """A spec with one more argument for its calculator, as the factory documents."""
@@ -80,6 +73,10 @@ class CoreaiOpt(Backend):
         self._torch, self._spec, self._with_constant = torch, spec, WithConstant
         self._targets = {t.value: t for t in CompressionTargetTensor}
         self._factory = spec.QuantizationComponentFactory
+
+    def selects(self, case: Case, tier: str) -> bool:
+        # Graph mode takes 20 to 50 seconds for a network of convolutions, eager mode one or two.
+        return case.operation != "model" or tier != "quick" or case.arguments["mode"] == "eager"
 
     def value_range(self, x: Array, spec: QuantizationSpec, target: str) -> tuple[Array, Array]:
         calculator = self._calculator(spec, target, "global_minmax")
@@ -165,33 +162,13 @@ class CoreaiOpt(Backend):
     def export_weights(
         self, x: Array, spec: QuantizationSpec, module_kind: str
     ) -> tuple[Array, QParams]:
-        """Its own finalize, saved by coreai-torch, which is judged apart, too."""
-        question = WeightQuestion(x, spec, module_kind)
-        if question.key not in self._stored:
-            self._export({**self._weights, question.key: question})
-        stored = self._stored[question.key]
-        if isinstance(stored, str):
-            raise NotImplementedError(stored)
-        return stored
+        return self._files.weight(x, spec, module_kind)
+
+    def export_model(self, model: str, config: str, mode: str, cast_16bit: bool) -> tuple[str, str]:
+        return self._files.model(model, config, mode, cast_16bit)
 
     def prepare(self, questions: Sequence[tuple[Case, Mapping[str, Array]]]) -> None:
-        """Notes the weights that will come: one program can hold all of them."""
-        for case, tensors in questions:
-            if case.operation == "export_weights":
-                question = WeightQuestion(*OPERATIONS[case.operation].arguments(case, tensors))
-                self._weights[question.key] = question
-
-    def _export(self, questions: Mapping[tuple[object, ...], WeightQuestion]) -> None:
-        """Exports what finalize does not refuse, and keeps what the file holds of it."""
-        self._weights = {}
-        package = self._package.quantization
-        said = {key: refused_by(package, question) for key, question in questions.items()}
-        kept = {key: question for key, question in questions.items() if said[key] is None}
-        self._stored |= {key: reason for key, reason in said.items() if reason is not None}
-        if kept:
-            with TemporaryDirectory(prefix="coreai-opt-") as folder:
-                stored = finalized_by(package, list(kept.values()), Path(folder) / "weights")
-            self._stored |= dict(zip(kept, stored, strict=True))
+        self._files.note(questions)
 
     def lifecycle(self, life: Lifecycle) -> Trace:
         """Its Quantizer in eager mode; in graph mode the same layer does the same."""

@@ -15,6 +15,7 @@ from quant_conformance.gate.errors import GateError, verdict_of
 from quant_conformance.gate.judging.comparison import Findings, compare
 from quant_conformance.gate.recording.recorder import Recording, record
 from quant_conformance.models.zoo.prepare import prepare
+from quant_conformance.protocol import QUANTIZERS
 from quant_conformance.runtimes import ExecutorError
 from quant_conformance.runtimes.errors import UnloadableProgramError
 from quant_conformance.runtimes.quiet import quiet
@@ -28,36 +29,42 @@ SHOWN = 3
 """Tensors of which a verdict tells."""
 
 
-def judge_model(case: Case, path: str) -> tuple[Verdict, str]:
+def judge_model(case: Case, outputs: Mapping[str, Any]) -> tuple[Verdict, str]:
     """Judges an exported model of the zoo, tensor by tensor, in a process of its own.
 
     torch traces one model at a time in a process, and several backends may be judged at once.
 
     Args:
         case: of the family ``model``.
-        path: what the backend exported.
+        outputs: ``result``, the file that the backend exported, and ``package``, one of
+            ``QUANTIZERS``: whose prepared model it is to be compared with.
 
     Returns:
         The worst verdict on any tensor or weight, and what is to be said of it.
     """
-    return _judges().submit(judge_file, dict(case.arguments), path).result()
+    given = (dict(case.arguments), outputs["result"], outputs["package"])
+    return _judges().submit(judge_file, *given).result()
 
 
 def judge_file(
-    given: Mapping[str, Any], path: str, accumulate: str = "float32"
+    given: Mapping[str, Any],
+    path: str,
+    package: str = QUANTIZERS[0],
+    accumulate: str = "float32",
 ) -> tuple[Verdict, str]:
     """Judges an exported model of the zoo here; see :func:`judge_model`.
 
     Args:
         given: model, config, mode and cast_16bit.
         path: what was exported.
+        package: one of ``QUANTIZERS``.
         accumulate: dtype of sums, where the target is known to make them in float16.
     """
     half = bool(given["cast_16bit"])
     arithmetic = Arithmetic("float16" if half else "float32", accumulate if half else "float32")
     try:
         with quiet():
-            recording = _recording(given["model"], given["config"], given["mode"])
+            recording = _recording(given["model"], given["config"], given["mode"], package)
             program = open_program(Path(path))
             try:
                 if said := other_interface(recording, program):
@@ -78,8 +85,8 @@ def _judges() -> ProcessPoolExecutor:
 
 
 @lru_cache(maxsize=2)
-def _recording(model: str, config: str, mode: str) -> Recording:
-    made = prepare(model, config, mode)
+def _recording(model: str, config: str, mode: str, package: str) -> Recording:
+    made = prepare(model, config, mode, package)
     return record(made.model, made.example)
 
 

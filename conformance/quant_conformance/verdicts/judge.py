@@ -55,7 +55,7 @@ def _judge_result(case: Case, outcome: Outcome) -> CaseResult:
     judge_file = OPERATIONS[case.operation].judge
     if judge_file is not None:
         module, function = judge_file.split(":")
-        return result_of(case, *getattr(import_module(module), function)(case, str(given)))
+        return result_of(case, *getattr(import_module(module), function)(case, outcome.outputs))
     if type(given) is type(case.result) and given == case.result:
         return result_of(case, Verdict.EXACT)
     if isinstance(case.result, tuple) and isinstance(given, tuple):

@@ -10,6 +10,7 @@ import pytest
 
 from quant_conformance.gate.family import judge_file
 from quant_conformance.models.zoo.prepare import prepare
+from quant_conformance.operations import OPERATIONS, MalformedAnswer
 from quant_conformance.runner.loading import load_class
 from quant_conformance.runtimes.quiet import quiet
 from quant_conformance.verdicts.expectations import load_expectations
@@ -17,7 +18,11 @@ from quant_conformance.verdicts.verdict import Verdict
 from quant_vectors import Case, load
 
 pytestmark = [pytest.mark.model, pytest.mark.filterwarnings("ignore")]
-BACKENDS = {"coreai-torch": "coreai_torch", "coreml-mil": "coremltools"}
+BACKENDS = {
+    "coreai-torch": "coreai_torch",
+    "coreml-mil": "coremltools",
+    "coreai-opt": "coreai_opt",
+}
 
 
 @functools.cache
@@ -74,6 +79,66 @@ def test_a_pass_of_coremltools_explains_its_failure(tmp_path: Path) -> None:
     assert (verdict, said) in ((Verdict.EXACT, ""), (Verdict.ADMISSIBLE, ""))
 
 
+@functools.cache
+def peer() -> Any:
+    return load_class("coreai-opt")()
+
+
+def of_peer(name: str) -> tuple[dict[str, Any], str, str]:
+    """A case, and coreai-opt's file of it."""
+    pytest.importorskip("coreai_opt")
+    pytest.importorskip("coreai_torch")
+    given = case(name)
+    asked = (given[n] for n in ("model", "config", "mode", "cast_16bit"))
+    with quiet():
+        path, package = peer().export_model(*asked)
+    assert package == "coreai_opt"
+    return given, path, package
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["eager-unet-w8-16bit", "graph-transformer-w8a8-16bit", "graph-transformer-mxfp4-16bit"],
+)
+def test_sums_in_float16_explain_the_peer_s_failures(name: str) -> None:
+    given, path, package = of_peer(name)
+    verdict, said = judge_file(given, path, package)
+    assert verdict is Verdict.WRONG
+    assert "elements wrong" in said
+    verdict, said = judge_file(given, path, package, accumulate="float16")
+    assert (verdict, said) == (Verdict.ADMISSIBLE, "")
+
+
+def test_a_clamp_that_is_missing_explains_the_peer_s_other_failures() -> None:
+    given, path, package = of_peer("eager-digits-clipping")
+    verdict, said = judge_file(given, path, package)
+    assert verdict is Verdict.WRONG
+    told = [part for part in said.split("; ") if "elements wrong" in part]
+    assert told
+    for part in told:
+        assert "got -128" in part
+        assert "admissible is -127" in part
+
+
+def test_a_file_is_compared_with_the_model_of_its_own_quantizer() -> None:
+    # The peer calibrates activations behind quantized weights, quant_torch behind float ones.
+    given, path, package = of_peer("eager-transformer-w8a8")
+    verdict, said = judge_file(given, path, package)
+    assert (verdict, said) in ((Verdict.EXACT, ""), (Verdict.ADMISSIBLE, ""))
+    verdict, said = judge_file(given, path)
+    assert verdict is Verdict.WRONG
+    assert "scale is" in said
+
+
+def test_an_answer_names_the_package_that_prepared_the_model() -> None:
+    outputs = OPERATIONS["model"].outputs
+    assert outputs("m.aimodel") == {"result": "m.aimodel", "package": "quant_torch"}
+    assert outputs(("m.aimodel", "coreai_opt")) == {"result": "m.aimodel", "package": "coreai_opt"}
+    for answer in (None, Path("m"), ("m", "os"), ("m", None), ("m", "coreai_opt", 1), (1, "m")):
+        with pytest.raises(MalformedAnswer):
+            outputs(answer)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_nothing_else_of_the_family_is_excused(backend: str) -> None:
     import quant_conformance
@@ -86,6 +151,12 @@ def test_nothing_else_of_the_family_is_excused(backend: str) -> None:
         == {
             "coreai-torch": {"model/*-16bit"},
             "coreml-mil": {"model/eager-cnn-w8a8_trained"},
+            "coreai-opt": {
+                "model/graph-unet-clipping",
+                "model/eager-digits-clipping",
+                "model/eager-unet-w8-16bit",
+                "model/graph-transformer-*-16bit",
+            },
         }[backend]
     )
 

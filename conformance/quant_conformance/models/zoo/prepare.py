@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from quant_conformance.models.zoo import CONFIGS, MODELS, config_of
+from quant_conformance.protocol import QUANTIZERS
 
 
 @dataclass(frozen=True)
@@ -39,20 +40,21 @@ def build(name: str) -> Any:
     return model.eval()
 
 
-def prepare(model: str, config: str, mode: str) -> Prepared:
+def prepare(model: str, config: str, mode: str, package: str = QUANTIZERS[0]) -> Prepared:
     """Prepare and calibrate a model, the same to the bit in any process of a processor.
 
     Args:
         model: Name in ``MODELS``.
         config: Name in ``CONFIGS``.
         mode: "graph" or "eager".
+        package: One of ``QUANTIZERS``: whose Quantizer does it.
     """
-    from quant_torch.quantization import Quantizer, QuantizerConfig
-
+    quantization = import_module(f"{package}.quantization")
     made = build(model)
     *calibration, example = made.batches(4)
     with one_thread():
-        quantizer = Quantizer(made, QuantizerConfig.from_dict(config_of(config, mode)))
+        told = quantization.QuantizerConfig.from_dict(config_of(config, mode))
+        quantizer = quantization.Quantizer(made, told)
         prepared = quantizer.prepare(example)
         with quantizer.calibration_mode():
             for batch in calibration:
