@@ -18,7 +18,7 @@ FLOAT_DTYPES = (np.dtype(np.float16), BFLOAT16, np.dtype(np.float32))
 
 
 def native(x: object, name: str, allowed: str, clause: str) -> Array:
-    """Return x as an array in native byte order; refuse what is not an array of numbers."""
+    """Return x in native byte order; refuse what is not an array of numbers (CONV-8)."""
     array = np.asarray(x)
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
     if array.dtype.kind in "OSUMm" or (array.dtype.kind == "V" and array.dtype != BFLOAT16):
@@ -47,7 +47,7 @@ def widen(x: Array) -> Float32:
 
 
 def narrow(values: Array, dtype: np.dtype[Any]) -> Float32:
-    """Round float32 values to the nearest of ``dtype``, ties to even, kept as float32 (QP-9)."""
+    """Round float32 values to the nearest of ``dtype``, ties to even, kept as float32 (CONV-1)."""
     if dtype == np.float32:
         return widen(np.asarray(values))
     with np.errstate(over="ignore"):  # beyond float16's range the rounded value is an infinity

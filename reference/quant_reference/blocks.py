@@ -38,7 +38,7 @@ def within_blocks(view: Array) -> tuple[int, ...]:
 
 
 def spread(parameter: Array, shape: tuple[int, ...]) -> Array:
-    """One entry per element instead of one per block.
+    """One entry per element instead of one per block (CONV-6).
 
     Args:
         parameter: One entry per block, in the rank of the tensor.

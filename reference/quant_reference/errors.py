@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class QuantError(ValueError):
-    """Base of every error that the reference raises on bad input.
+    """Base of every error that the reference raises on bad input (CONV-8).
 
     Attributes:
         what: One sentence naming the problem.

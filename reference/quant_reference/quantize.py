@@ -135,6 +135,8 @@ def unclamped_codes(
 ) -> Float32:
     """Codes before the clamp, as float32; of a float format the quotient, which is encoded later.
 
+    Each operation rounds once (CONV-2); ``rint`` is that of CONV-3.
+
     Args:
         x: A part of the tensor.
         spec: Gives dtype and qformulation.

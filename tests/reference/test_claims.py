@@ -90,6 +90,20 @@ def params(spec: QuantizationSpec, scale: float, minval: float = -1.0) -> Iterat
         )
 
 
+@claim("a fused multiply-add would give 0.1 (0x1.99999ap-4) here.")
+def _() -> None:
+    scale, minval = Fraction(float(F32(0.1))), Fraction(float(F32(-0.2)))
+    fused = oracle.round_to(oracle.number(3 * scale + minval), oracle.FLOAT32)
+    assert float(fused) == float.fromhex("0x1.99999ap-4") == float(F32(0.1))
+
+
+@claim("the product with the reciprocal is below 1.5 and its code 1")
+def _() -> None:
+    x, scale = F32(0.0015), F32(0.001)
+    assert x / scale == 1.5
+    assert np.rint(x * (F32(1) / scale)) == 1
+
+
 @claim("every negative *x* that rounds to zero, gives the code of −0")
 def _() -> None:
     for name in FLOATS:
@@ -201,7 +215,7 @@ def _() -> None:
                 assert 1 <= times < 2 or (scale == 2.0**-126 and times < 2)
 
 
-@claim("no finite range leads beyond 2^125")
+@claim("No finite range leads beyond 2^125")
 def _() -> None:
     hi = np.array([np.finfo(F32).max])
     e8m0 = [compute_qparams(-hi * 0, hi, s).scale[0] for s in specs() if s.scale_dtype]

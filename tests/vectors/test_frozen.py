@@ -22,7 +22,7 @@ SPEC = (files(quant_reference) / "SPEC.md").read_text(encoding="utf-8")
 CLAUSES = [
     clause
     for clause in re.findall(r"^### ([A-Z][A-Z0-9]*-\d+) ", SPEC, re.MULTILINE)
-    if not clause.startswith("INT-")  # integer layers have a set of their own
+    if not clause.startswith(("INT-", "CONV-"))  # a set of their own; conventions of all cases
 ]
 POLICIES = {
     "overflow": {"saturate", "saturate_finite", "nonsaturate"},

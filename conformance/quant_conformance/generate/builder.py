@@ -243,7 +243,7 @@ def canonical(outputs: Mapping[str, Array]) -> dict[str, Array]:
     """Give every NaN one bit pattern, and +0 where a zero's sign is not seen.
 
     Which NaN an operation makes, and which zero a minimum picks, depends on the CPU; neither is
-    compared (SPEC.md, section 0), and the files must be the same everywhere.
+    compared (CONV-4), and the files must be the same everywhere.
     """
     plain = {}
     for name, values in outputs.items():

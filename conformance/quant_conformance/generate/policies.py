@@ -34,7 +34,7 @@ _E2M1_NAN = {"positive_zero": 0, "negative_zero": 8, "max": 7, "min": 15}
 
 @dataclass(frozen=True)
 class Alternatives:
-    """The other legal answers of one policy.
+    """The other legal answers of one policy (CONV-7).
 
     Attributes:
         policy: Its name in SPEC.md.

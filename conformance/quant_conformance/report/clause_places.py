@@ -42,9 +42,21 @@ EXEMPT: Final[Mapping[tuple[str, str], str]] = {
         for number in range(1, 13)
         for kind in ("cases", "mutants")
     },
+    **{
+        (f"CONV-{number}", kind): "a convention: the clauses that use it have their own"
+        for number in range(1, 10)
+        for kind in ("cases", "mutants")
+    },
+    ("CONV-4", "oracle"): "how answers are compared, which the oracle does not do",
+    ("CONV-7", "oracle"): "a policy is a keyword of the function that it belongs to",
+    ("CONV-8", "oracle"): "the oracle takes inputs that are legal",
+    ("CONV-9", "oracle"): "how this document is written, which no function carries out",
+    ("CONV-9", "function"): "how this document is written, which no function carries out",
     ("ADM-12", "oracle"): "verdicts compare with the sets, which the oracle gives (ADM-11)",
 }
 """(clause, kind of place) -> why it has none there."""
+
+_SPEC: Final = "../reference/quant_reference/SPEC.md"
 
 KINDS: Final = ("function", "oracle", "cases", "mutants")
 
@@ -58,12 +70,14 @@ class Places:
         oracle: Likewise in the oracle, modules included.
         cases: How many cases of the frozen set list it.
         mutants: How many mutants break it.
+        findings: Sections of docs/findings.md that name it; a clause may have none.
     """
 
     functions: tuple[str, ...]
     oracle: tuple[str, ...]
     cases: int
     mutants: int
+    findings: tuple[str, ...] = ()
 
     def missing(self) -> list[str]:
         """The kinds of place that it does not have."""
@@ -71,13 +85,21 @@ class Places:
         return [kind for kind, place in zip(KINDS, found, strict=True) if not place]
 
 
-def clause_places() -> dict[str, Places]:
-    """Every clause of SPEC.md with its places."""
+def clause_places(findings: str = "") -> dict[str, Places]:
+    """Every clause of SPEC.md with its places.
+
+    Args:
+        findings: Text of docs/findings.md, which belongs to the repository and to no package.
+    """
     reference = _folder("quant_reference")
     functions = _named(reference, skip="oracle")
     for clause, names in _named(_folder("quant_torch")).items():
         if clause.startswith(("BN-", "PLACE-", "LIFE-")):
             functions.setdefault(clause, []).extend(names)
+    for clause, names in _named(_folder("quant_conformance"), skip="tables").items():
+        if clause.startswith("CONV-"):
+            functions.setdefault(clause, []).extend(names)
+    found = findings_of(findings)
     oracle = _named(reference / "oracle", modules=True)
     cases = Counter(clause for case in load() for clause in case.clauses)
     mutants = Counter(clause for mutant in MUTANTS for clause in mutant.clauses)
@@ -87,9 +109,26 @@ def clause_places() -> dict[str, Places]:
             tuple(oracle.get(clause, ())),
             cases[clause],
             mutants[clause],
+            found.get(clause, ()),
         )
         for clause in spec_clauses()
     }
+
+
+def findings_of(text: str) -> dict[str, tuple[str, ...]]:
+    """Clause -> the titles of the sections of docs/findings.md whose clauses name it."""
+    found: dict[str, list[str]] = {}
+    for section in re.split(r"^### ", text, flags=re.M)[1:]:
+        title, _, body = section.partition("\n")
+        cited = re.search(r"^- \*\*Clauses\*\*:(.*)$", body, re.M)
+        for clause in expanded(cited[1] if cited else ""):
+            found.setdefault(clause, []).append(title.strip())
+    return {clause: tuple(titles) for clause, titles in found.items()}
+
+
+def anchor(heading: str) -> str:
+    """The anchor that a heading of a Markdown page has."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 def expanded(text: str) -> set[str]:
@@ -103,20 +142,21 @@ def expanded(text: str) -> set[str]:
     return found
 
 
-def table() -> str:
-    """docs/clauses.md."""
+def table(findings: str = "") -> str:
+    """docs/clauses.md, from the text of docs/findings.md."""
     lines = [
         "# Clauses and their places",
         "",
         "Made by `make clauses`; a test compares. Counts may have grown since. Every clause of",
-        "[SPEC.md](../reference/quant_reference/SPEC.md) stands in a docstring of what carries it",
-        "out, in the oracle, in cases of the frozen vectors and in mutants that these catch. Where",
-        "one is missing, the reason stands in its place.",
+        f"[SPEC.md]({_SPEC}) is named in a docstring of what carries it out, in the oracle, in",
+        "cases of the frozen vectors and in mutants (known bugs) that these cases catch. Where one",
+        "is missing, the reason is in its place. The findings are the sections of",
+        "[findings.md](findings.md) about systems that break the clause.",
         "",
-        "| clause | carried out by | oracle | cases | mutants |",
-        "|---|---|---|--:|--:|",
+        "| clause | carried out by | oracle | cases | mutants | findings |",
+        "|---|---|---|--:|--:|---|",
     ]
-    for clause, places in clause_places().items():
+    for clause, places in clause_places(findings).items():
         shown = (
             _names(places.functions), _names(places.oracle), str(places.cases), str(places.mutants)
         )  # fmt: skip
@@ -124,7 +164,10 @@ def table() -> str:
             EXEMPT.get((clause, kind), "missing") if kind in places.missing() else text
             for kind, text in zip(KINDS, shown, strict=True)
         ]
-        lines.append(f"| {clause} {spec_clauses()[clause].title} | {' | '.join(cells)} |")
+        title = spec_clauses()[clause].title
+        cells.append(", ".join(f"[{name}](findings.md#{anchor(name)})" for name in places.findings))
+        linked = f"[{clause}]({_SPEC}#{anchor(f'{clause} {title}')}) {title}"
+        lines.append(f"| {linked} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -180,4 +223,5 @@ _DOCUMENTED = (ast.Module, ast.FunctionDef, ast.ClassDef)
 
 
 if __name__ == "__main__":
-    print(table(), end="")
+    found = Path("docs/findings.md")
+    print(table(found.read_text(encoding="utf-8") if found.is_file() else ""), end="")

@@ -187,7 +187,7 @@ def _value(codes: Array, index: tuple[int, ...], fmt: str) -> float:
 
 
 def _of_block(scale: Array, shape: tuple[int, ...], index: tuple[int, ...]) -> np.float32:
-    """Returns the scale of the block that the element stands in (SPEC.md, 0 Conventions)."""
+    """Returns the scale of the block that the element stands in (CONV-6)."""
     block = tuple(
         i * blocks // extent for i, blocks, extent in zip(index, scale.shape, shape, strict=True)
     )

@@ -1,4 +1,4 @@
-"""Compares an answer with a legal one, bit for bit (SPEC.md, section 0)."""
+"""Compares an answer with a legal one, bit for bit (CONV-4, CONV-5)."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _compare_output(
 
 
 def differing(name: str, want: Array, got: Array, nan_code_format: str | None) -> NDArray[np.bool_]:
-    """Marks the elements that differ; shapes and dtypes are already known to agree.
+    """Marks the elements that differ (CONV-4, CONV-5); shapes and dtypes agree already.
 
     Args:
         name: the output's name, which says whether a zero's sign counts.

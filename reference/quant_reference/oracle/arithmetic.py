@@ -1,4 +1,4 @@
-"""Arithmetic and order of :class:`Number`: exact, then rounded once.
+"""Arithmetic and order of :class:`Number`: exact, then rounded once (CONV-2).
 
 Results follow IEEE 754: zeros carry the sign it gives them, invalid operations give NaN. A NaN
 operand is passed on with its sign, the first one if there are two; a NaN that an operation creates
@@ -115,7 +115,7 @@ def greatest(a: Number, b: Number) -> Number:
 
 
 def clamp(a: Number, low: Number, high: Number) -> Number:
-    """min(max(a, low), high); a NaN stays the NaN it is, sign included (SPEC.md, 0)."""
+    """min(max(a, low), high); a NaN stays the NaN it is, sign included (CONV-3)."""
     return a if a.is_nan else least(greatest(a, low), high)
 
 

@@ -35,7 +35,7 @@ def block_extents(shape: Sequence[int], granularity: Granularity, target: str) -
 
 
 def block_members(shape: Sequence[int], extents: Sequence[int]) -> list[list[int]]:
-    """The flat C-order indices of the elements of each block, blocks in C order (SPEC.md, 0)."""
+    """The flat C-order indices of the elements of each block, blocks in C order (CONV-6)."""
     counts = [whole // extent for whole, extent in zip(shape, extents, strict=True)]
     members: dict[tuple[int, ...], list[int]] = {
         entry: [] for entry in product(*(range(count) for count in counts))

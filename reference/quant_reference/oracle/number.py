@@ -19,7 +19,7 @@ Kind = Literal["finite", "infinity", "nan"]
 
 @dataclass(frozen=True)
 class Number:
-    """A real number, an infinity or a NaN, each with a sign; zero has one too (SPEC.md, 0).
+    """A real number, an infinity or a NaN, each with a sign; zero has one too (CONV-5).
 
     Attributes:
         negative: The sign.
@@ -128,7 +128,7 @@ def nearest(magnitude: Fraction, precision: int, emin: int) -> Fraction:
 
 
 def round_to(value: Number, binary: Binary) -> Number:
-    """Round to the nearest value of ``binary``, ties to even, overflow to infinity (SPEC.md, 0)."""
+    """Round to the nearest value of ``binary``, ties to even, overflow to infinity (CONV-1)."""
     if value.kind != "finite":
         return value
     rounded = nearest(value.magnitude, binary.precision, binary.emin)
@@ -138,7 +138,7 @@ def round_to(value: Number, binary: Binary) -> Number:
 
 
 def rint(value: Number) -> Number:
-    """Round to an integer, ties to the even one (Q-2); a zero keeps the sign of the value."""
+    """Round to an integer, ties to the even one (CONV-3); a zero keeps the sign of the value."""
     if value.kind != "finite":
         return value
     return Number(value.negative, Fraction(round(value.magnitude)))

@@ -12,8 +12,10 @@ from quant_conformance.report.clause_places import (
     EXEMPT,
     KINDS,
     Places,
+    anchor,
     clause_places,
     expanded,
+    findings_of,
     table,
 )
 from quant_conformance.verdicts.clauses import spec_clauses
@@ -52,30 +54,45 @@ def test_an_exemption_is_needed_and_explained() -> None:
 
 def test_only_the_oracle_is_ever_missing() -> None:
     """A clause without a function, a case or a mutant could be wrong, and nobody would notice."""
-    assert {kind for clause, kind in EXEMPT if not clause.startswith("INT-")} == {"oracle"}
+    judged = {kind for clause, kind in EXEMPT if not clause.startswith(("INT-", "CONV-"))}
+    assert judged == {"oracle"}
 
 
 def rows(text: str) -> dict[str, list[str]]:
-    """Title of a clause -> the cells of its row."""
+    """Id of a clause -> the cells of its row, its title first."""
     lines = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("| ")]
-    return {cells[0].strip(): [cell.strip() for cell in cells[1:]] for cells in lines[1:]}
+    return {
+        re.split(r"[\[\]]", cells[0])[1]: [cell.strip() for cell in cells] for cells in lines[1:]
+    }
 
 
 def test_the_page_is_what_is_computed() -> None:
     """Cases and mutants may have been added since; nothing on the page may be gone."""
-    page, computed = rows((ROOT / "docs" / "clauses.md").read_text(encoding="utf-8")), rows(table())
+    page = rows((ROOT / "docs" / "clauses.md").read_text(encoding="utf-8"))
+    findings = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
+    computed = rows(table(findings))
     assert page.keys() == computed.keys(), "make clauses"
-    for title, (functions, oracle, cases, mutants) in page.items():
-        found = places()[title.split()[0]]
+    for clause, (title, functions, oracle, cases, mutants, shown) in page.items():
+        found = places()[clause]
+        assert title == computed[clause][0], "the anchor is that of the heading"
+        assert set(shown.split(", ")) - {""} <= set(computed[clause][5].split(", ")), title
         assert set(re.findall(r"`(.+?)`", functions)) <= set(found.functions), title
         assert set(re.findall(r"`(.+?)`", oracle)) <= set(found.oracle), title
-        assert bool(found.oracle) or oracle == computed[title][1], title
+        assert bool(found.oracle) or oracle == computed[clause][2], title
         for kind, count, most in (
             ("cases", cases, found.cases),
             ("mutants", mutants, found.mutants),
         ):
-            if (title.split()[0], kind) not in EXEMPT:
+            if (clause, kind) not in EXEMPT:
                 assert 0 < int(count) <= most, title
+
+
+def test_findings_are_read_by_their_clauses() -> None:
+    text = "### one\n\n- **Clauses**: Q-1, Q-3 to Q-4.\n### two\n\n- **Clauses**: Q-1.\nQ-2\n"
+    assert findings_of(text) == {"Q-1": ("one", "two"), "Q-3": ("one",), "Q-4": ("one",)}
+    cited = findings_of((ROOT / "docs" / "findings.md").read_text(encoding="utf-8"))
+    assert "torch reciprocal" in cited["Q-1"]
+    assert anchor("Q-2 Round to nearest, ties to even") == "q-2-round-to-nearest-ties-to-even"
 
 
 def test_a_place_that_is_not_there_is_missing() -> None:
