@@ -7,8 +7,9 @@ import numpy as np
 from quant_reference._arrays import Array, Float32, float_array
 from quant_reference._fast import parts
 from quant_reference.errors import InputError
+from quant_reference.legality import checked_params
 from quant_reference.qparams import QParams, codes_in_use
-from quant_reference.quantize import checked_params, unclamped_codes
+from quant_reference.quantize import unclamped_codes
 from quant_reference.spec import QuantizationSpec
 
 

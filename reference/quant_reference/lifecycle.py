@@ -155,9 +155,6 @@ def new_observer(spec: QuantizationSpec, name: str) -> Observer:
     return make_observer(kind, replace(spec, qparam_calculator_cls=kind), target)
 
 
-# What happens
-
-
 def happen(state: State, event: str, number: int = 0) -> None:
     """One event of a life (LIFE-1 to LIFE-7)."""
     if event == "prepare":
@@ -225,9 +222,6 @@ def read(state: State) -> None:
         state.note("statistics", (state.norm.mean, state.norm.variance), np.float32)
 
 
-# The quantizers
-
-
 def switches(state: State, name: str) -> tuple[bool, bool]:
     """Whether a quantizer observes, and whether it fake-quantizes (LIFE-2)."""
     if state.mode == "prepare":
@@ -275,9 +269,6 @@ def quantized(state: State, name: str, x: Array) -> Array:
 def qparams_of(state: State, name: str) -> QParams:
     """The qparams that a quantizer has at present (LIFE-2)."""
     return state.observers[name].qparams()
-
-
-# The layer
 
 
 def forward(state: State, x: Array) -> Array:

@@ -11,20 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from quant_reference._arrays import Array, Float32, float_array, native, widen
+from quant_reference._arrays import Array, Float32, float_array, widen
 from quant_reference._fast import over, parts
-from quant_reference.blocks import check_blocks
 from quant_reference.encoding import (
     cast_code,
     clamp,
     code_array,
     decode_codes,
     encode_element,
-    is_e8m0,
     round_code,
 )
-from quant_reference.errors import InputError
 from quant_reference.formats import Format, get_format
+from quant_reference.legality import checked_params
 from quant_reference.qparams import QParams, codes_in_use
 from quant_reference.spec import QuantizationSpec, check_spec
 
@@ -225,80 +223,3 @@ def with_nan(values: Float32, clamped: Float32, fmt: Format) -> Float32:
 def cast_back(values: Float32, dtype: np.dtype[Any]) -> Array:
     """Round to x's dtype (FQ-3)."""
     return values.astype(dtype, copy=False)
-
-
-def checked_params(
-    shape: tuple[int, ...], spec: QuantizationSpec, qparams: QParams, clause: str
-) -> tuple[Float32, Float32 | None]:
-    """The scale and, for integer formats, the offset of the formulation, both as float32.
-
-    Args:
-        shape: Of the tensor.
-        spec: Gives dtype, qscheme, qformulation and scale_dtype.
-        qparams: Rank of the tensor, one entry per block.
-        clause: The clause to name in errors.
-
-    Raises:
-        InputError: Qparams that do not tile the tensor or are not legal (Q-8).
-    """
-    check_params(shape, spec, qparams, clause)
-    scale = native(qparams.scale, "scale", "float32", clause).astype(np.float32, copy=False)
-    if not get_format(spec.dtype).is_integer:
-        return scale, None
-    offset = qparams.minval if spec.qformulation == "minval" else qparams.zero_point
-    held = native(offset, "offset", "float32 or int32", clause)
-    return scale, held.astype(np.float32, copy=False)  # exact: codes have at most 8 bits
-
-
-def check_params(
-    shape: tuple[int, ...], spec: QuantizationSpec, qparams: QParams, clause: str
-) -> None:
-    """Refuse qparams that do not tile the tensor or are not legal (Q-8)."""
-    check_spec(spec)
-    if not isinstance(qparams, QParams):
-        raise InputError("qparams", given=qparams, allowed="a QParams", clause=clause)
-    scale = _parameter("scale", qparams.scale, np.float32, clause)
-    if not (np.isnan(scale) | (scale > 0)).all():
-        raise InputError(
-            "scale", given=scale.min(), allowed="positive, +infinity or NaN", clause=clause
-        )
-    if spec.scale_dtype is not None:
-        legal = np.isnan(scale) | is_e8m0(scale)
-        if not legal.all():
-            raise InputError(
-                "e8m0 scale",
-                given=scale[~legal].flat[0],
-                allowed="a power of two from 2**-127 to 2**127, or NaN",
-                clause=clause,
-            )
-    check_blocks(shape, scale.shape, clause)
-    if not spec.format.is_integer:
-        return
-    if spec.qformulation == "minval":
-        offset = _parameter("minval", qparams.minval, np.float32, clause)
-    else:
-        offset = _parameter("zero_point", qparams.zero_point, np.int32, clause)
-        if not ((offset >= spec.quant_min) & (offset <= spec.quant_max)).all():
-            raise InputError(
-                f"zero_point for {spec.dtype}, {spec.qscheme}",
-                given=f"{offset.min()} to {offset.max()}",
-                allowed=f"{spec.quant_min} to {spec.quant_max}",
-                clause=clause,
-            )
-    if offset.shape != scale.shape:
-        raise InputError(
-            "shape of the offset", given=offset.shape, allowed=str(scale.shape), clause=clause
-        )
-
-
-def _parameter(name: str, value: object, dtype: type, clause: str) -> Array:
-    array = np.asarray(value)
-    array = array.astype(array.dtype.newbyteorder("="), copy=False)
-    if value is None or array.dtype != np.dtype(dtype):
-        raise InputError(
-            f"{name} in qparams",
-            given="None" if value is None else array.dtype,
-            allowed=np.dtype(dtype).name,
-            clause=clause,
-        )
-    return array

@@ -19,6 +19,8 @@ from quant_vectors import Case, SetWriter, VectorError
 from quant_vectors.model import SETS
 
 Array = NDArray[Any]
+Words = str | Sequence[str]
+"""Names of clauses or flags: a sequence, or one text with spaces between them."""
 
 _SIGN_UNSEEN = ("lo", "hi", "minval")
 
@@ -44,8 +46,8 @@ class Builder:
         case_id: str,
         operation: str,
         *,
-        clauses: Sequence[str],
-        flags: Sequence[str],
+        clauses: Words,
+        flags: Words,
         comment: str,
         spec: QuantizationSpec | None = None,
         target: str | None = None,
@@ -60,8 +62,8 @@ class Builder:
         Args:
             case_id: ``family/…``.
             operation: What is asked.
-            clauses: Clauses of SPEC.md.
-            flags: Bugs that the case catches.
+            clauses: Clauses of SPEC.md, each kept once.
+            flags: Bugs that the case catches, each kept once.
             comment: One line for a person.
             spec: The spec, if the operation takes one.
             target: ``"weight"`` or ``"activation"``, if the operation takes one.
@@ -76,16 +78,9 @@ class Builder:
                 other legal behaviours cannot be told from the reference's.
         """
         tensors = {**(inputs or {}), **_tensors(qparams, spec)}
-        draft = Case(
-            id=case_id,
-            family=case_id.split("/", 1)[0],
-            operation=operation,
-            clauses=tuple(clauses),
-            flags=tuple(flags),
-            comment=comment,
-            spec=None if spec is None else spec.to_dict(),
-            target=target,
-            arguments={**(arguments or {}), **({"tier": "full"} if full else {})},
+        asked = {**(arguments or {}), **_tier(full)}
+        draft = _draft(
+            case_id, operation, clauses, flags, comment, spec, target=target, arguments=asked
         )
         expected = canonical(self._answer(draft, tensors))
         found = touched(draft, tensors, expected)
@@ -111,9 +106,9 @@ class Builder:
         case_id: str,
         layer: Layer,
         *,
-        flags: Sequence[str],
+        flags: Words,
         comment: str,
-        clauses: Sequence[str] = (),
+        clauses: Words = (),
         full: bool = False,
     ) -> None:
         """Add one quantized layer, judged by its sets of admissible codes.
@@ -135,16 +130,9 @@ class Builder:
         if words.any():  # 0 is admissible
             raise VectorError(f"{case_id}: the reference's answer is not admissible, or undecided")
         tensors = layer_inputs(layer)
-        draft = Case(
-            id=case_id,
-            family=case_id.split("/", 1)[0],
-            operation="layer",
-            clauses=tuple(dict.fromkeys([*layer_clauses(layer), *clauses])),
-            flags=tuple(flags),
-            comment=comment,
-            spec=layer.output_spec.to_dict(),
-            arguments={**layer_arguments(layer), **({"tier": "full"} if full else {})},
-        )
+        named = (*layer_clauses(layer), *_words(clauses))
+        asked = layer_arguments(layer) | _tier(full)
+        draft = _draft(case_id, "layer", named, flags, comment, layer.output_spec, arguments=asked)
         expected = {name: getattr(admissible, name) for name in SETS}
         self._write(draft, tensors, expected, {"rule": "admissible"})
 
@@ -154,8 +142,8 @@ class Builder:
         operation: str,
         result: str | int,
         *,
-        clauses: Sequence[str],
-        flags: Sequence[str],
+        clauses: Words,
+        flags: Words,
         comment: str,
         spec: QuantizationSpec | None = None,
         target: str | None = None,
@@ -167,14 +155,13 @@ class Builder:
         Raises:
             VectorError: If the reference says otherwise.
         """
-        draft = Case(
-            id=case_id,
-            family=case_id.split("/", 1)[0],
-            operation=operation,
-            clauses=tuple(clauses),
-            flags=tuple(flags),
-            comment=comment,
-            spec=None if spec is None else spec.to_dict(),
+        draft = _draft(
+            case_id,
+            operation,
+            clauses,
+            flags,
+            comment,
+            spec,
             target=target,
             arguments=dict(arguments or {}),
             result=result,
@@ -193,21 +180,14 @@ class Builder:
         operation: str,
         lines: tuple[str, ...] | str,
         *,
-        clauses: Sequence[str],
-        flags: Sequence[str],
+        clauses: Words,
+        flags: Words,
         comment: str,
         arguments: Mapping[str, Any],
     ) -> None:
         """Add one case whose answer was made by hand; the numpy form has none."""
-        draft = Case(
-            id=case_id,
-            family=case_id.split("/", 1)[0],
-            operation=operation,
-            clauses=tuple(clauses),
-            flags=tuple(flags),
-            comment=comment,
-            arguments=dict(arguments),
-            result=lines,
+        draft = _draft(
+            case_id, operation, clauses, flags, comment, arguments=dict(arguments), result=lines
         )
         self._write(draft, {}, {}, {"rule": "exact"})
 
@@ -237,6 +217,36 @@ class Builder:
         twin = self._questions.setdefault(question, case.id)
         if twin != case.id:
             raise VectorError(f"{case.id} asks what {twin} asks")
+
+
+def _draft(
+    case_id: str,
+    operation: str,
+    clauses: Words,
+    flags: Words,
+    comment: str,
+    spec: QuantizationSpec | None = None,
+    **members: Any,
+) -> Case:
+    """A case that has no tensors and no answer yet."""
+    return Case(
+        id=case_id,
+        family=case_id.split("/", 1)[0],
+        operation=operation,
+        clauses=_words(clauses),
+        flags=_words(flags),
+        comment=comment,
+        spec=None if spec is None else spec.to_dict(),
+        **members,
+    )
+
+
+def _words(names: Words) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names.split() if isinstance(names, str) else names))
+
+
+def _tier(full: bool) -> dict[str, Any]:
+    return {"tier": "full"} if full else {}
 
 
 def canonical(outputs: Mapping[str, Array]) -> dict[str, Array]:

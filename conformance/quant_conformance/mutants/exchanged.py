@@ -32,6 +32,7 @@ MODULES: tuple[ModuleType, ...] = tuple(
         "quant_reference.packing",
         "quant_reference.ranges",
         "quant_reference.qparams",
+        "quant_reference.legality",
         "quant_reference.quantize",
         "quant_reference.gradient",
         "quant_reference.observers",

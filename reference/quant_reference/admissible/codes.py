@@ -15,8 +15,9 @@ from quant_reference.admissible.bounds import Bounds
 from quant_reference.blocks import spread
 from quant_reference.encoding import code_array
 from quant_reference.errors import InputError
+from quant_reference.legality import checked_params
 from quant_reference.qparams import QParams
-from quant_reference.quantize import checked_params, quantize
+from quant_reference.quantize import quantize
 from quant_reference.spec import QuantizationSpec
 
 VERDICTS = ("admissible", "unlikely", "wrong", "undecided")

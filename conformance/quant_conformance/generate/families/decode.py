@@ -30,7 +30,7 @@ def _add(builder: Builder, case: str, name: str, codes: Array, flags: str, comme
         f"decode/{name}/{case}",
         "decode",
         clauses=("DEC-1", _format_clause(name)),
-        flags=flags.split(),
+        flags=flags,
         comment=comment,
         arguments={"format": name},
         inputs={"codes": codes},

@@ -63,12 +63,11 @@ def ask(
     inputs = {"codes" if operation == "dequantize" else "x": tensor}
     if "grad" in more:
         inputs["grad"] = more.pop("grad")
-    named = dict.fromkeys(f"{clauses_of(operation, spec)} {clauses}".split())
     builder.add(
         f"{operation}/{case}",
         operation,
-        clauses=tuple(named),
-        flags=flags.split(),
+        clauses=f"{clauses_of(operation, spec)} {clauses}",
+        flags=flags,
         comment=comment,
         spec=spec,
         target=target,

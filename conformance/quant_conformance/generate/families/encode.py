@@ -48,8 +48,8 @@ def add(
     builder.add(
         f"encode/{name}/{case}",
         "encode",
-        clauses=clauses.split(),
-        flags=flags.split(),
+        clauses=clauses,
+        flags=flags,
         comment=comment,
         arguments={"format": name},
         inputs={"x": x},

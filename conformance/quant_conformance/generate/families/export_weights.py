@@ -155,8 +155,8 @@ def _add(
     builder.add(
         f"export_weights/{case}",
         "export_weights",
-        clauses=tuple(dict.fromkeys(named.split())),
-        flags=flags.split(),
+        clauses=named,
+        flags=flags,
         comment=comment,
         spec=spec,
         target="weight",

@@ -256,7 +256,7 @@ def _add(
     builder.add(
         f"lifecycle/{case}",
         "lifecycle",
-        clauses=clauses.split(),
+        clauses=clauses,
         flags=("BatchNormTraining",) if tensors else ("Lifecycle",),
         comment=comment,
         arguments={"specs": specs, "events": events, **arguments},

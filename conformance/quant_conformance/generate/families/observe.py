@@ -65,8 +65,8 @@ def add(
     builder.add(
         f"observe/{case}",
         "observe",
-        clauses=f"{_CLAUSES[kind]} {clauses}".split(),
-        flags=flags.split(),
+        clauses=f"{_CLAUSES[kind]} {clauses}",
+        flags=flags,
         comment=comment,
         spec=spec,
         target=target,

@@ -42,20 +42,20 @@ def _add(
 ) -> None:
     """Add packing the codes, and unpacking what comes of it."""
     arguments = {"format": fmt.name, "order": order}
-    words_of = {"clauses": clauses.split(), "flags": flags.split(), "comment": comment}
+    named: dict[str, Any] = {"clauses": clauses, "flags": flags, "comment": comment}
     builder.add(
         f"pack/{fmt.name}/{order}/{case}-pack",
         "pack",
         arguments=arguments,
         inputs={"codes": codes},
-        **words_of,  # type: ignore[arg-type]
+        **named,
     )
     builder.add(
         f"pack/{fmt.name}/{order}/{case}-unpack",
         "unpack",
         arguments={**arguments, "count": codes.size},
         inputs={"packed": pack(codes, fmt, order)},  # type: ignore[arg-type]
-        **words_of,  # type: ignore[arg-type]
+        **named,
     )
 
 

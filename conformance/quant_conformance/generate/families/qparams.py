@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from quant_conformance.generate.builder import Builder
 from quant_conformance.generate.coverage import coverage
+from quant_conformance.generate.families.tensor_cases import add_case
 from quant_conformance.generate.floats import DTYPES, FLOAT32_MAX, cast, step
 from quant_conformance.generate.layouts import (
     ALL_LAYOUTS,
@@ -27,6 +29,10 @@ MAIN = ("int8", "uint8", "int4", "float8_e4m3fn", "float8_e5m2")
 
 _EPS = 2.0**-23
 _INF, _NAN = float("inf"), float("nan")
+
+
+add = partial(add_case, operation="qparams")
+"""Adds one case of the family."""
 
 
 def build(builder: Builder) -> None:
@@ -54,31 +60,6 @@ def clauses(spec: QuantizationSpec) -> str:
         return "QP-6 QP-9"
     scheme = "QP-3" if spec.qscheme == "asymmetric" else "QP-2"
     return f"{scheme} QP-4 QP-5 QP-9" + (" SPEC-6" if "clip" in spec.qscheme else "")
-
-
-def add(
-    builder: Builder,
-    case: str,
-    x: Array,
-    spec: QuantizationSpec,
-    named: str,
-    flags: str,
-    comment: str,
-    target: str = "activation",
-    **more: Any,
-) -> None:
-    """Add one case of the family."""
-    builder.add(
-        f"qparams/{case}",
-        "qparams",
-        clauses=named.split(),
-        flags=flags.split(),
-        comment=comment,
-        spec=spec,
-        target=target,
-        inputs={"x": x},
-        **more,
-    )
 
 
 def add_rows(

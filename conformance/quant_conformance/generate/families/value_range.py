@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quant_conformance.generate.builder import Builder
+from quant_conformance.generate.families.tensor_cases import add_case
 from quant_conformance.generate.floats import DTYPES, FLOAT32_MAX, FLOAT32_TINY, cast, f32
 from quant_conformance.generate.layouts import ALL_LAYOUTS, layout_variants
 from quant_conformance.generate.streams import reals
@@ -20,6 +22,9 @@ _ROWS = QuantizationSpec(granularity=PerChannel(0))
 _NAN, _INF = float("nan"), float("inf")
 
 
+_add = partial(add_case, operation="value_range")
+
+
 def build(builder: Builder) -> None:
     """Add the family."""
     _layouts(builder)
@@ -27,28 +32,6 @@ def build(builder: Builder) -> None:
         _shapes_of_data(builder, dtype)
         _fixed(builder, dtype)
         _not_finite(builder, dtype)
-
-
-def _add(
-    builder: Builder,
-    case: str,
-    x: Array,
-    spec: QuantizationSpec,
-    clauses: str,
-    flags: str,
-    comment: str,
-    target: str = "activation",
-) -> None:
-    builder.add(
-        f"range/{case}",
-        "value_range",
-        clauses=clauses.split(),
-        flags=flags.split(),
-        comment=comment,
-        spec=spec,
-        target=target,
-        inputs={"x": x},
-    )
 
 
 def _layouts(builder: Builder) -> None:

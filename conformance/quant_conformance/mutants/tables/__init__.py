@@ -1,1 +1,1 @@
-"""The mutants as data, a module for each part of SPEC.md."""
+"""The tables of mutants, by chapter of SPEC.md."""

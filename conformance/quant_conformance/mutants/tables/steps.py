@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from quant_conformance.mutants.exchanged import Mutated, Step
+from quant_conformance.mutants.model import Mutant, Selector, known
 from quant_conformance.protocol import Array
 from quant_reference import QuantizationSpec
 from quant_reference.observers import Range
@@ -81,3 +83,43 @@ def reading(change: Callable[[Plain], Plain]) -> Step:
 def is_number(bound: Any) -> bool:
     """Tells whether a bound of float_range is a number."""
     return isinstance(bound, int | float) and not isinstance(bound, bool)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A step that mistakes are made in; calling it gives a row for one of them.
+
+    Attributes:
+        step: The step.
+        clauses: Clauses of its rows that name no others.
+        families: Families of its rows that name no others.
+        operands: How many of the step's arguments a mistake is a function of.
+    """
+
+    step: str
+    clauses: str
+    families: tuple[str, ...]
+    operands: int = 1
+
+    def __call__(
+        self,
+        id: str,
+        bug: str,
+        mistake: Callable[..., Any],
+        *,
+        clauses: str = "",
+        families: tuple[str, ...] = (),
+        pitfall: str = "",
+        where: Selector | None = None,
+    ) -> Mutant:
+        """A row: the step by the function ``mistake``; the rest is as in ``known``."""
+        step = {self.step: lambda p, *given: mistake(*given[: self.operands])}
+        return known(
+            id,
+            bug,
+            clauses or self.clauses,
+            families or self.families,
+            pitfall=pitfall,
+            where=where,
+            **step,
+        )

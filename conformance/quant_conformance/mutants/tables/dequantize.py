@@ -9,6 +9,7 @@ import numpy as np
 from quant_conformance.mutants import wrong
 from quant_conformance.mutants.model import known
 from quant_conformance.mutants.tables.families import VALUES
+from quant_conformance.mutants.tables.steps import Place
 from quant_conformance.mutants.wrong import F32
 from quant_conformance.protocol import Array
 from quant_reference import QuantizationSpec
@@ -18,24 +19,22 @@ def _fused(p: Any, codes: Array, spec: QuantizationSpec, scale: Array, minval: A
     return wrong.fma(codes - F32(p.codes_in_use(spec)[0]), scale, minval)
 
 
+_PRODUCT = Place("multiply", "DQ-1 DQ-3", VALUES, operands=2)
+
+_DIFFERENCE = Place("less_zero_point", "DQ-1", VALUES, operands=2)
+
 VALUE_BUGS = (
-    known(
+    _DIFFERENCE(
         "zero-point-not-subtracted",
         "does not subtract the zero point",
-        "DQ-1",
-        VALUES,
+        lambda codes, z: codes,
         pitfall="zero-point",
-        less_zero_point=lambda p, codes, z: codes,
     ),
-    known(
+    _DIFFERENCE(
         "zero-point-difference-in-8-bits",
         "subtracts the zero point in 8 bits, which wraps",
-        "DQ-1",
-        VALUES,
+        lambda codes, z: np.where(np.isnan(codes), codes, ((codes - z + 128) % 256) - 128),
         pitfall="zero-point",
-        less_zero_point=lambda p, codes, z: np.where(
-            np.isnan(codes), codes, ((codes - z + 128) % 256) - 128
-        ),
     ),
     known(
         "zero-point-difference-wraps-unsigned",
@@ -49,13 +48,11 @@ VALUE_BUGS = (
             else p.right.values_of(codes, spec, s, offset)
         ),
     ),
-    known(
+    _DIFFERENCE(
         "zero-point-difference-saturates",
         "saturates code - zero_point to -128 … 127",
-        "DQ-1",
-        VALUES,
+        lambda codes, z: np.clip(codes - z, F32(-128), F32(127)),
         pitfall="zero-point",
-        less_zero_point=lambda p, codes, z: np.clip(codes - z, F32(-128), F32(127)),
     ),
     known(
         "products-subtracted",
@@ -68,46 +65,36 @@ VALUE_BUGS = (
             else p.right.values_of(codes, spec, s, offset)
         ),
     ),
-    known(
+    _PRODUCT(
         "product-in-float16",
         "multiplies by the scale in float16",
-        "DQ-1 DQ-3",
-        VALUES,
+        lambda codes, s: wrong.through(np.float16)(codes * wrong.through(np.float16)(s)),
         pitfall="double-rounding",
-        multiply=lambda p, codes, s: wrong.through(np.float16)(
-            codes * wrong.through(np.float16)(s)
-        ),
     ),
-    known(
+    _PRODUCT(
         "product-through-bfloat16",
         "rounds the product to bfloat16",
-        "DQ-1 DQ-3",
-        VALUES,
+        lambda codes, s: wrong.through(wrong.BFLOAT16)(codes * s),
         pitfall="double-rounding",
-        multiply=lambda p, codes, s: wrong.through(wrong.BFLOAT16)(codes * s),
     ),
-    known(
+    _PRODUCT(
         "product-subnormals-flushed",
         "flushes subnormal results to zero",
-        "DQ-1 DQ-3",
-        VALUES,
+        lambda codes, s: wrong.flushed(codes * s),
         pitfall="subnormals",
-        multiply=lambda p, codes, s: wrong.flushed(codes * s),
     ),
-    known(
+    _PRODUCT(
         "product-by-division",
         "divides by 1/scale instead of multiplying",
-        "DQ-1 DQ-3",
-        VALUES,
+        lambda codes, s: codes / (F32(1) / s),
         pitfall="reciprocal",
-        multiply=lambda p, codes, s: codes / (F32(1) / s),
     ),
-    known(
+    _PRODUCT(
         "zero-times-infinity-is-zero",
         "gives 0 for a zero code whatever the scale",
-        "DQ-3 DQ-1 QP-8",
-        ("dequantize",),
-        multiply=lambda p, codes, s: np.where(codes == 0, codes, codes * s),
+        lambda codes, s: np.where(codes == 0, codes, codes * s),
+        clauses="DQ-3 DQ-1 QP-8",
+        families=("dequantize",),
     ),
     known(
         "dequantize-nan-as-zero",

@@ -10,6 +10,7 @@ from quant_conformance.mutants import wrong
 from quant_conformance.mutants.exchanged import Mutated, Step, patched
 from quant_conformance.mutants.model import known
 from quant_conformance.mutants.tables.families import CODES, FLOATS
+from quant_conformance.mutants.tables.steps import Place
 from quant_conformance.protocol import Array
 from quant_reference import Format
 
@@ -49,21 +50,19 @@ _UP = patched(round_element=lambda p, steps, form: wrong.ties_up(steps))
 _DOWN = patched(round_element=lambda p, steps, form: wrong.ties_down(steps))
 _FP8 = Mutated()
 
+_ELEMENT = Place("round_element", "ENC-1 Q-5", FLOATS, operands=2)
+
 ENCODING = (
-    known(
+    _ELEMENT(
         "code-ties-away",
         "rounds ties between float codes away from zero",
-        "ENC-1 Q-5",
-        FLOATS,
+        lambda steps, form: wrong.ties_away(steps),
         pitfall="ties",
-        round_element=lambda p, steps, form: wrong.ties_away(steps),
     ),
-    known(
+    _ELEMENT(
         "code-ties-to-zero",
         "rounds ties between float codes toward zero",
-        "ENC-1 Q-5",
-        FLOATS,
-        round_element=lambda p, steps, form: wrong.ties_to_zero(wrong.ties_down(steps)),
+        lambda steps, form: wrong.ties_to_zero(wrong.ties_down(steps)),
     ),
     known(
         "code-ties-up",
@@ -76,88 +75,69 @@ ENCODING = (
             _DOWN.encode_element(v, form),
         ),
     ),
-    known(
+    _ELEMENT(
         "code-ties-to-odd",
         "rounds ties between float codes to the odd code",
-        "ENC-1 Q-5",
-        FLOATS,
-        round_element=lambda p, steps, form: wrong.ties_to_odd(steps),
+        lambda steps, form: wrong.ties_to_odd(steps),
     ),
-    known(
-        "code-truncation",
-        "truncates to float codes",
-        "ENC-1 Q-5",
-        FLOATS,
-        round_element=lambda p, steps, form: np.trunc(steps),
+    _ELEMENT("code-truncation", "truncates to float codes", lambda steps, form: np.trunc(steps)),
+    _ELEMENT(
+        "code-ceil", "rounds away from zero to float codes", lambda steps, form: np.ceil(steps)
     ),
-    known(
-        "code-ceil",
-        "rounds away from zero to float codes",
-        "ENC-1 Q-5",
-        FLOATS,
-        round_element=lambda p, steps, form: np.ceil(steps),
-    ),
-    known(
+    _ELEMENT(
         "code-subnormal-ties-away",
         "rounds ties between subnormal codes away from zero",
-        "ENC-1 ENC-2",
-        FLOATS,
-        pitfall="ties",
-        round_element=lambda p, steps, form: np.where(
+        lambda steps, form: np.where(
             steps < 1 << form.mantissa_bits, wrong.ties_away(steps), np.rint(steps)
         ),
+        clauses="ENC-1 ENC-2",
+        pitfall="ties",
     ),
-    known(
+    _ELEMENT(
         "code-carry-lost",
         "does not carry into the exponent where the fraction rounds up to 2",
-        "ENC-1",
-        FLOATS,
-        round_element=lambda p, steps, form: np.minimum(
-            np.rint(steps), (2 << form.mantissa_bits) - 1
-        ),
+        lambda steps, form: np.minimum(np.rint(steps), (2 << form.mantissa_bits) - 1),
+        clauses="ENC-1",
     ),
-    known(
+    _ELEMENT(
         "code-tail-ties-away",
         "rounds ties between float codes away in the last n % 8 elements",
-        "ENC-1",
-        FLOATS,
+        lambda steps, form: wrong.ties_away(steps),
+        clauses="ENC-1",
         pitfall="tail",
         where=wrong.tail(8),
-        round_element=lambda p, steps, form: wrong.ties_away(steps),
     ),
-    known(
+    _ELEMENT(
         "code-tail-truncation",
         "truncates to float codes in the last n % 16 elements",
-        "ENC-1",
-        FLOATS,
+        lambda steps, form: np.trunc(steps),
+        clauses="ENC-1",
         pitfall="tail",
         where=wrong.tail(16),
-        round_element=lambda p, steps, form: np.trunc(steps),
     ),
-    known(
+    _ELEMENT(
         "code-truncation-of-float16",
         "truncates to float codes if x is float16",
-        "ENC-1",
-        CODES,
+        lambda steps, form: np.trunc(steps),
+        clauses="ENC-1",
+        families=CODES,
         pitfall="truncation",
         where=wrong.of_dtype(wrong.FLOAT16),
-        round_element=lambda p, steps, form: np.trunc(steps),
     ),
-    known(
+    _ELEMENT(
         "code-ties-away-of-bfloat16",
         "rounds ties between float codes away if x is bfloat16",
-        "ENC-1",
-        CODES,
+        lambda steps, form: wrong.ties_away(steps),
+        clauses="ENC-1",
+        families=CODES,
         where=wrong.of_dtype(wrong.BFLOAT16),
-        round_element=lambda p, steps, form: wrong.ties_away(steps),
     ),
-    known(
+    _ELEMENT(
         "code-ties-away-of-negatives",
         "rounds ties between float codes away where x is negative",
-        "ENC-1",
-        FLOATS,
+        lambda steps, form: wrong.ties_away(steps),
+        clauses="ENC-1",
         where=wrong.negative,
-        round_element=lambda p, steps, form: wrong.ties_away(steps),
     ),
     *(
         known(
@@ -200,21 +180,17 @@ ENCODING = (
             else p.right.encode_element(v, form)
         ),
     ),
-    known(
+    _ELEMENT(
         "code-tiny-never-zero",
         "rounds whatever is not zero to at least the least subnormal code",
-        "ENC-2",
-        FLOATS,
-        round_element=lambda p, steps, form: np.where(
-            (steps > 0) & (steps < 0.5), 1, np.rint(steps)
-        ),
+        lambda steps, form: np.where((steps > 0) & (steps < 0.5), 1, np.rint(steps)),
+        clauses="ENC-2",
     ),
-    known(
+    _ELEMENT(
         "code-least-tie-up",
         "rounds half the least subnormal up instead of to zero",
-        "ENC-2",
-        FLOATS,
-        round_element=lambda p, steps, form: np.where(steps == 0.5, 1, np.rint(steps)),
+        lambda steps, form: np.where(steps == 0.5, 1, np.rint(steps)),
+        clauses="ENC-2",
     ),
     known(
         "code-subnormals-flushed",

@@ -9,6 +9,7 @@ import numpy as np
 from quant_conformance.mutants import wrong
 from quant_conformance.mutants.model import known
 from quant_conformance.mutants.tables.families import GRADIENT
+from quant_conformance.mutants.tables.steps import Place
 from quant_conformance.mutants.wrong import F32
 from quant_conformance.protocol import Array
 from quant_reference import QuantizationSpec
@@ -20,13 +21,13 @@ def _scaled(p: Any, x: Array, grad: Array, spec: QuantizationSpec, qparams: Any)
     return np.asarray((p.widen(right) / scale).astype(x.dtype))
 
 
+_MASK = Place("masked", "GRAD-2", GRADIENT, operands=2)
+
 PASSING = (
-    known(
+    _MASK(
         "gradient-by-mask",
         "multiplies by a mask, so that infinities outside become NaN",
-        "GRAD-2",
-        GRADIENT,
-        masked=lambda p, grad, inside: grad * inside.astype(grad.dtype),
+        lambda grad, inside: grad * inside.astype(grad.dtype),
     ),
     known(
         "gradient-leaks",
@@ -44,12 +45,11 @@ PASSING = (
         GRADIENT,
         fake_quantize_gradient=_scaled,
     ),
-    known(
+    _MASK(
         "gradient-of-one",
         "passes 1 inside the range",
-        "GRAD-1",
-        GRADIENT,
-        masked=lambda p, grad, inside: inside.astype(grad.dtype),
+        lambda grad, inside: inside.astype(grad.dtype),
+        clauses="GRAD-1",
     ),
     known(
         "gradient-through-float16",

@@ -11,7 +11,7 @@ from quant_conformance.mutants import wrong
 from quant_conformance.mutants.exchanged import Mutated, Step
 from quant_conformance.mutants.model import known
 from quant_conformance.mutants.tables.families import QPARAMS, SCALES
-from quant_conformance.mutants.tables.steps import least
+from quant_conformance.mutants.tables.steps import Place, least
 from quant_conformance.mutants.wrong import F32
 from quant_conformance.protocol import Array
 from quant_reference import QParams, QuantizationSpec
@@ -44,39 +44,23 @@ def _minval(symmetric: Any = None, asymmetric: Any = None) -> Step:
     return compute_qparams
 
 
+_ROUNDED = Place("round_zero_point", "QP-4", SCALES)
+
 ZERO_POINTS = (
-    known(
+    _ROUNDED(
         "zero-point-rounded-away",
         "rounds the ties of lo/scale away from zero",
-        "QP-4",
-        SCALES,
+        wrong.ties_away,
         pitfall="zero-point",
-        round_zero_point=lambda p, v: wrong.ties_away(v),
     ),
-    known(
+    _ROUNDED(
         "zero-point-rounded-up",
         "rounds the ties of lo/scale up",
-        "QP-4",
-        SCALES,
+        wrong.ties_up,
         pitfall="zero-point",
-        round_zero_point=lambda p, v: wrong.ties_up(v),
     ),
-    known(
-        "zero-point-truncated",
-        "truncates lo/scale",
-        "QP-4",
-        SCALES,
-        pitfall="zero-point",
-        round_zero_point=lambda p, v: np.trunc(v),
-    ),
-    known(
-        "zero-point-floored",
-        "rounds lo/scale down",
-        "QP-4",
-        SCALES,
-        pitfall="zero-point",
-        round_zero_point=lambda p, v: np.floor(v),
-    ),
+    _ROUNDED("zero-point-truncated", "truncates lo/scale", np.trunc, pitfall="zero-point"),
+    _ROUNDED("zero-point-floored", "rounds lo/scale down", np.floor, pitfall="zero-point"),
     known(
         "zero-point-not-rounded-to-dtype",
         "does not round lo/scale to the dtype of the range",
@@ -134,21 +118,17 @@ ZERO_POINTS = (
         pitfall="zero-point",
         clamp_zero_point=lambda p, zero, least, greatest: zero,
     ),
-    known(
+    _ROUNDED(
         "zero-point-one-more",
         "gives a zero point one too great: -127 for -128",
-        "QP-4",
-        SCALES,
+        lambda v: np.rint(v) - 1,
         pitfall="zero-point",
-        round_zero_point=lambda p, v: np.rint(v) - 1,
     ),
-    known(
+    _ROUNDED(
         "zero-point-one-less",
         "gives a zero point one too small",
-        "QP-4",
-        SCALES,
+        lambda v: np.rint(v) + 1,
         pitfall="zero-point",
-        round_zero_point=lambda p, v: np.rint(v) + 1,
     ),
     known(
         "zero-point-without-quant-min",

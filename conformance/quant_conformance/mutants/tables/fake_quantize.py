@@ -10,7 +10,7 @@ from quant_conformance.mutants import wrong
 from quant_conformance.mutants.exchanged import Mutated, patched
 from quant_conformance.mutants.model import known
 from quant_conformance.mutants.tables.families import FAKE
-from quant_conformance.mutants.tables.steps import scale_read, zero_point_codes
+from quant_conformance.mutants.tables.steps import Place, scale_read, zero_point_codes
 from quant_conformance.mutants.wrong import F32
 from quant_conformance.protocol import Array
 from quant_reference import QParams, QuantizationSpec
@@ -35,6 +35,8 @@ def _with_sign_of_x(p: Mutated, x: Array, spec: QuantizationSpec, qparams: QPara
     of_integers = spec.format.is_integer and spec.qformulation == "zp"
     return np.where((values == 0) & of_integers, signed, values)
 
+
+_CAST = Place("cast_back", "FQ-3", FAKE, operands=2)
 
 FAKES = (
     known(
@@ -101,52 +103,40 @@ FAKES = (
         clamp=lambda p, v, low, high: np.fmin(np.fmax(v, F32(low)), F32(high)),
         clamp_float=lambda p, v, low, high: np.fmin(np.fmax(v, F32(low)), F32(high)),
     ),
-    known(
-        "float32-result",
-        "returns float32 whatever the dtype of x",
-        "FQ-3",
-        FAKE,
-        cast_back=lambda p, values, dtype: values,
+    _CAST(
+        "float32-result", "returns float32 whatever the dtype of x", lambda values, dtype: values
     ),
-    known(
+    _CAST(
         "cast-back-truncates",
         "rounds toward zero on the way back to float16 or bfloat16",
-        "FQ-3",
-        FAKE,
+        lambda values, dtype: wrong.toward_zero(values, dtype),
         pitfall="truncation",
-        cast_back=lambda p, values, dtype: wrong.toward_zero(values, dtype),
     ),
-    known(
+    _CAST(
         "cast-back-saturates",
         "saturates at 65504 on the way back to float16",
-        "FQ-3",
-        FAKE,
-        pitfall="saturation",
-        cast_back=lambda p, values, dtype: (
+        lambda values, dtype: (
             np.clip(values, F32(-65504), F32(65504)).astype(dtype)
             if dtype == np.float16
             else values.astype(dtype)
         ),
+        pitfall="saturation",
     ),
-    known(
+    _CAST(
         "cast-back-through-float16",
         "rounds to float16 on the way back to bfloat16",
-        "FQ-3",
-        FAKE,
-        pitfall="double-rounding",
-        cast_back=lambda p, values, dtype: (
+        lambda values, dtype: (
             values.astype(dtype) if dtype == F32 else values.astype(np.float16).astype(dtype)
         ),
+        pitfall="double-rounding",
     ),
-    known(
+    _CAST(
         "cast-back-flushes",
         "flushes float16 subnormals on the way back",
-        "FQ-3",
-        FAKE,
-        pitfall="subnormals",
-        cast_back=lambda p, values, dtype: (
+        lambda values, dtype: (
             wrong.flushed(values.astype(dtype)) if dtype == np.float16 else values.astype(dtype)
         ),
+        pitfall="subnormals",
     ),
     known(
         "integer-negative-zero",

@@ -7,65 +7,57 @@ import numpy as np
 from quant_conformance.mutants import wrong
 from quant_conformance.mutants.model import known
 from quant_conformance.mutants.tables.families import CODES, CODES_AND_GRADIENT
+from quant_conformance.mutants.tables.steps import Place
 from quant_conformance.mutants.wrong import F32
 
+_QUOTIENT = Place("divide", "Q-1", CODES, operands=2)
+
 DIVISION = (
-    known(
+    _QUOTIENT(
         "multiply-by-reciprocal",
         "multiplies by 1/scale instead of dividing",
-        "Q-1",
-        CODES_AND_GRADIENT,
+        lambda x, s: x * (F32(1) / s),
+        families=CODES_AND_GRADIENT,
         pitfall="reciprocal",
-        divide=lambda p, x, s: x * (F32(1) / s),
     ),
-    known(
+    _QUOTIENT(
         "multiply-by-float64-reciprocal",
         "multiplies by 1/scale in float64 and rounds that to an integer",
-        "Q-1",
-        CODES_AND_GRADIENT,
+        lambda x, s: wrong.float64(x) * (1 / wrong.float64(s)),
+        families=CODES_AND_GRADIENT,
         pitfall="reciprocal",
-        divide=lambda p, x, s: wrong.float64(x) * (1 / wrong.float64(s)),
     ),
-    known(
+    _QUOTIENT(
         "multiply-by-float16-reciprocal",
         "multiplies by 1/scale rounded to float16",
-        "Q-1",
-        CODES,
+        lambda x, s: x * wrong.through(np.float16)(F32(1) / s),
         pitfall="reciprocal",
-        divide=lambda p, x, s: x * wrong.through(np.float16)(F32(1) / s),
     ),
-    known(
+    _QUOTIENT(
         "reciprocal-in-body",
         "multiplies by 1/scale except in the last n % 4 elements",
-        "Q-1",
-        CODES,
+        lambda x, s: x * (F32(1) / s),
         pitfall="reciprocal",
         where=wrong.body(4),
-        divide=lambda p, x, s: x * (F32(1) / s),
     ),
-    known(
+    _QUOTIENT(
         "reciprocal-of-negatives",
         "multiplies by 1/scale where x is negative",
-        "Q-1",
-        CODES,
+        lambda x, s: x * (F32(1) / s),
         pitfall="reciprocal",
         where=wrong.negative,
-        divide=lambda p, x, s: x * (F32(1) / s),
     ),
-    known(
+    _QUOTIENT(
         "approximate-division",
         "divides by a 12-bit reciprocal estimate and one Newton step",
-        "Q-1",
-        CODES,
+        lambda x, s: x * _newton(s),
         pitfall="reciprocal",
-        divide=lambda p, x, s: x * _newton(s),
     ),
-    known(
+    _QUOTIENT(
         "float64-quotient",
         "keeps the quotient in float64",
-        "Q-1",
-        CODES_AND_GRADIENT,
-        divide=lambda p, x, s: wrong.float64(x) / wrong.float64(s),
+        lambda x, s: wrong.float64(x) / wrong.float64(s),
+        families=CODES_AND_GRADIENT,
     ),
     known(
         "quotient-in-dtype-of-x",
@@ -83,21 +75,21 @@ DIVISION = (
         pitfall="double-rounding",
         quotient=lambda p, x, s: p.divide(p.widen(x), wrong.through(x.dtype)(s)),
     ),
-    known(
+    _QUOTIENT(
         "quotient-through-float16",
         "rounds the quotient to float16 before rounding it to an integer",
-        "Q-1 Q-2",
-        CODES_AND_GRADIENT,
+        lambda x, s: wrong.through(np.float16)(x / s),
+        clauses="Q-1 Q-2",
+        families=CODES_AND_GRADIENT,
         pitfall="double-rounding",
-        divide=lambda p, x, s: wrong.through(np.float16)(x / s),
     ),
-    known(
+    _QUOTIENT(
         "quotient-through-bfloat16",
         "rounds the quotient to bfloat16 before rounding it to an integer",
-        "Q-1 Q-2",
-        CODES_AND_GRADIENT,
+        lambda x, s: wrong.through(wrong.BFLOAT16)(x / s),
+        clauses="Q-1 Q-2",
+        families=CODES_AND_GRADIENT,
         pitfall="double-rounding",
-        divide=lambda p, x, s: wrong.through(wrong.BFLOAT16)(x / s),
     ),
     known(
         "x-through-float16",
