@@ -113,6 +113,19 @@ def test_each_clause_of_the_chapter_has_a_case() -> None:
 # Who is right, and who is caught
 
 
+@pytest.mark.parametrize("values", ["float32", "float16"])
+def test_indices_that_are_moved_stay_whole_numbers(values: str) -> None:
+    """A column of a table of indices: 2049 is no float16, and no float is an index of numpy."""
+    table = np.arange(2050, dtype=np.float32).reshape(-1, 1) % 7
+    steps = (
+        Step("select", ("tokens",), "first", {"dim": 1, "index": 0}),
+        Step("embedding", ("first", "table"), "row", {}),
+    )
+    operands = {"tokens": np.array([[2049, 3]], np.int32), "table": table}
+    layer = FloatLayer(steps, operands, Arithmetic(values, "float32"))
+    assert NumpyReference().float_layer(layer).tolist() == [[2049 % 7]]
+
+
 @pytest.mark.parametrize("arithmetic", ARITHMETICS, ids=lambda a: a.values)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_the_plain_evaluation_is_admissible(case: Asked, arithmetic: Arithmetic) -> None:

@@ -48,8 +48,7 @@ class Layers(LayerMath):
             ]
             made = self.step(step.op, inputs, dict(step.attributes))
             known[step.output] = np.asarray(self.stored(made, values))
-        result: Array = known[layer.output]
-        return result
+        return np.asarray(known[layer.output], values)
 
     def operand(self, operand: QuantizedTensor | Array, values: np.dtype[Any]) -> Array:
         """A tensor in the dtype of values (ADM-13)."""
@@ -71,8 +70,8 @@ class Layers(LayerMath):
         return None if given is None else values.type(given)
 
     def stored(self, result: Array, values: np.dtype[Any]) -> Array:
-        """A result in the dtype of values."""
-        return result.astype(values)
+        """A result in the dtype of values; indices that were only moved stay what they are."""
+        return result if result.dtype == np.int32 else result.astype(values)
 
     def step(self, op: str, inputs: list[Any], attributes: dict[str, Any]) -> Array:
         """One operation."""
@@ -103,7 +102,7 @@ class Layers(LayerMath):
 
     def embedding(self, indices: Array, weight: Array) -> Array:
         """Rows of a table."""
-        return weight[indices]
+        return weight[indices.astype(np.int64)]
 
     def flatten(self, x: Array, start_dim: int = 0, end_dim: int = -1) -> Array:
         """Axes start_dim to end_dim as one."""
