@@ -20,7 +20,7 @@ KEY := $(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 ALL := $(VENV)/.installed-all-$(KEY)
 DEV := $(VENV)/.installed-dev-$(KEY)
 
-.PHONY: run test cpus bench lint vectors vectors-check clauses mutants zoo converters readme dist clean
+.PHONY: run test cpus bench lint vectors vectors-check clauses mutants zoo converters architectures readme dist clean
 .DELETE_ON_ERROR:
 
 run: $(ALL)  ## judge the default backends and print the scoreboard
@@ -59,6 +59,14 @@ zoo: $(DEV)  ## whole models through every config, mode and backend, to docs/zoo
 
 converters: $(DEV)  ## every operation through both converters, to docs/converters.md
 	OMP_NUM_THREADS=1 $(BIN)/quant-conformance converters --out docs/converters.md --jobs $(JOBS) $(ARGS)
+
+# Kept results are gone on from, so that a run of hours can be interrupted.
+architectures: $(DEV)  ## architectures of timm and transformers, to docs/architectures.md
+	test -e .architectures/.installed || $(BIN)/python -m pip install $(PIP_ARGS) --no-deps \
+		--target .architectures -r conformance/architectures.txt && touch .architectures/.installed
+	OMP_NUM_THREADS=1 PYTHONPATH=.architectures $(BIN)/python \
+		-m quant_conformance.export_matrix.architecture_sweep --kept .architectures/results.json \
+		--out docs/architectures.md --jobs $(JOBS) $(ARGS)
 
 readme: $(DEV)  ## what the README shows of a run, anew; ARGS=--check only compares
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.readme_samples $(ARGS)

@@ -97,11 +97,24 @@ def _convert(
     if way == "exported":
         save: Any = save_coreai if target == "coreai" else save_coreml
         save(model, inputs, path)
-    elif target == "coreai":
+    else:
+        convert_alone(model, inputs, target, path)
+    return path
+
+
+def convert_alone(model: nn.Module, inputs: tuple[Tensor, ...], target: str, path: Path) -> None:
+    """Converts a float model as its converter's documentation says, without our rewriting.
+
+    Args:
+        model: the model.
+        inputs: of one forward pass.
+        target: one of ``TARGETS``.
+        path: of the file to write.
+    """
+    if target == "coreai":
         _alone_coreai(model, inputs, path)
     else:
         _alone_coreml(model, inputs, path)
-    return path
 
 
 def _alone_coreai(model: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> None:
