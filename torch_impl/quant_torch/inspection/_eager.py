@@ -12,8 +12,9 @@ from quant_torch.inspection.types import (
     OpInfo,
     SourceFrame,
 )
+from quant_torch.quantization._eager._records import OpCall, TensorInput
 from quant_torch.quantization._eager._scopes import ModuleScope
-from quant_torch.quantization._eager._tracing import OpCall, TensorInput, Trace
+from quant_torch.quantization._eager._tracing import Trace
 from quant_torch.quantization._eager.engine import inspect_model
 from quant_torch.quantization._example_inputs import ExampleInputs
 from quant_torch.quantization.config.quantizer_config import type_name

@@ -69,6 +69,17 @@ def _first_shared_range(placed: list[Placed]) -> list[Placed]:
     ]
 
 
+def _with_positions(graph: str, eager: str) -> Callable[..., list[Placed]]:
+    """One more quantizer in the model of positions, whose embedding is called so."""
+
+    def placed(self: object, placed: list[Placed], mode: str) -> list[Placed]:
+        name = graph if mode == "graph" else eager
+        more = [(name, _PLAIN, "activation", name)]
+        return [*placed, *(more if any(p[0] == "nearness.weight" for p in placed) else [])]
+
+    return placed
+
+
 PLACEMENTS: tuple[Mutant, ...] = (
     known("quantizer-before-activation", "quantizes between a layer and its activation",
           "PLACE-1 PLACE-2", PLACEMENT, placed=_with_inner(*_ACTIVATIONS)),
@@ -159,6 +170,15 @@ PLACEMENTS: tuple[Mutant, ...] = (
     known("addend-quantized", "quantizes what a product adds as its bias", "PLACE-13", PLACEMENT,
           placed=lambda self, placed, mode: [
               *placed, *(("shift", *p[1:3], "shift") for p in placed if p[0] == "experts")]),
+    known("positions-quantized", "quantizes what is computed from integers and buffers alone",
+          "PLACE-14", PLACEMENT, placed=_with_positions("mul", "mul output 0")),
+    known("mask-quantized", "quantizes scores that a mask is added to", "PLACE-14", PLACEMENT,
+          placed=_with_positions("add_3", "add_3 output 0")),
+    known("index-quantized", "quantizes what becomes an index", "PLACE-14", PLACEMENT,
+          placed=_with_positions("mul_3", "mul_3 output 0")),
+    known("nothing-before-an-index", "quantizes nothing that an index comes from", "PLACE-14",
+          PLACEMENT, placed=lambda self, placed, mode: [
+              p for p in placed if p[0] not in ("exp", "mul_3 input input")]),
     known("names-of-its-own", "names tensors as it likes", "PLACE-12", PLACEMENT,
           placed=lambda self, placed, mode: [(f"%{p[0]}", *p[1:3], f"%{p[3]}") for p in placed]),
 )  # fmt: skip

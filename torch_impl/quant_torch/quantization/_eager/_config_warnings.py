@@ -6,7 +6,7 @@ import re
 import warnings
 
 from quant_torch._suggest import closest
-from quant_torch.quantization._eager._placement import call_config
+from quant_torch.quantization._eager._op_configs import call_config
 from quant_torch.quantization._eager._tracing import Trace, own_tensors
 from quant_torch.quantization._eager.supported_ops_registry import supported_functions
 from quant_torch.quantization._spec_keys import SpecKeys

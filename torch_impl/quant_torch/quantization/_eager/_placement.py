@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,10 +13,12 @@ from quant_torch._stand_in import standing_in
 from quant_torch._torch_internals import pytree
 from quant_torch.quantization._eager._call_sites import SiteKey
 from quant_torch.quantization._eager._derived import Recipe
-from quant_torch.quantization._eager._roles import argument_role, is_weighted, state_role
+from quant_torch.quantization._eager._op_configs import call_config, is_left_alone, op_config
+from quant_torch.quantization._eager._records import OpCall, TensorInput
+from quant_torch.quantization._eager._roles import argument_role, state_role
 from quant_torch.quantization._eager._scopes import ModuleScope
 from quant_torch.quantization._eager._sites import Path, Site
-from quant_torch.quantization._eager._tracing import OpCall, TensorInput, Trace, tensor_arguments
+from quant_torch.quantization._eager._tracing import Trace, tensor_arguments
 from quant_torch.quantization._eager.supported_ops_registry import (
     SupportedOp,
     TorchFunction,
@@ -26,7 +27,6 @@ from quant_torch.quantization._eager.supported_ops_registry import (
 from quant_torch.quantization._module_configs import Rank, boundary_rank
 from quant_torch.quantization._states import Role, is_addend, no_axis, with_axis
 from quant_torch.quantization.config import (
-    ModuleQuantizerConfig,
     OpQuantizerConfig,
     QATSchedule,
 )
@@ -120,6 +120,8 @@ def planned_sites(trace: Trace) -> dict[tuple[str, SiteKey, int], PlannedSite]:
                 site.inputs[tensor.path] = (tensor.name, spec)
         for index, output in call.outputs.items():
             spec = None if config is None else spec_for(config.op_output_spec, index)
+            if is_left_alone(call) and trace.whole.becomes(output):
+                spec = None
             spec = overridden.get((id(call), index), (spec,))[0]
             if spec is not None and is_quantizable(output):
                 site.outputs.setdefault(index, spec)
@@ -147,7 +149,7 @@ def new_site(
     base = getattr(function, "__name__", "function")
     count = scope.op_counts.get(base, 0)
     name = f"{base}_{count}" if count else base
-    config = _op_config(scope, scope.full_name(name), (base, *([op.key] if op else [])), op)
+    config = op_config(scope, scope.full_name(name), (base, *([op.key] if op else [])), op)
     if config is None:
         return None
     state = {id(t) for m in [scope.module] for t in (*m.parameters(), *m.buffers())}
@@ -183,44 +185,6 @@ def _may_give_floats(op: SupportedOp | None, name: str, arguments: Any) -> bool:
         return True  # it may divide integers, or convert them
     tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
     return any(t.is_floating_point() for t in tensors) or any(type(n) is float for n in leaves)
-
-
-def call_config(call: OpCall, trace: Trace) -> OpQuantizerConfig | None:
-    """The config of a recorded operation; None if it is not quantized.
-
-    An operation that is off by default needs a config that names it: its type, or its very name;
-    a matrix product, a factor that is a parameter.
-    """
-    on = is_weighted(call, trace)
-    return _op_config(call.scope, call.full_name, call.types, call.op, on)
-
-
-def layer_config(scope: ModuleScope, key: str, op: SupportedOp) -> OpQuantizerConfig | None:
-    """The config of the operation that a standard module performs."""
-    return _op_config(scope, scope.full_name(key), (key,), op)
-
-
-def _op_config(
-    scope: ModuleScope,
-    full_name: str,
-    types: tuple[str, ...],
-    op: SupportedOp | None,
-    on: bool = False,
-) -> OpQuantizerConfig | None:
-    config = scope.settings.config
-    if config is None or op is None:
-        return None
-    if not (on or op.by_default) and not _is_named(config, full_name, types):
-        return None
-    return config.op_config(full_name, types)
-
-
-def _is_named(config: ModuleQuantizerConfig, full_name: str, types: tuple[str, ...]) -> bool:
-    if any(op_type in config.op_type_config for op_type in types):
-        return True
-    # A pattern such as ".*" means the operations that are on; an exact name means this one.
-    exact = {full_name, re.escape(full_name)}
-    return any(pattern in exact for pattern in config.op_name_config)
 
 
 def _input_spec(

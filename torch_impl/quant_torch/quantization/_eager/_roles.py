@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import nn
 
 from quant_torch._stand_in import standing_in
-from quant_torch.quantization._eager._tracing import OpCall, TensorInput, Trace
+from quant_torch.quantization._eager._records import OpCall, TensorInput
+from quant_torch.quantization._eager._tracing import Trace
 from quant_torch.quantization._eager.supported_ops_registry import SupportedOp
 from quant_torch.quantization._states import WHERE_WEIGHTED, Role, role_of
 

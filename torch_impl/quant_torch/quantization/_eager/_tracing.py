@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -12,106 +11,19 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from quant_torch._torch_internals import pytree
-from quant_torch.quantization._eager._call_sites import SiteKey, SourceFrame, source_frames
+from quant_torch.quantization._eager._call_sites import SiteKey, source_frames
 from quant_torch.quantization._eager._derived import Origins
+from quant_torch.quantization._eager._records import ModuleCall, OpCall, TensorInput
 from quant_torch.quantization._eager._scopes import ModuleScope
 from quant_torch.quantization._eager._sites import Path
 from quant_torch.quantization._eager._state import PreparedState
+from quant_torch.quantization._eager._whole_numbers import WholeNumbers
 from quant_torch.quantization._eager.supported_ops_registry import (
     SupportedOp,
     TorchFunction,
     supported_functions,
 )
 from quant_torch.quantization._example_inputs import ExampleInputs
-
-
-@dataclass(eq=False)
-class TensorInput:
-    """A tensor argument of a recorded operation.
-
-    Attributes:
-        index: Its position among the tensor arguments: the key of op_input_spec.
-        name: Its argument name.
-        path: Where it stands among args and kwargs.
-        tensor: The tensor.
-        owners: (module, attribute) pairs that hold it as parameter or buffer; empty if none.
-        producer: The operation and output index that it comes from, if one was recorded.
-        readers: The running module calls that got it as input, innermost first, with the keys it
-            goes by there.
-        of_data: Whether it depends on the model's inputs.
-    """
-
-    index: int
-    name: str
-    path: Path
-    tensor: torch.Tensor
-    owners: list[tuple[nn.Module, str]]
-    producer: tuple[OpCall, int] | None
-    readers: list[tuple[ModuleCall, tuple[int | str, ...]]]
-    of_data: bool = False
-
-
-@dataclass(eq=False)
-class OpCall:
-    """A recorded operation.
-
-    Attributes:
-        scope: Of the module that called it.
-        name: Its name inside the module, such as ``"add_1"``.
-        function: The torch function.
-        op: What is known about the function, or None.
-        key: Its call site.
-        visit: Which visit of the call site it was.
-        inputs: Tensor arguments.
-        outputs: Tensor results by index.
-        modules: The module calls it ran in, innermost first.
-        frames: Source lines, outermost first; filled while inspecting only.
-    """
-
-    scope: ModuleScope
-    name: str
-    function: TorchFunction
-    op: SupportedOp | None
-    key: SiteKey
-    visit: int
-    inputs: list[TensorInput] = field(default_factory=list)
-    outputs: dict[int, torch.Tensor] = field(default_factory=dict)
-    modules: tuple[ModuleCall, ...] = ()
-    frames: tuple[SourceFrame, ...] = ()
-
-    @property
-    def full_name(self) -> str:
-        """Name in the model: what op_name_config matches."""
-        return self.scope.full_name(self.name)
-
-    @property
-    def function_name(self) -> str:
-        """Name of the function, without a number."""
-        return getattr(self.function, "__name__", "function")
-
-    @property
-    def types(self) -> tuple[str, ...]:
-        """The names its type goes by in op_type_config, the most specific first."""
-        return (self.function_name, *([self.op.key] if self.op else []))
-
-
-@dataclass(eq=False)
-class ModuleCall:
-    """A recorded call of a module.
-
-    Attributes:
-        scope: Of the module.
-        inputs: Keys of every input tensor, by id: its indices and argument names.
-        outputs: The recorded producer of every output tensor by index.
-        input_keys: Indices and names of all arguments.
-        output_keys: Indices of all results.
-    """
-
-    scope: ModuleScope
-    inputs: dict[int, tuple[int | str, ...]] = field(default_factory=dict)
-    outputs: dict[int, tuple[OpCall, int]] = field(default_factory=dict)
-    input_keys: list[int | str] = field(default_factory=list)
-    output_keys: list[int] = field(default_factory=list)
 
 
 class Trace:
@@ -128,6 +40,7 @@ class Trace:
         self.module_calls: list[ModuleCall] = []
         self.model_inputs: list[torch.Tensor] = []
         self._functions = supported_functions()
+        self.whole = WholeNumbers()
         self._kept: list[torch.Tensor] = []  # a tensor that lives cannot lend its id to another
         self._owners: dict[int, list[tuple[nn.Module, str]]] = {}
         states = []
@@ -139,6 +52,8 @@ class Trace:
             # A mask may be an attribute and no buffer; an export takes it for a constant, too.
             plain = [(name, value) for name, value in vars(module).items() if _is_tensor(value)]
             self._kept += [value for _, value in plain]
+            self.whole.constants(b for b in module._buffers.values() if b is not None)
+            self.whole.constants(value for _, value in plain)
             states += [(module_name, name, value) for name, value in plain]
         self.origins = Origins(model, states)
         self._running: list[ModuleCall] = []
@@ -180,6 +95,8 @@ class Trace:
             producer = self._producers.get(id(leaf))
             if producer is not None and call in producer[0].modules:
                 call.outputs[index] = producer
+        if not self._running:
+            self.whole.returned(t for t in pytree.tree_leaves(output) if _is_tensor(t))
 
     def called(
         self,
@@ -194,6 +111,8 @@ class Trace:
         """An operation ran."""
         outputs = {i: t for i, t in enumerate(pytree.tree_leaves(result)) if _is_tensor(t)}
         if not outputs:
+            self._kept += [t for t in pytree.tree_leaves((args, kwargs)) if _is_tensor(t)]
+            self.whole.called(function, args, kwargs, [])
             return
         place = (scope.name, key, visit)
         name = self._names.get(place)
@@ -203,7 +122,7 @@ class Trace:
         call = OpCall(scope, name, function, self._functions.get(function), key, visit)
         call.modules = tuple(reversed(self._running))
         call.inputs = [
-            self._input(index, argument, path, tensor)
+            self._input(index, argument, path, tensor, outputs.values())
             for index, (argument, path, tensor) in enumerate(
                 tensor_arguments(call.op, args, kwargs)
             )
@@ -217,10 +136,18 @@ class Trace:
             self._producers[id(tensor)] = (call, index)
             self._kept.append(tensor)
         self.origins.called(function, args, kwargs, outputs, place)
+        self.whole.called(function, args, kwargs, list(outputs.values()))
         call.outputs = outputs
         self.calls.append(call)
 
-    def _input(self, index: int, name: str, path: Path, tensor: torch.Tensor) -> TensorInput:
+    def _input(
+        self,
+        index: int,
+        name: str,
+        path: Path,
+        tensor: torch.Tensor,
+        outputs: Iterable[torch.Tensor],
+    ) -> TensorInput:
         self._kept.append(tensor)
         return TensorInput(
             index,
@@ -235,6 +162,7 @@ class Trace:
                 if id(tensor) in running.inputs
             ],
             self.origins.is_of_data(tensor),
+            self.whole.had(tensor, outputs),
         )
 
 

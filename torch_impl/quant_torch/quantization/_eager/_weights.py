@@ -9,11 +9,8 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from quant_torch.quantization._eager._placement import (
-    call_config,
-    layer_config,
-    new_fake_quantize,
-)
+from quant_torch.quantization._eager._op_configs import call_config, layer_config
+from quant_torch.quantization._eager._placement import new_fake_quantize
 from quant_torch.quantization._eager._roles import state_role
 from quant_torch.quantization._eager._scopes import ModuleScope
 from quant_torch.quantization._eager._tracing import Trace, own_tensors

@@ -13,6 +13,7 @@ from quant_torch.quantization._eager._config_warnings import (
     warn_about_unknown_keys,
     warn_about_unmatched_ops,
 )
+from quant_torch.quantization._eager._masks import note_masks
 from quant_torch.quantization._eager._pickling import refuse_pickling
 from quant_torch.quantization._eager._placement import new_site, planned_sites
 from quant_torch.quantization._eager._scopes import ModuleScope, scopes_of
@@ -136,6 +137,7 @@ def trace_model(
         ModuleScope(name, module, settings[name], state).attach()
     trace = Trace(model, with_frames)
     trace.run(model, state, inputs.copied())
+    note_masks(trace)
     return trace
 
 

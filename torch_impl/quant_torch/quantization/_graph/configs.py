@@ -37,12 +37,14 @@ class Choice:
         schedule: When its observers and fake-quantization switch in training.
         disabled: Whether an entry says None, which also ends the sharing of qparams; where nothing
             is configured at all, operations that only move values still pass qparams on.
+        module: The config of the module that the operation ran in.
     """
 
     config: OpQuantizerConfig | None
     rank: Rank
     schedule: QATSchedule | None
     disabled: bool
+    module: ModuleQuantizerConfig | None = None
 
 
 class GraphConfig:
@@ -81,7 +83,8 @@ class GraphConfig:
         if module is None:
             return Choice(None, operation_rank(settings, None), None, settings.rank > 0)
         config = module.op_config(node.name, op_types(node))
-        return Choice(config, operation_rank(settings, config), module.qat_schedule, config is None)
+        rank = operation_rank(settings, config)
+        return Choice(config, rank, module.qat_schedule, config is None, module)
 
     def boundary_rank(self, name: str) -> Rank:
         """How specific the module_* specs of a module are: more than any operation's."""

@@ -18,9 +18,11 @@ from quant_torch.quantization._graph.ops import (
     op_type,
 )
 from quant_torch.quantization._graph.states import completed, computed_states, is_parameter
+from quant_torch.quantization._graph.whole_numbers import Masks, WholeNumbers
 from quant_torch.quantization._module_configs import Rank
 from quant_torch.quantization._spec_keys import SpecKeys
 from quant_torch.quantization._states import is_addend, role_of
+from quant_torch.quantization._whole_numbers import leaves_alone
 from quant_torch.quantization.config import (
     ModuleQuantizerConfig,
     OpQuantizerConfig,
@@ -91,13 +93,20 @@ def collect_requests(graph: fx.Graph, regions: list[Region], config: GraphConfig
     """Ask the config about every region, state and module boundary of a graph."""
     place = {node: number for number, node in enumerate(graph.nodes)}
     requests = Requests()
+    whole = WholeNumbers(graph)
+    masks = Masks(graph, whole)
     for region in regions:
         choice = config.of_operation(region.anchor)
         if choice.config is not None:
             _offer_keys(region, choice.config, config, requests.keys)
+            alone = leaves_alone(choice.module, region.anchor.name)
+            if alone and (whole.only(region) or masks.joined(region)):
+                continue
             _ask_region(
                 region, choice.config, choice.rank, choice.schedule, place, config, requests
             )
+            if alone and whole.becomes(region.output):
+                requests.outputs.pop(region.output, None)
     for node in graph.nodes:
         _ask_boundaries(node, config, place[node], requests)
         if is_state(node):
