@@ -21,6 +21,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 from torch.utils import _pytree as pytree
 
+from quant_torch._stand_in import stand_in_placement
 from quant_torch.quantization import config as our_configs
 from quant_torch.quantization.quantizer import Quantizer
 from quant_torch.quantization.spec import QuantizationSpec
@@ -191,10 +192,24 @@ class TestRecordedDifferences:
 
     def test_known_bounds_get_lost_where_a_reader_has_a_spec(self) -> None:
         """PLACE-8, policy known_ranges: scheme_only."""
-        pair = Pair(mlp(nn.Sigmoid), rows())
-        assert qparams(pair.ours["sigmoid"])[0].item() == pytest.approx(1 / 255)
-        assert qparams(pair.theirs["sigmoid"])[0].item() < 1 / 255
-        assert qparams(pair.ours["sigmoid"])[1].item() == -128
+        pair = Pair(mlp(nn.ReLU6), rows())
+        assert qparams(pair.ours["hardtanh"])[0].item() == pytest.approx(6 / 255)
+        assert qparams(pair.theirs["hardtanh"])[0].item() < 6 / 255
+        assert qparams(pair.ours["hardtanh"])[1].item() == -128
+
+    def test_and_are_all_taken_where_none_has(self) -> None:
+        pair = Pair(nn.Sequential(nn.Linear(6, 6), nn.Tanh()), rows())
+        assert qparams(pair.ours["tanh"])[0].item() < 1 / 127.5
+        assert qparams(pair.theirs["tanh"])[0].item() == pytest.approx(1 / 127.5)
+
+    @pytest.mark.parametrize("activation", [nn.ReLU6, nn.Sigmoid])
+    @pytest.mark.parametrize("asked", [True, False])
+    def test_a_script_for_the_peer_gets_its_ranges(self, activation: Any, asked: bool) -> None:
+        config = {} if asked else {"global_config": {"op_output_spec": None}}
+        with stand_in_placement():
+            Pair(mlp(activation), rows(), config=config).agree()
+            if asked:
+                Pair(nn.Sequential(nn.Linear(6, 6), activation()), rows()).agree()
 
     def test_and_the_scheme_too_where_the_producer_has_none(self) -> None:
         config = {"global_config": {"op_output_spec": None}}

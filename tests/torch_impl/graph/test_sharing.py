@@ -145,13 +145,15 @@ def test_readers_of_an_input_share_one_quantizer() -> None:
     [
         (torch.relu, "asymmetric", (0.0, None)),
         (functional.relu6, "asymmetric", (0.0, 6.0)),
-        (torch.sigmoid, "asymmetric", (0.0, 1.0)),
-        (functional.hardsigmoid, "asymmetric", (0.0, 1.0)),
-        (torch.tanh, "symmetric", (-1.0, 1.0)),
-        (functional.hardtanh, "symmetric", (-1.0, 1.0)),
-        (lambda x: functional.hardtanh(x, -0.5, 2.0), "asymmetric", (-0.5, 2.0)),
-        (lambda x: functional.hardtanh(x, 0.5, 2.0), "asymmetric", (0.0, 2.0)),
-        (lambda x: functional.hardtanh(x, -2.0, -0.5), "asymmetric", (-2.0, 0.0)),
+        (lambda x: functional.hardtanh(x, 0.0, 6.0), "asymmetric", (0.0, 6.0)),
+        (torch.sigmoid, "asymmetric", (0.0, None)),
+        (functional.hardsigmoid, "asymmetric", (0.0, None)),
+        (torch.tanh, "symmetric", (None, None)),
+        (functional.hardtanh, "symmetric", (None, None)),
+        (lambda x: functional.hardtanh(x, -0.5, 2.0), "asymmetric", (None, None)),
+        (lambda x: functional.hardtanh(x, 0.5, 2.0), "asymmetric", (0.0, None)),
+        (lambda x: functional.hardtanh(x, 0.0, 20.0), "asymmetric", (0.0, None)),
+        (lambda x: functional.hardtanh(x, -2.0, -0.5), "asymmetric", (None, 0.0)),
         (functional.silu, "symmetric", (None, None)),
         (functional.gelu, "symmetric", (None, None)),
     ],
@@ -197,14 +199,50 @@ def test_the_hull_of_a_shared_set() -> None:
     model = Net(forward)
     model.w = nn.Parameter(torch.randn(12, 2))
     spec = spec_of(prepare(model, rows()), "relu")
-    assert (spec.qscheme.value, spec.float_range) == ("asymmetric", (-1.0, None))
+    assert (spec.qscheme.value, spec.float_range) == ("asymmetric", (None, None))
+
+
+@pytest.mark.parametrize(
+    ("other", "scheme", "bounds"),
+    [
+        (torch.tanh, "asymmetric", (None, 6.0)),
+        (torch.sigmoid, "asymmetric", (0.0, 6.0)),
+        (torch.relu, "asymmetric", (0.0, None)),
+        (lambda x: functional.hardtanh(x, 0.0, 20.0), "asymmetric", (0.0, None)),
+        (lambda x: functional.hardtanh(x, -6.0, 6.0), "symmetric", (None, None)),
+    ],
+)
+def test_the_six_of_a_shared_set(other: Any, scheme: str, bounds: Any) -> None:
+    """It is taken where no other tensor can go beyond it."""
+    model = Net(lambda s, x: torch.cat([functional.relu6(x), other(x)], 1) @ s.w)
+    model.w = nn.Parameter(torch.randn(12, 2))
+    spec = spec_of(prepare(model, rows()), "relu6")
+    assert (spec.qscheme.value, spec.float_range) == (scheme, bounds)
+
+
+def decibels(expected: Tensor, got: Tensor) -> float:
+    return float(10 * torch.log10(expected.square().sum() / (expected - got).square().sum()))
+
+
+@pytest.mark.parametrize(
+    ("function", "least"),
+    [
+        (lambda x: torch.tanh(x / 30) * 30, 38),  # with the bounds of tanh: 23
+        (lambda x: torch.sigmoid(x - 6) * 30, 22),  # with those of sigmoid: 15
+        (lambda x: functional.hardtanh(x / 30, -1, 1) * 30, 38),
+    ],
+)
+def test_data_that_stay_inside_a_known_range_keep_their_codes(function: Any, least: float) -> None:
+    x = torch.randn(64, 64, generator=torch.Generator().manual_seed(0))
+    model = Net(lambda s, x: function(x))
+    assert decibels(function(x), prepare(model, x)(x)) > least
 
 
 def test_a_known_range_goes_through_pools_and_shapes() -> None:
     model = nn.Sequential(conv(), nn.Sigmoid(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(64, 2))
     prepared = prepare(model, images())
     assert set(groups(prepared).values()) == {"input", "sigmoid", "linear"}
-    assert spec_of(prepared, "flatten").float_range == (0.0, 1.0)
+    assert spec_of(prepared, "flatten").float_range == (0.0, None)
 
 
 def test_a_conflict_inside_a_shared_set_is_decided_for_all_of_it() -> None:

@@ -122,8 +122,12 @@ PLACEMENTS: tuple[Mutant, ...] = (
           PLACEMENT, placed=_without(*_SHAPE_ONLY)),
     known("shape-only-apart", "gives reshape and transpose qparams of their own", "PLACE-7",
           PLACEMENT, placed=_apart(*_SHAPE_ONLY)),
-    known("known-bounds-lost", "observes the range of sigmoid and tanh", "PLACE-8", PLACEMENT,
+    known("known-bounds-lost", "observes the range of relu6", "PLACE-8", PLACEMENT,
           placed=_each(_respec(float_range=[None, None]))),
+    known("known-bounds-pinned", "pins sigmoid to [0, 1] and tanh to [-1, 1]", "PLACE-8",
+          PLACEMENT, placed=_each(
+              lambda p: _respec(float_range=[0.0 if p[0][0] == "s" else -1.0, 1.0])(p)
+              if p[0] in ("sigmoid", "tanh") and p[0] == p[3] else p)),
     known("known-scheme-lost", "quantizes relu symmetrically", "PLACE-8", PLACEMENT,
           placed=_each(_respec(qscheme="symmetric"))),
     known("range-of-one-for-all", "pins a shared set to the range of one of its tensors",

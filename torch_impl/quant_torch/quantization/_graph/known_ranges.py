@@ -27,10 +27,12 @@ class KnownRange:
     Attributes:
         low: Lower bound, at most 0, or None.
         high: Upper bound, at least 0, or None.
+        reached: Whether data usually reach the upper bound, so that it is taken for theirs.
     """
 
     low: float | None
     high: float | None
+    reached: bool = False
 
     @property
     def scheme(self) -> QuantizationScheme:
@@ -38,10 +40,18 @@ class KnownRange:
         mirrored = self.low is not None and self.high is not None and self.low == -self.high
         return QuantizationScheme.SYMMETRIC if mirrored else QuantizationScheme.ASYMMETRIC
 
+    @property
+    def bounds(self) -> tuple[float | None, float | None]:
+        """The bounds that do not come from the data."""
+        if self.scheme is QuantizationScheme.SYMMETRIC:
+            return None, None  # one bound is that of the data, and so is the other
+        high = self.high if self.reached or self.high == 0.0 else None
+        return (0.0 if self.low == 0.0 else None), high
+
 
 _OUTPUTS = {
     "relu": KnownRange(0.0, None),
-    "relu6": KnownRange(0.0, 6.0),
+    "relu6": KnownRange(0.0, 6.0, reached=True),
     "sigmoid": KnownRange(0.0, 1.0),
     "hardsigmoid": KnownRange(0.0, 1.0),
     "tanh": KnownRange(-1.0, 1.0),
@@ -85,6 +95,8 @@ def _hardtanh(node: fx.Node) -> KnownRange | None:
     if not isinstance(low, int | float) or not isinstance(high, int | float):
         return None
     widened = KnownRange(min(float(low), 0.0), max(float(high), 0.0))
+    if widened == KnownRange(0.0, 6.0):
+        return _OUTPUTS["relu6"]  # as nn.ReLU6 is captured
     return None if widened.low == widened.high else widened
 
 
@@ -103,18 +115,29 @@ def hull(ranges: Iterable[KnownRange | None]) -> KnownRange | None:
     highs = [r.high for r in found if r is not None]
     low = None if None in lows else min(low for low in lows if low is not None)
     high = None if None in highs else max(high for high in highs if high is not None)
-    return None if low is None and high is None else KnownRange(low, high)
+    if low is None and high is None:
+        return None
+    return KnownRange(low, high, any(r.reached and r.high == high for r in found if r is not None))
 
 
-def pinned(spec: QuantizationSpec, known: KnownRange | None) -> QuantizationSpec:
-    """A spec for values of a known range (PLACE-8): its scheme, and its bounds unless given.
+def within(
+    spec: QuantizationSpec,
+    known: KnownRange | None,
+    bounds: tuple[float | None, float | None] | None = None,
+) -> QuantizationSpec:
+    """A spec for values of a known range (PLACE-8): its scheme, and bounds that are always reached.
 
     Float formats stay as they are; a dynamic spec takes the scheme only.
+
+    Args:
+        spec: As the config says.
+        known: The range.
+        bounds: Other bounds to take from it; None for those of the clause.
     """
     if known is None or not spec.format.is_integer:
         return spec
     changes: dict[str, Any] = {"qscheme": known.scheme}
     dynamic = issubclass(spec.qparam_calculator_cls, StatelessQParamsCalculatorBase)
     if not dynamic and spec.float_range == (None, None):
-        changes["float_range"] = (known.low, known.high)
+        changes["float_range"] = known.bounds if bounds is None else bounds
     return spec.model_copy(update=changes)

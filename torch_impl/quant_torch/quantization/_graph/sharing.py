@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 
 from torch import fx
 
+from quant_torch._stand_in import standing_in
 from quant_torch.quantization._graph.configs import GraphConfig, warn
 from quant_torch.quantization._graph.functionalize import MUTATED
-from quant_torch.quantization._graph.known_ranges import KnownRange, hull, known_range, pinned
+from quant_torch.quantization._graph.known_ranges import KnownRange, hull, known_range, within
 from quant_torch.quantization._graph.matching import Region
 from quant_torch.quantization._graph.ops import is_float, is_state, op_type, shape_of
 from quant_torch.quantization._graph.patterns import POOLS, SHAPE_ONLY
@@ -229,7 +230,11 @@ class Placement:
             requests = [request for site in together for request in site.requests]
             winner = _decisive(requests)
             _warn_about_conflict(together, requests, winner)
-            spec = pinned(winner.spec, hull(known[site.tensor] for site in together))
+            range_of_all = hull(known[site.tensor] for site in together)
+            if standing_in():
+                spec = _as_the_other_package(winner.spec, range_of_all, requests)
+            else:
+                spec = within(winner.spec, range_of_all)
             groups.append(Group(together, spec, _schedule(requests)))
         return groups
 
@@ -240,6 +245,17 @@ class Placement:
 
 def _decisive(requests: list[Request]) -> Request:
     return max(requests, key=lambda request: request.precedence)
+
+
+def _as_the_other_package(
+    spec: QuantizationSpec, known: KnownRange | None, requests: list[Request]
+) -> QuantizationSpec:
+    """All bounds where nobody reads with a spec of its own, and nothing without the producer's."""
+    roles = {request.role for request in requests}
+    if known is None or "producer" not in roles:
+        return spec
+    alone = "consumer" not in roles
+    return within(spec, known, (known.low, known.high) if alone else (None, None))
 
 
 def _schedule(requests: list[Request]) -> QATSchedule | None:
