@@ -76,6 +76,7 @@ MODELS: Mapping[str, ModelEntry] = {
     "products_in_blocks": ModelEntry(
         "weights", "Products", {"global_config": {**_OFF, "op_state_spec": {"weight": _BLOCKS}}}
     ),
+    "recurrent": ModelEntry("weights", "Recurrent"),
     "positions": ModelEntry("positions", "Positions"),
     "shape_only": ModelEntry("joins", "ShapeOnly"),
     "squeeze_excite": ModelEntry("joins", "SqueezeExcite"),

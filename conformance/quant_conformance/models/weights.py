@@ -69,3 +69,23 @@ class Products(Rows):
         first = torch.bmm(pairs, self.experts)
         both = first - torch.baddbmm(self.shift, pairs, self.experts)
         return torch.mm(self.mixing, both[:, 0])
+
+
+class Recurrent(nn.Module):
+    """A recurrent layer of two directions, and one step of another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter = nn.Linear(4, 6)
+        self.layer = nn.LSTM(6, 5, bidirectional=True)
+        self.step = nn.GRUCell(10, 4)
+        self.leave = nn.Linear(4, 3)
+
+    def example_inputs(self) -> tuple[Tensor, ...]:
+        """Three steps of two sequences."""
+        return (torch.randn(3, 2, 4),)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Read the sequence, then what became of it."""
+        rows, _ = self.layer(self.enter(x))
+        return self.leave(self.step(rows[-1]))

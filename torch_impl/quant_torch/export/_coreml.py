@@ -22,6 +22,7 @@ from quant_torch.export._origins import Origins
 from quant_torch.export._targets import of_finalized, of_prepared, refuse_old_target
 from quant_torch.export.rewriting import COREML
 from quant_torch.export.rewriting.alone import of_trace
+from quant_torch.export.rewriting.recurrent import COMPRESSED
 from quant_torch.export.rewriting.trace import rewrite_trace
 from quant_torch.export.rewriting.writes import WriteError
 from quant_torch.quantization._eager._sites import copies_traced
@@ -119,7 +120,7 @@ def save_coreml(
     refuse_old_target(of_finalized(finalized), deployment_target, coremltools.target)
     model = traced(finalized, example_inputs, example_kwargs)
     try:
-        rewrite_trace(model, COREML)
+        rewrite_trace(model, COREML, COMPRESSED)
     except WriteError as error:
         raise CoreMLExportError(
             "Core ML cannot express what this model writes in place; compute new tensors instead\n"

@@ -19,6 +19,14 @@ LAYERS: dict[str, str] = {
 }
 """Operations that have a weight, with the kind of module that stands for them in GRAN-7."""
 
+RECURRENT = frozenset(
+    f"{kind}{cell}" for kind in ("lstm", "gru", "rnn_tanh", "rnn_relu") for cell in ("", "_cell")
+)
+"""Layers that are run for a whole sequence, and one step of them."""
+
+# As ATen and eager mode call them: the fourth argument is the list of a packed sequence.
+_OF_RECURRENT = ("params", "w_", "b_", "input_3")
+
 
 @dataclass(frozen=True)
 class Product:
@@ -61,15 +69,24 @@ def is_addend(operation: str, argument: str | None) -> bool:
     return product is not None and argument in product.addend
 
 
-def role_of(operation: str, argument: str | None) -> Role | None:
+def role_of(operation: str, argument: str | None, rank: int) -> Role | None:
     """What a parameter is to the operation that takes it in an argument (PLACE-13).
 
-    Under :mod:`quant_torch.drop_in` only layers have weights and biases.
+    Under :mod:`quant_torch.drop_in` only layers have weights and biases, and no recurrent ones.
+
+    Args:
+        operation: Key of the operation.
+        argument: Name of the argument.
+        rank: Of the parameter; a recurrent layer takes matrices and biases in one list.
     """
     if operation in LAYERS:
         return "weight" if argument == "weight" else "bias" if argument == "bias" else None
     if standing_in():
         return None
+    if operation in RECURRENT:
+        if not (argument or "").startswith(_OF_RECURRENT) or rank > 2:
+            return None
+        return "weight" if rank == 2 else "bias"
     if is_factor(operation, argument):
         return "weight"
     return "bias" if is_addend(operation, argument) else None
@@ -100,13 +117,13 @@ def with_axis(
 def _axis(
     operation: str, argument: str | None, rank: int, blocks: bool, spec: QuantizationSpec
 ) -> int | None:
-    role = role_of(operation, argument)
+    role = role_of(operation, argument, rank)
     if role == "bias":
         return 0 if rank == 1 and not blocks else None
     if role is None:
         return None
-    if operation in LAYERS:
-        return default_axis([LAYERS[operation]], spec.granularity)
+    if operation in LAYERS or operation in RECURRENT:
+        return default_axis([LAYERS.get(operation, "Linear")], spec.granularity)
     # The axis of the output channels is the one that the other factor does not have.
     outer, summed = (rank - 1, rank - 2)
     if argument in PRODUCTS[operation].left:

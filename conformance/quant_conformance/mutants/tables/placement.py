@@ -174,6 +174,12 @@ PLACEMENTS: tuple[Mutant, ...] = (
     known("addend-quantized", "quantizes what a product adds as its bias", "PLACE-13", PLACEMENT,
           placed=lambda self, placed, mode: [
               *placed, *(("shift", *p[1:3], "shift") for p in placed if p[0] == "experts")]),
+    known("recurrent-weights-forgotten", "leaves the weights of recurrent layers in float",
+          "PLACE-13", PLACEMENT, placed=lambda self, placed, mode: [
+              p for p in placed if ".weight_" not in p[0]]),
+    known("recurrent-step-forgotten", "knows recurrent layers, and no single steps", "PLACE-13",
+          PLACEMENT, placed=lambda self, placed, mode: [
+              p for p in placed if not p[0].startswith("step.weight_")]),
     known("positions-quantized", "quantizes what is computed from integers and buffers alone",
           "PLACE-14", PLACEMENT, placed=_with_positions("mul", "mul output 0")),
     known("mask-quantized", "quantizes scores that a mask is added to", "PLACE-14", PLACEMENT,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -22,12 +23,15 @@ _KEPT = frozenset({"quantize_per_tensor", "quantize_per_channel", "dequantize", 
 """What coremltools has to see even if it is constant."""
 
 
-def rewrite_trace(traced: torch.jit.ScriptModule, rules: Rules) -> None:
+def rewrite_trace(
+    traced: torch.jit.ScriptModule, rules: Rules, compressed: Rules = MappingProxyType({})
+) -> None:
     """Take writes out, fold what does not depend on the data, and apply rules until none applies.
 
     Args:
         traced: The trace; its submodules are inlined.
         rules: By operation.
+        compressed: Other rules for operations that read weights which coremltools compresses.
 
     Raises:
         WriteError: A write into memory cannot be expressed by operations that write nowhere.
@@ -40,8 +44,11 @@ def rewrite_trace(traced: torch.jit.ScriptModule, rules: Rules) -> None:
     while pending:
         node = pending.pop(0)
         overload = overload_of(node)
-        if overload in rules:
-            made = _applied(traced, graph, node, overload, rules[overload])
+        rule = rules.get(overload)
+        if overload in compressed and Values(traced).reads_compressed(node):
+            rule = compressed[overload]
+        if rule is not None:
+            made = _applied(traced, graph, node, overload, rule)
             # A rule that uses its own operation means the one that the converter has.
             pending = [each for each in made if overload_of(each) is not overload] + pending
     torch._C._jit_pass_dce(graph)
@@ -126,20 +133,13 @@ def _applied(
     examples: list[Tensor] = []
     args: list[Any] = []
     for value in node.inputs():
-        example = values.example(value)
-        if example is UNKNOWN:
+        argument = _argument(values, value, places, examples)
+        if argument is UNKNOWN:
             return []
-        if isinstance(example, Tensor):
-            places.append(value)
-            examples.append(example)
-            args.append(Place(len(examples) - 1))
-        elif isinstance(example, list) and any(isinstance(e, Tensor) for e in example):
-            return []
-        else:
-            args.append(example)
+        args.append(argument)
 
     def written_out(*tensors: Tensor) -> Any:
-        given = [tensors[a.index] if isinstance(a, Place) else a for a in args]
+        given = [_filled(argument, tensors) for argument in args]
         result = call(overload, given, rule)
         if result is NotImplemented:
             raise _DoesNotApplyError
@@ -156,6 +156,27 @@ def _applied(
         old.replaceAllUsesWith(new)
     node.destroy()
     return made
+
+
+def _argument(values: Values, value: Any, places: list[Any], examples: list[Tensor]) -> Any:
+    """An argument with places for its tensors, which are noted; ``UNKNOWN`` if it is not known."""
+    if value.node().kind() == "prim::ListConstruct" and value.type().str() == "Tensor[]":
+        items = [_argument(values, v, places, examples) for v in value.node().inputs()]
+        return UNKNOWN if any(item is UNKNOWN for item in items) else items
+    example = values.example(value)
+    if isinstance(example, Tensor):
+        places.append(value)
+        examples.append(example)
+        return Place(len(examples) - 1)
+    if isinstance(example, list) and any(isinstance(e, Tensor) for e in example):
+        return UNKNOWN
+    return example
+
+
+def _filled(argument: Any, tensors: tuple[Tensor, ...]) -> Any:
+    if isinstance(argument, list):
+        return [_filled(item, tensors) for item in argument]
+    return tensors[argument.index] if isinstance(argument, Place) else argument
 
 
 class _DoesNotApplyError(Exception):

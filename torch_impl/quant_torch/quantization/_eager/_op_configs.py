@@ -22,8 +22,17 @@ def call_config(call: OpCall, trace: Trace) -> OpQuantizerConfig | None:
     whole = bool(call.inputs) and all(tensor.whole for tensor in call.inputs)
     if (whole or call.masks) and is_left_alone(call):
         return None
+    if call.op is not None and call.op.states_only:
+        return None
     on = is_weighted(call, trace)
     return op_config(call.scope, call.full_name, call.types, call.op, on)
+
+
+def state_config(call: OpCall, trace: Trace) -> OpQuantizerConfig | None:
+    """The config of what a recorded operation reads of states; of recurrent layers nothing else."""
+    if call.op is None or not call.op.states_only:
+        return call_config(call, trace)
+    return op_config(call.scope, call.full_name, call.types, call.op, on=True)
 
 
 def is_left_alone(call: OpCall) -> bool:

@@ -146,6 +146,8 @@ def new_site(
             some.
     """
     op = supported_functions().get(function)
+    if op is not None and op.states_only:
+        return None
     base = getattr(function, "__name__", "function")
     count = scope.op_counts.get(base, 0)
     name = f"{base}_{count}" if count else base

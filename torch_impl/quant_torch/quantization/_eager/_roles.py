@@ -11,13 +11,13 @@ from quant_torch.quantization._eager.supported_ops_registry import SupportedOp
 from quant_torch.quantization._states import WHERE_WEIGHTED, Role, role_of
 
 
-def argument_role(op: SupportedOp | None, argument: str) -> Role | None:
+def argument_role(op: SupportedOp | None, argument: str, rank: int = 2) -> Role | None:
     """What an operation takes a parameter for in an argument; a user's own names are believed."""
     if op is None:
         return None
     if argument in ("weight", "bias") and argument in op.arguments:
         return "weight" if argument == "weight" else "bias"
-    return role_of(op.key, argument)
+    return role_of(op.key, argument, rank)
 
 
 def state_role(call: OpCall, tensor: TensorInput, trace: Trace) -> Role | None:
@@ -27,7 +27,7 @@ def state_role(call: OpCall, tensor: TensorInput, trace: Trace) -> Role | None:
     that depends on the model's inputs, or that there is no recipe for, is an activation. A factor
     of a product is a weight only if a parameter is in it.
     """
-    role = argument_role(call.op, tensor.name)
+    role = argument_role(call.op, tensor.name, tensor.tensor.dim())
     if role is None or tensor.of_data:
         return None
     if tensor.owners:

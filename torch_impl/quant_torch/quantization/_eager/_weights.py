@@ -9,8 +9,9 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from quant_torch.quantization._eager._op_configs import call_config, layer_config
+from quant_torch.quantization._eager._op_configs import layer_config, state_config
 from quant_torch.quantization._eager._placement import new_fake_quantize
+from quant_torch.quantization._eager._recurrent import read_anew
 from quant_torch.quantization._eager._roles import state_role
 from quant_torch.quantization._eager._scopes import ModuleScope
 from quant_torch.quantization._eager._tracing import Trace, own_tensors
@@ -80,6 +81,7 @@ class PlannedState:
         for owner, attribute in self.owners:
             # Not the checked form, which would run the module before its qparams exist.
             parametrize.register_parametrization(owner, attribute, module, unsafe=True)
+            read_anew(owner)
 
 
 def planned_states(
@@ -94,7 +96,7 @@ def planned_states(
     """
     plan = _Plan(model, trace)
     for call in trace.calls:
-        config = call_config(call, trace)
+        config = state_config(call, trace)
         if config is None or call.op is None:
             continue
         rank = operation_rank(call.scope.settings, config)

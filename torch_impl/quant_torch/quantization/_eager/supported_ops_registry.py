@@ -37,6 +37,7 @@ class SupportedOp:
         arguments: Names of its positional tensor arguments.
         by_default: Whether it is quantized without being named in a config.
         result_is_free: Whether its result is new memory that its own gradient does not need.
+        states_only: Whether nothing but its weights is quantized.
     """
 
     key: str
@@ -44,6 +45,7 @@ class SupportedOp:
     arguments: tuple[str, ...] = _UNARY
     by_default: bool = True
     result_is_free: bool = True
+    states_only: bool = False
 
 
 _BY_DEFAULT = (
@@ -136,8 +138,26 @@ _WHEN_NAMED = (
     ),
 )  # fmt: skip
 
+_STEP = ("input", "hx", "w_ih", "w_hh", "b_ih", "b_hh")
+_RECURRENT: tuple[SupportedOp, ...] = tuple(
+    SupportedOp(
+        function.__name__,
+        (function,),
+        _STEP if function.__name__.endswith("_cell") else ("input", "hx", "params"),
+        by_default=False,
+        result_is_free=False,
+        states_only=True,
+    )
+    for function in (
+        torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu,
+        torch.lstm_cell, torch.gru_cell, torch.rnn_tanh_cell, torch.rnn_relu_cell,
+    )
+)  # fmt: skip
+
 BUILT_IN: dict[str, SupportedOp] = {op.key: op for op in (*_BY_DEFAULT, *_WHEN_NAMED)}
 """Every operation this package knows, by key."""
+
+_KNOWN = (*BUILT_IN.values(), *_RECURRENT)
 
 COMPOSITES: frozenset[TorchFunction] = frozenset({functional.multi_head_attention_forward})
 """Functions that are looked into: what they call is quantized, not they themselves."""
@@ -181,7 +201,7 @@ class EagerQuantizerSupportedOpsRegistry(KeyedClasses):
 
 def supported_functions() -> dict[TorchFunction, SupportedOp]:
     """Every known function with its operation; what users registered comes first."""
-    table = {function: op for op in BUILT_IN.values() for function in op.functions}
+    table = {function: op for op in _KNOWN for function in op.functions}
     for key, registered in EagerQuantizerSupportedOpsRegistry.REGISTRY.items():
         known = BUILT_IN.get(key)
         arguments = getattr(registered, "arguments", known.arguments if known else ())

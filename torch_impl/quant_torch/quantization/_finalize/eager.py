@@ -13,6 +13,7 @@ from torch.nn.utils import parametrize
 from torch.nn.utils.parametrize import ParametrizationList
 
 from quant_torch._backends import ExportBackend
+from quant_torch.quantization._eager._recurrent import keep_anew
 from quant_torch.quantization._eager._scopes import scopes_of
 from quant_torch.quantization._evaluation import evaluating
 from quant_torch.quantization._fake_quantizers import fake_quantizers
@@ -169,6 +170,7 @@ def _place(
         made[key] = nn.Parameter(values, requires_grad=False)
     _unparametrize(owner, weight.attribute)
     owner.register_parameter(weight.attribute, made[key])
+    keep_anew(owner)
     forms.annotate(weight.facts, owner, weight.attribute)
 
 

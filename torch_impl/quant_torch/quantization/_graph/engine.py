@@ -25,6 +25,7 @@ from quant_torch.quantization._graph.matching import find_regions
 from quant_torch.quantization._graph.patterns import BATCH_NORM
 from quant_torch.quantization._graph.requests import boundary_outputs, collect_requests
 from quant_torch.quantization._graph.sharing import Placement
+from quant_torch.quantization._graph.states import recurrent_layers
 from quant_torch.quantization.config import QuantizerConfig
 
 
@@ -77,9 +78,9 @@ def place_quantizers(
     module = capture(model, inputs, dynamic_shapes, export_with_no_grad, config.whole_modules())
     graph = module.graph
     regions = find_regions(graph, boundary_outputs(graph, config))
-    config.warn_about_unmatched(
-        graph, {node: region.anchor for region in regions for node in region.nodes}
-    )
+    anchors = {node: region.anchor for region in regions for node in region.nodes}
+    anchors |= {node: node for node in recurrent_layers(graph)}
+    config.warn_about_unmatched(graph, anchors)
     requests = collect_requests(graph, regions, config)
     groups = Placement(graph, regions, requests, config).groups()
     folder = BatchNormFolder(module, model)

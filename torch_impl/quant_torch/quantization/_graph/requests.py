@@ -16,8 +16,14 @@ from quant_torch.quantization._graph.ops import (
     is_float,
     is_state,
     op_type,
+    shape_of,
 )
-from quant_torch.quantization._graph.states import completed, computed_states, is_parameter
+from quant_torch.quantization._graph.states import (
+    completed,
+    computed_states,
+    is_parameter,
+    recurrent_layers,
+)
 from quant_torch.quantization._graph.whole_numbers import Masks, WholeNumbers
 from quant_torch.quantization._module_configs import Rank
 from quant_torch.quantization._spec_keys import SpecKeys
@@ -98,7 +104,7 @@ def collect_requests(graph: fx.Graph, regions: list[Region], config: GraphConfig
     for region in regions:
         choice = config.of_operation(region.anchor)
         if choice.config is not None:
-            _offer_keys(region, choice.config, config, requests.keys)
+            _offer_keys(region.anchor, choice.config, config, requests.keys)
             alone = leaves_alone(choice.module, region.anchor.name)
             if alone and (whole.only(region) or masks.joined(region)):
                 continue
@@ -107,6 +113,11 @@ def collect_requests(graph: fx.Graph, regions: list[Region], config: GraphConfig
             )
             if alone and whole.becomes(region.output):
                 requests.outputs.pop(region.output, None)
+    for node in recurrent_layers(graph):
+        choice = config.of_operation(node)
+        if choice.config is not None:
+            _offer_keys(node, choice.config, config, requests.keys)
+            _ask_states(node, choice.config, choice.rank, choice.schedule, place, config, requests)
     for node in graph.nodes:
         _ask_boundaries(node, config, place[node], requests)
         if is_state(node):
@@ -122,10 +133,9 @@ def collect_requests(graph: fx.Graph, regions: list[Region], config: GraphConfig
 
 
 def _offer_keys(
-    region: Region, config: OpQuantizerConfig, names_of: GraphConfig, keys: SpecKeys
+    anchor: fx.Node, config: OpQuantizerConfig, names_of: GraphConfig, keys: SpecKeys
 ) -> None:
-    """Note the tensors that a region's config can name."""
-    anchor = region.anchor
+    """Note the tensors that the config of an operation can name."""
     for index, source in enumerate(anchor.all_input_nodes):
         argument = argument_name(anchor, source)
         keys.offer("op_input_spec", config.op_input_spec, index, argument, f"input_{index}")
@@ -146,28 +156,11 @@ def _ask_region(
     requests: Requests,
 ) -> None:
     anchor, output = region.anchor, region.output
-    computed = computed_states(anchor)
+    states = _ask_states(anchor, config, rank, schedule, place, names_of, requests)
     for index, source in enumerate(anchor.all_input_nodes):
-        if not is_float(source):
+        if not is_float(source) or source in states:
             continue
         argument = argument_name(anchor, source)
-        if is_state(source) or source in computed:
-            held = names_of.names_of_state(source.target) if is_state(source) else []
-            role = role_of(op_type(anchor), argument)
-            name, *others = [attribute for _, attribute in held] or [role or argument]
-            if role is not None and is_parameter(source) and not standing_in():
-                others.append(role)
-            spec = completed(spec_for(config.op_state_spec, name, *others), anchor, source)
-            if spec is not None:
-                requests.states[source, anchor] = Request(
-                    spec, rank, "consumer", place[anchor], anchor.name, schedule
-                )
-            if rank[2:] > (0, 0) and index in config.op_input_spec:
-                warn(
-                    f"op_input_spec[{index}] of {anchor.name} has no effect: that input is the "
-                    f"state {name!r}, which op_state_spec configures"
-                )
-            continue
         keys = (index, argument, f"input_{index}")
         if is_addend(op_type(anchor), argument) and not (set(keys) & set(config.op_input_spec)):
             continue  # added to the sums before they are rounded, as a bias is
@@ -181,6 +174,41 @@ def _ask_region(
         requests.outputs[output] = Request(
             spec, rank, "producer", place[output], output.name, schedule
         )
+
+
+def _ask_states(
+    anchor: fx.Node,
+    config: OpQuantizerConfig,
+    rank: Rank,
+    schedule: QATSchedule | None,
+    place: dict[fx.Node, int],
+    names_of: GraphConfig,
+    requests: Requests,
+) -> set[fx.Node]:
+    """Ask for what an operation reads of states, and return it."""
+    computed = computed_states(anchor)
+    states = set()
+    for index, source in enumerate(anchor.all_input_nodes):
+        if not is_float(source) or not (is_state(source) or source in computed):
+            continue
+        states.add(source)
+        argument = argument_name(anchor, source)
+        held = names_of.names_of_state(source.target) if is_state(source) else []
+        role = role_of(op_type(anchor), argument, len(shape_of(source)))
+        name, *others = [attribute for _, attribute in held] or [role or argument]
+        if role is not None and is_parameter(source) and not standing_in():
+            others.append(role)
+        spec = completed(spec_for(config.op_state_spec, name, *others), anchor, source)
+        if spec is not None:
+            requests.states[source, anchor] = Request(
+                spec, rank, "consumer", place[anchor], anchor.name, schedule
+            )
+        if rank[2:] > (0, 0) and index in config.op_input_spec:
+            warn(
+                f"op_input_spec[{index}] of {anchor.name} has no effect: that input is the "
+                f"state {name!r}, which op_state_spec configures"
+            )
+    return states
 
 
 def _ask_boundaries(node: fx.Node, config: GraphConfig, place: int, requests: Requests) -> None:

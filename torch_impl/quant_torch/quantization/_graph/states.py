@@ -8,12 +8,20 @@ from quant_torch.quantization._graph.configs import warn
 from quant_torch.quantization._graph.functionalize import MUTATED
 from quant_torch.quantization._graph.ops import (
     argument_name,
+    is_float,
     is_random,
     is_state,
     op_type,
     shape_of,
 )
-from quant_torch.quantization._states import LAYERS, no_axis, role_of, with_axis
+from quant_torch.quantization._states import (
+    LAYERS,
+    RECURRENT,
+    is_factor,
+    no_axis,
+    role_of,
+    with_axis,
+)
 from quant_torch.quantization.spec.spec import QuantizationSpec
 
 
@@ -37,10 +45,19 @@ def computed_states(anchor: fx.Node) -> set[fx.Node]:
         source
         for source in anchor.all_input_nodes
         if not is_state(source)
-        and role_of(kind, argument_name(anchor, source)) is not None
+        and is_float(source)
+        and role_of(kind, argument_name(anchor, source), len(shape_of(source))) is not None
         and _comes_from_states(source)
         and (kind in LAYERS or any(is_parameter(s) for s in _states_behind(source)))
     }
+
+
+def recurrent_layers(graph: fx.Graph) -> list[fx.Node]:
+    """Operations that run a recurrent layer or a step of one; their weights are states (PLACE-13).
+
+    They give several tensors and round inside, so nothing else of them is quantized.
+    """
+    return [node for node in graph.nodes if op_type(node) in RECURRENT]
 
 
 def is_weighted(anchor: fx.Node) -> bool:
@@ -49,7 +66,7 @@ def is_weighted(anchor: fx.Node) -> bool:
     factors = {
         source
         for source in anchor.all_input_nodes
-        if role_of(kind, argument_name(anchor, source)) == "weight"
+        if is_factor(kind, argument_name(anchor, source))
     }
     direct = any(is_parameter(f) for f in factors)
     return direct or not factors.isdisjoint(computed_states(anchor))
