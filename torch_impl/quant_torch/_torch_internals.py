@@ -20,10 +20,20 @@ try:
 
     # Nested arguments, taken apart and put together exactly as torch.export does it.
     from torch.utils import _pytree as pytree
+
+    # Sees every operation that runs, whoever calls it.
+    from torch.utils._python_dispatch import TorchDispatchMode
 except ImportError as error:
     raise ImportError(
         f"quant_torch was written for torch 2.13; torch {torch.__version__} lacks an internal name "
         f"that it uses ({error})"
     ) from error
 
-__all__ = ["FakeTensor", "OpOverload", "OpOverloadPacket", "current_backward_id", "pytree"]
+__all__ = [
+    "FakeTensor",
+    "OpOverload",
+    "OpOverloadPacket",
+    "TorchDispatchMode",
+    "current_backward_id",
+    "pytree",
+]

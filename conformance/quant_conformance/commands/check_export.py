@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as jsonlib
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from importlib import import_module, util
@@ -74,6 +75,13 @@ def check_export(
     artifact: Annotated[
         Path | None, typer.Option(help="Judge this .aimodel or .mlpackage; export nothing.")
     ] = None,
+    min_quantized: Annotated[
+        str | None,
+        typer.Option(
+            help="Least share of the parameters of products, convolutions and embeddings "
+            "that must be quantized, such as 95%."
+        ),
+    ] = None,
     allow_unlikely: Annotated[
         list[str] | None,
         typer.Option(help="Tensor (or glob) that may lie outside the probabilistic bound."),
@@ -89,6 +97,7 @@ def check_export(
 ) -> None:
     """Export a model and hold each tensor of the file to what correct arithmetic can produce."""
     check_reports((json, html))
+    wanted = None if min_quantized is None else share(min_quantized)
     if artifact is not None:
         backend = _kind_of(artifact)
     exporters = ["coreai", "coreai_torch"] if backend is Target.COREAI else ["coremltools"]
@@ -109,6 +118,8 @@ def check_export(
     facts = report.gather_facts(["quant-conformance", *sys.argv[1:]], report.now())
     document.facts = {"cpu": facts.cpu, "commit": facts.commit, "command": facts.command}
     allow(document, allow_unlikely or ())
+    if wanted is not None:
+        demand(document, wanted)
     found = document.to_dict()
     try:
         print_document(document, Console() if sys.stdout.isatty() else Console(width=110))
@@ -140,6 +151,39 @@ def allow(document: GateDocument, names: Sequence[str]) -> None:
         for layer in unlikely:
             layer.verdict = "admissible"
             layer.detail = f"{layer.detail} (allowed)"
+
+
+def share(text: str) -> float:
+    """A share as people write it: ``95%`` or ``0.95``.
+
+    Raises:
+        UsageError: anything else.
+    """
+    try:
+        number = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise UsageError(f"--min-quantized {text!r}: allowed are 0% to 100%, or 0 to 1")
+    return number
+
+
+def demand(document: GateDocument, wanted: float) -> None:
+    """Lets a model fail of which less is quantized than wanted.
+
+    Args:
+        document: what was found; its shares are changed.
+        wanted: least share of the parameters.
+
+    Raises:
+        UsageError: it was not counted.
+    """
+    if document.shares is None:
+        raise UsageError(
+            "--min-quantized: what of this model is quantized could not be counted; its forward "
+            "does something that torch cannot follow"
+        )
+    document.shares = replace(document.shares, wanted=wanted)
 
 
 def _kind_of(artifact: Path) -> Target:

@@ -19,6 +19,14 @@ from quant_conformance.gate.recording.prepared import record_subject
 from quant_conformance.gate.recording.recorder import Recording
 from quant_conformance.gate.recording.subject import Subject
 from quant_conformance.gate.regions.dead_values import read_by_outputs
+from quant_conformance.gate.errors import GateError, verdict_of
+from quant_conformance.gate.inputs import Inputs
+from quant_conformance.gate.quantizers import quantizer_modules
+from quant_conformance.gate.recording import Recording, record
+from quant_conformance.gate.repro import Reproductions
+from quant_conformance.gate.shares import shares_of
+from quant_conformance.gate.subject import Subject
+from quant_conformance.gate.unread import read_by_outputs
 from quant_conformance.runtimes import ExecutorError
 from quant_conformance.runtimes.program import Program
 from quant_conformance.runtimes.quiet import quiet
@@ -75,6 +83,7 @@ def check_export(subject: Subject, config: Any, question: Question) -> GateDocum
     )
     with tempfile.TemporaryDirectory(prefix="quant-conformance-gate-") as folder, quiet():
         quantizer, recording = record_subject(subject, config)
+        document.shares = shares_of(subject, quantizer)
         kept = recording.changed & read_by_outputs(recording)
         if kept:
             raise GateError(

@@ -126,6 +126,51 @@ class EndToEnd:
     detail: str = ""
 
 
+@dataclass(frozen=True)
+class InFloat:
+    """A parameter of a matrix product, a convolution or an embedding that is not quantized.
+
+    Attributes:
+        name: its name in the model.
+        operation: what reads it.
+        parameters: how many numbers it has.
+        reason: why, or empty where that is not known.
+    """
+
+    name: str
+    operation: str
+    parameters: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Shares:
+    """What of a model is quantized, counted over products, convolutions and embeddings.
+
+    Attributes:
+        parameters: numbers in their weights.
+        quantized_parameters: those that are quantized.
+        multiply_adds: of one forward pass.
+        quantized_multiply_adds: those of which both factors are quantized.
+        in_float: the weights that are not, the largest first.
+        wanted: least share of the parameters with which the model passes, or None.
+    """
+
+    parameters: int
+    quantized_parameters: int
+    multiply_adds: int
+    quantized_multiply_adds: int
+    in_float: list[InFloat]
+    wanted: float | None = None
+
+    @property
+    def too_small(self) -> bool:
+        """Whether fewer parameters are quantized than wanted."""
+        return self.wanted is not None and (
+            self.quantized_parameters < self.wanted * self.parameters
+        )
+
+
 @dataclass
 class GateDocument:
     """What ``check-export`` found.
@@ -141,6 +186,7 @@ class GateDocument:
         layers: the tensors in the order of computation.
         weights: the quantized weights.
         end_to_end: the whole model, or None.
+        shares: what of the model is quantized, or None where it could not be counted.
         failure: verdict of the whole where no tensor could be judged ("crashed", …), else None.
         detail: why.
     """
@@ -155,6 +201,7 @@ class GateDocument:
     layers: list[Layer] = field(default_factory=list)
     weights: list[Weight] = field(default_factory=list)
     end_to_end: EndToEnd | None = None
+    shares: Shares | None = None
     failure: str | None = None
     detail: str = ""
 
@@ -177,7 +224,8 @@ class GateDocument:
     @property
     def failed(self) -> bool:
         """Whether it does not pass."""
-        return self.verdict in FAILING
+        too_small = self.shares is not None and self.shares.too_small
+        return self.verdict in FAILING or too_small
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, with the schema's name first."""

@@ -20,6 +20,7 @@ def print_document(document: GateDocument, console: Console) -> None:
     """Prints the tensors, the weights, the whole model and the verdict."""
     if document.layers:
         console.print(_layers(document, console))
+    _print_shares(document, console)
     _print_weights(document, console)
     end = document.end_to_end
     if end is not None:
@@ -71,6 +72,32 @@ def _print_weights(document: GateDocument, console: Console) -> None:
         console.print(Text(f"  {weight.verdict} {weight.name} ({weight.dtype}): {weight.detail}"))
     if len(wrong) > SHOWN_FAILURES:
         console.print(f"  … and {len(wrong) - SHOWN_FAILURES} more weights")
+
+
+def _print_shares(document: GateDocument, console: Console) -> None:
+    shares = document.shares
+    if shares is None:
+        return
+    parts = [
+        f"{_share(done, whole)} of {whole:,} {what}"
+        for done, whole, what in (
+            (shares.quantized_parameters, shares.parameters, "parameters"),
+            (shares.quantized_multiply_adds, shares.multiply_adds, "multiply-adds"),
+        )
+    ]
+    small = f", less than the {shares.wanted:.4g} wanted" if shares.too_small else ""
+    console.print(f"quantized: {' and '.join(parts)}{small}", highlight=False)
+    for one in shares.in_float[:SHOWN_FAILURES]:
+        why = f": {one.reason}" if one.reason else ""
+        console.print(Text(f"  in float {one.name} ({one.parameters:,}, {one.operation}){why}"))
+    if len(shares.in_float) > SHOWN_FAILURES:
+        console.print(f"  … and {len(shares.in_float) - SHOWN_FAILURES} more")
+
+
+def _share(done: int, whole: int) -> str:
+    """A share that is not rounded up to all."""
+    exact = done / whole if whole else 1.0
+    return f"{exact:.1%}" if done == whole else f"{min(exact, 0.999):.1%}"
 
 
 def _failure(layer: Layer) -> str:

@@ -81,6 +81,7 @@ def test_a_right_export(
         "tensor",
         *["computed", "by", "verdict", "one", "code", "flipped", "SQNR"],
     ]
+    assert lines[-4] == "quantized: 100.0% of 428 parameters and 100.0% of 4,096 multiply-adds"
     assert lines[-3] == "weights: 2 of 2 exact"
     assert lines[-2].startswith("end to end: ")
     assert lines[-1] in ("verdict: exact", "verdict: admissible")
@@ -91,6 +92,10 @@ def test_a_right_export(
     )  # fmt: skip
     assert document["config"] == "default"
     assert document["facts"]["command"].startswith("quant-conformance")
+    assert document["shares"] == {
+        "parameters": 428, "quantized_parameters": 428, "multiply_adds": 4096,
+        "quantized_multiply_adds": 4096, "in_float": [], "wanted": None,
+    }  # fmt: skip
     names = [layer["name"] for layer in document["layers"]]
     if mode == "graph":
         assert names == ["input", "relu", "relu/again", "linear"]
@@ -141,6 +146,50 @@ def test_weights_only_by_a_config_in_16_bits(
     assert (document["mode"], document["config"]) == ("eager", "w4.yaml")
     assert document["cast_16bit"] is True
     assert {w["dtype"] for w in document["weights"]} == {"int4"}
+
+
+@pytest.mark.parametrize("mode", ["graph", "eager"])
+@pytest.mark.parametrize(("least", "code"), [("25%", 0), ("0.25", 0), ("25.3%", 1), ("95%", 1)])
+def test_too_little_is_quantized(
+    mode: str, least: str, code: int, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of the parameters 108 in the convolution of 428, so 25.23 %, though all of it is right."""
+    (folder / "part.yaml").write_text(
+        f"quantization_config: {{execution_mode: {mode}, module_name_configs: {{'3': null}}}}"
+    )
+    options = ("--config", "part.yaml", "--json", "g.json", "--html", "g.html")
+    assert called("nets.py:convnet", *options, "--min-quantized", least) == code
+    out = capsys.readouterr().out
+    assert "quantized: 25.2% of 428 parameters and 84.4% of 4,096 multiply-adds" in out
+    assert (", less than the 0.25" in out or ", less than the 0.95" in out) == bool(code)
+    assert "  in float 3.weight (320, addmm): the config leaves its module alone" in out
+    assert out.splitlines()[-1] in ("verdict: exact", "verdict: admissible")
+    document = json.loads((folder / "g.json").read_text())
+    check_gate(document)
+    assert [one["name"] for one in document["shares"]["in_float"]] == ["3.weight"]
+    assert "3.weight (320, read by addmm) is in float" in (folder / "g.html").read_text()
+
+
+@pytest.mark.parametrize("least", ["", "most", "101%", "-1", "95"])
+def test_a_share_that_is_none(least: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert called("nets.py:convnet", "--min-quantized", least) == 2
+    assert "--min-quantized" in capsys.readouterr().err
+
+
+def test_what_another_package_prepared_is_counted(folder: Path) -> None:
+    pytest.importorskip("coreai_opt")
+    (folder / "other.py").write_text(
+        MODELS + "from coreai_opt.quantization import Quantizer\n"
+        "def net():\n"
+        "    x = torch.randn(2, 3, 6, 6)\n"
+        "    quantizer = Quantizer(convnet()['model'].eval())\n"
+        "    prepared = quantizer.prepare((x,))\n"
+        "    return {'prepared': prepared, 'finalized': quantizer.finalize(),"
+        " 'example_inputs': (x,)}\n"
+    )
+    called("other.py:net", "--json", "g.json")
+    shares = json.loads((folder / "g.json").read_text())["shares"]
+    assert (shares["quantized_parameters"], shares["parameters"]) == (428, 428)
 
 
 def test_sums_in_float16_widen_the_sets(folder: Path) -> None:

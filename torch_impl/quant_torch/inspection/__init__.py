@@ -11,16 +11,20 @@ from quant_torch.inspection.types import (
     OpInfo,
     SourceFrame,
 )
+from quant_torch.quantization.shares import LeftInFloat, QuantizedShares, quantized_shares
 
 __all__ = [
     "BitsPerWeightResult",
     "BoundaryEdge",
     "InputEdge",
+    "LeftInFloat",
     "ModelInspector",
     "ModelSummary",
     "ModuleContext",
     "ModuleInfo",
     "OpInfo",
+    "QuantizedShares",
     "SourceFrame",
     "bits_per_weight",
+    "quantized_shares",
 ]

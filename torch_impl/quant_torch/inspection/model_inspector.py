@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -11,8 +12,9 @@ from torch import fx, nn
 from quant_torch.inspection._format import format_summary
 from quant_torch.inspection.types import ModelSummary, ModuleInfo, OpInfo
 from quant_torch.quantization._example_inputs import ExampleInputs
-from quant_torch.quantization.config import ExecutionMode
+from quant_torch.quantization.config import ExecutionMode, QuantizerConfig
 from quant_torch.quantization.config.quantizer_config import type_name
+from quant_torch.quantization.shares import QuantizedShares
 
 
 class ModelInspector:
@@ -55,6 +57,8 @@ class ModelInspector:
             model, inputs, mode, compressor is not None, dynamic_shapes, export_with_no_grad
         )
         self._summary = ModelSummary(tree, mode)
+        self._model, self._inputs, self._mode = model, inputs, mode
+        self._export = (dynamic_shapes, export_with_no_grad)
 
     @property
     def summary(self) -> ModelSummary:
@@ -91,6 +95,24 @@ class ModelInspector:
         return tuple(
             op for op in self._ops() if any(c.module_type == wanted for c in op.module_stack)
         )
+
+    def quantized_shares(self, config: QuantizerConfig | None = None) -> QuantizedShares:
+        """Which share of the parameters and multiply-adds a config quantizes, and what not and why.
+
+        A copy of the model is prepared.
+
+        Args:
+            config: The config, of whatever mode; None for the default.
+        """
+        from quant_torch.quantization.quantizer import Quantizer
+
+        config = QuantizerConfig() if config is None else config
+        config = config.model_copy(update={"execution_mode": self._mode})
+        quantizer = Quantizer(copy.deepcopy(self._model), config)
+        quantizer.prepare(
+            self._inputs.args, *self._export, example_kwargs=self._inputs.kwargs or None
+        )
+        return quantizer.shares()
 
     def format_summary(self, colorize: bool | None = None) -> str:
         """The tree as text.

@@ -6,7 +6,8 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -19,9 +20,14 @@ from quant_torch.quantization._evaluation import evaluating, set_training
 from quant_torch.quantization._example_inputs import ExampleInputs
 from quant_torch.quantization._fake_quantizers import fake_quantizers
 from quant_torch.quantization._input_failures import check_float_model
+from quant_torch.quantization._left_in_float import settings_of, why_in_float
+from quant_torch.quantization._module_configs import ModuleSettings
 from quant_torch.quantization._ownership import Ownership, explain
 from quant_torch.quantization.config import QuantizerConfig
 from quant_torch.quantization.spec.granularity import weighted_module_kinds
+
+if TYPE_CHECKING:
+    from quant_torch.quantization.shares import QuantizedShares
 
 
 class Quantizer:
@@ -51,6 +57,8 @@ class Quantizer:
         self._finalized = False
         self._mode: str | None = None  # "calibration_mode" or "training_mode" while inside
         self._trained: nn.Module | None = None
+        self._inputs: ExampleInputs | None = None
+        self._settings: dict[str, ModuleSettings] = {}
         self._steps = 0
 
     @staticmethod
@@ -99,6 +107,7 @@ class Quantizer:
                 "the model, or a part of it, is prepared already; give Quantizer a float model"
             )
         inputs = ExampleInputs.checked(self._model, example_inputs, example_kwargs)
+        self._inputs, self._settings = inputs, settings_of(self._model, self._config)
         try:
             with torch_deprecations_hidden():
                 self._prepared = self._engine.prepare(inputs, dynamic_shapes, export_with_no_grad)
@@ -111,6 +120,27 @@ class Quantizer:
         mark_prepared(self._prepared)
         self._ownership.take(self._prepared)
         return self._prepared
+
+    def shares(self) -> QuantizedShares:
+        """Which share of the parameters and multiply-adds is quantized, and what is not and why.
+
+        The prepared model runs once, on the example inputs. Counted are matrix products,
+        convolutions, embeddings and what recurrent layers multiply.
+
+        Raises:
+            RuntimeError: Before prepare, or after finalize.
+        """
+        from quant_torch.quantization.shares import quantized_shares
+
+        prepared = self._required("shares")
+        if self._inputs is None:
+            raise RuntimeError("shares() needs the example inputs of prepare()")
+        return quantized_shares(
+            prepared,
+            self._inputs.args,
+            example_kwargs=self._inputs.kwargs or None,
+            reason_of=partial(why_in_float, self._settings),
+        )
 
     @contextmanager
     def calibration_mode(self, model: nn.Module | None = None) -> Iterator[None]:
