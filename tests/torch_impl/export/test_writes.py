@@ -180,16 +180,23 @@ CELL_BOUND = 2 * ((4 + 2) * GATE + 8 * U * 8)
 the roundings of these products and sums are fewer than eight, of values below 8."""
 
 
-@both
-@pytest.mark.parametrize("cell", [nn.GRUCell(8, 8), nn.LSTMCell(8, 8)])
-def test_cells_are_converted(cell, mode, tmp_path) -> None:
-    def body(y: Tensor, x: Tensor) -> Any:
-        state = y / 2
-        return cell(y, (state, state) if isinstance(cell, nn.LSTMCell) else state)
+class Stepping(Writing):
+    """One step of a recurrent layer, of small values."""
 
-    model = Writing(body)
-    model.cell = cell
-    model.bodies = (lambda y, x: body(y / 512, x),)
+    def __init__(self, cell: nn.Module) -> None:
+        super().__init__()
+        self.cell = cell
+
+    def forward(self, x: Tensor) -> Any:
+        y = self.dense(x) / 512
+        state = y / 2
+        return self.cell(y, (state, state) if isinstance(self.cell, nn.LSTMCell) else state)
+
+
+@both
+@pytest.mark.parametrize("cell", [nn.GRUCell, nn.LSTMCell])
+def test_cells_are_converted(cell, mode, tmp_path) -> None:
+    model = Stepping(cell(8, 8))
     quantizer, wanted = prepared(model, QuantizerConfig.presets.w8(execution_mode=mode))
     found = outputs(to_coreml(quantizer, (given(),), tmp_path / "m.mlpackage"))
     for ours, torchs in zip(found, wanted, strict=True):
