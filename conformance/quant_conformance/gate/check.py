@@ -17,16 +17,9 @@ from quant_conformance.gate.judging.reproductions import Reproductions
 from quant_conformance.gate.recording.forward_inputs import Inputs
 from quant_conformance.gate.recording.prepared import record_subject
 from quant_conformance.gate.recording.recorder import Recording
+from quant_conformance.gate.recording.shares import shares_of
 from quant_conformance.gate.recording.subject import Subject
 from quant_conformance.gate.regions.dead_values import read_by_outputs
-from quant_conformance.gate.errors import GateError, verdict_of
-from quant_conformance.gate.inputs import Inputs
-from quant_conformance.gate.quantizers import quantizer_modules
-from quant_conformance.gate.recording import Recording, record
-from quant_conformance.gate.repro import Reproductions
-from quant_conformance.gate.shares import shares_of
-from quant_conformance.gate.subject import Subject
-from quant_conformance.gate.unread import read_by_outputs
 from quant_conformance.runtimes import ExecutorError
 from quant_conformance.runtimes.program import Program
 from quant_conformance.runtimes.quiet import quiet

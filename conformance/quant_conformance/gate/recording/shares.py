@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from quant_conformance.gate.document import InFloat, Shares
-from quant_conformance.gate.quantizers import quantizer_modules
-from quant_conformance.gate.subject import Subject
+from quant_conformance.gate.recording.quantizers import quantizer_modules
+from quant_conformance.gate.recording.subject import Subject
 
 
 def shares_of(subject: Subject, quantizer: Any) -> Shares | None:
