@@ -33,6 +33,8 @@ ULP: Mapping[str, float] = MappingProxyType(
         "asin": 4,
         "acos": 4,
         "atan": 5,
+        "atan2": 6,
+        "tan": 5,
         "sinh": 4,
         "cosh": 4,
         "asinh": 4,

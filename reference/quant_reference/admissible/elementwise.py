@@ -57,6 +57,30 @@ def mul(a: Operand, b: Operand, *, arithmetic: Arithmetic = FLOAT32) -> Bounds:
     return result(value, (spread[0], spread[1]), (errors[0], errors[1]), arithmetic)
 
 
+def lerp(
+    start: Operand, end: Operand, weight: Operand, *, arithmetic: Arithmetic = FLOAT32
+) -> Bounds:
+    """``start + weight·(end − start)`` (ADM-4).
+
+    Four roundings, at magnitudes that admit ``end − (1 − weight)·(end − start)`` and
+    ``start·(1 − weight) + end·weight`` too.
+    """
+    s, e, w = (bounds_of(x, arithmetic) for x in (start, end, weight))
+    with np.errstate(invalid="ignore", over="ignore"):
+        value = s.value * (1 - w.value) + e.value * w.value
+        rest = np.abs(1 - w.value)
+        spread, errors = [], []
+        for kind in KINDS:
+            rs, re, rw = (getattr(x, kind) for x in (s, e, w))
+            both = np.abs(s.value) + rs + np.abs(e.value) + re
+            moved = times(rest, rs) + times(np.abs(w.value), re)
+            spread.append(moved + times(np.abs(e.value - s.value) + rs + re, rw))
+            first = np.abs(s.value) + rs + (np.abs(w.value) + rw) * both
+            last = np.abs(e.value) + re + (rest + rw) * both
+            errors.append(rounding(np.maximum(first, last), arithmetic, 4))
+    return result(value, (spread[0], spread[1]), (errors[0], errors[1]), arithmetic)
+
+
 def div(a: Operand, b: Operand, *, arithmetic: Arithmetic = FLOAT32) -> Bounds:
     """``a / b``: 2.5 ulp, so that a product with a rounded reciprocal passes (ADM-5)."""
     a, b = bounds_of(a, arithmetic), bounds_of(b, arithmetic)

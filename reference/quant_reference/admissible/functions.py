@@ -96,6 +96,46 @@ sin = wave("sin", np.sin)
 cos = wave("cos", np.cos)
 
 
+def tan(x: Operand, *, arithmetic: Arithmetic = FLOAT32) -> Bounds:
+    """Tangent: grows between two poles; nothing is known where a pole may be met (ADM-5)."""
+    x = bounds_of(x, arithmetic)
+    value, spread = monotone(x, np.tan)
+    moved = []
+    for kind, own in zip(KINDS, spread, strict=True):
+        with np.errstate(invalid="ignore"):
+            low, high = (np.floor(end / math.pi + 0.5) for end in x.ends(kind))
+            moved.append(np.where(low == high, own, np.inf))
+    with np.errstate(invalid="ignore"):
+        errors = [ulps(np.abs(value) + each, ULP["tan"], arithmetic) for each in moved]
+    return result(value, (moved[0], moved[1]), (errors[0], errors[1]), arithmetic)
+
+
+def atan2(y: Operand, x: Operand, *, arithmetic: Arithmetic = FLOAT32) -> Bounds:
+    """Angle of the point (x, y) (ADM-5).
+
+    Where neither the origin nor the cut, y = 0 beside x < 0, lies in what the two may be, the
+    greatest and the least angle are at corners; else it may be any angle.
+    """
+    y, x = bounds_of(y, arithmetic), bounds_of(x, arithmetic)
+    value = np.arctan2(y.value, x.value)
+    spread, errors = [], []
+    for kind in KINDS:
+        ends = y.ends(kind), x.ends(kind)
+        corners = np.stack(
+            np.broadcast_arrays(*(np.arctan2(b, a) for b in ends[0] for a in ends[1]))
+        )
+        moved = np.abs(corners - value).max(axis=0)
+        (below, above), (left, _) = ends
+        turned = (below <= 0) & (above >= 0) & (left <= 0)
+        moved = np.where(turned, np.abs(value) + math.pi, moved)
+        exact = (getattr(y, kind) == 0) & (getattr(x, kind) == 0)
+        unknown = np.isinf(getattr(y, kind)) | np.isinf(getattr(x, kind))
+        moved = np.where(exact, 0.0, np.where(unknown, np.inf, moved))
+        spread.append(moved)
+        errors.append(ulps(np.minimum(np.abs(value) + moved, math.pi), ULP["atan2"], arithmetic))
+    return result(value, (spread[0], spread[1]), (errors[0], errors[1]), arithmetic)
+
+
 def sqrt(x: Operand, *, arithmetic: Arithmetic = FLOAT32) -> Bounds:
     """Square root; nothing is claimed where the operand may be negative (ADM-5)."""
     return function(x, "sqrt", np.sqrt, arithmetic)

@@ -37,16 +37,35 @@ def index(x: Operand, *indices: Operand | None, arithmetic: Arithmetic = FLOAT32
             clause="ADM-5",
         )
     places: list[Any] = []
-    known = True
+    unsure = list[Bounds]()
     for axis, given in enumerate(indices):
         if given is None:
             places.append(slice(None))
             continue
         bounds = bounds_of(given, arithmetic)
-        known = known and bounds.is_exact
-        places.append(_places(bounds, x.shape[axis], "index"))
+        if not bounds.is_exact:
+            unsure.append(bounds)
+        places.append(whole_places(bounds, x.shape[axis], "index"))
     found = x.map(lambda a: a[tuple(places)])
-    return found if known else _lost(found, np.True_)
+    if not unsure:
+        return found
+    return lost(found, _reached(x.shape, places, unsure))
+
+
+def _reached(shape: tuple[int, ...], places: list[Any], unsure: Sequence[Bounds]) -> Any:
+    """What of ``x[i, j, …]`` was chosen by an index that has a radius."""
+    given = np.broadcast_shapes(*(np.shape(p) for p in places if not isinstance(p, slice)))
+    doubt = np.zeros(given, bool)
+    for bounds in unsure:
+        doubt |= np.broadcast_to(bounds.rigorous > 0, given)
+    # A table that says for each chosen place which index chose it, in the result's own layout.
+    which = np.arange(max(doubt.size, 1)).reshape(given)
+    spread = [p if isinstance(p, slice) else np.zeros(given, np.int64) for p in places]
+    first = next(axis for axis, p in enumerate(places) if not isinstance(p, slice))
+    line = np.zeros((*shape[:first], which.size, *shape[first + 1 :]), bool)
+    line[(*(slice(None),) * first, doubt.ravel())] = True
+    spread[first] = which
+    return line[tuple(spread)]
 
 
 def gather(x: Operand, index: Operand, dim: int, *, arithmetic: Arithmetic = FLOAT32) -> Bounds:
@@ -56,12 +75,12 @@ def gather(x: Operand, index: Operand, dim: int, *, arithmetic: Arithmetic = FLO
         InputError: As for :func:`index`.
     """
     x, given = bounds_of(x, arithmetic), bounds_of(index, arithmetic)
-    places = _places(given, x.shape[dim], "gather")
+    places = whole_places(given, x.shape[dim], "gather")
     axis = dim % x.value.ndim
     # Along the other axes there may be fewer indices than elements.
     cut = tuple(slice(None) if a == axis else slice(n) for a, n in enumerate(places.shape))
     found = x.map(lambda a: np.take_along_axis(a[cut], places, axis))
-    return _lost(found, given.rigorous > 0)
+    return lost(found, given.rigorous > 0)
 
 
 def sort(
@@ -135,7 +154,7 @@ argmax = place_of(np.argmax, 1.0)
 argmin = place_of(np.argmin, -1.0)
 
 
-def _places(given: Bounds, extent: int, name: str) -> Indices:
+def whole_places(given: Bounds, extent: int, name: str) -> Indices:
     """Whole numbers inside an axis; from its end where they are negative."""
     places = np.rint(given.value)
     exact = given.rigorous == 0
@@ -151,7 +170,7 @@ def _places(given: Bounds, extent: int, name: str) -> Indices:
     return np.where(inside < 0, inside + extent, inside)
 
 
-def _lost(found: Bounds, where: Any) -> Bounds:
+def lost(found: Bounds, where: Any) -> Bounds:
     """Bounds without what is known of some elements: their indices are not."""
     radii = (np.where(where, np.inf, radius) for radius in (found.rigorous, found.probable))
     return Bounds(found.value, *radii)

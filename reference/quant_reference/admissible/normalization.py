@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import prod
 
 import numpy as np
@@ -24,6 +23,7 @@ from quant_reference.admissible.bounds import (
     rounding,
 )
 from quant_reference.admissible.elementwise import KINDS, add, mul
+from quant_reference.admissible.statistics import Reduction, off_mean, off_variance
 from quant_reference.errors import InputError
 
 
@@ -114,18 +114,6 @@ def instance_norm(
     return _affine(normal, *_channels(x, weight, bias, arithmetic), arithmetic)
 
 
-@dataclass(frozen=True)
-class _Reduction:
-    """Means over the normalized axes of so many elements, and what accumulating them costs."""
-
-    axes: tuple[int, ...]
-    count: int
-    factor: float
-
-    def mean(self, array: Float64) -> Float64:
-        return np.asarray(array.mean(axis=self.axes, keepdims=True), np.float64)
-
-
 def _normalized(
     x: Bounds, axes: tuple[int, ...], eps: float, centred: bool, arithmetic: Arithmetic
 ) -> Bounds:
@@ -143,14 +131,14 @@ def _normalized(
     groups = x.value.size // max(size, 1)
     factors = (gamma(roundings, unit), gamma_probable(roundings, unit, groups))
     with np.errstate(all="ignore"):
-        plain = _Reduction(axes, size, 0.0)
+        plain = Reduction(axes, size, 0.0)
         mean = plain.mean(x.value) if centred else np.zeros_like(plain.mean(x.value))
         deviation = x.value - mean
         variance = plain.mean(deviation**2)
         value = deviation / np.sqrt(variance + eps)
         spread, errors = [], []
         for kind, factor in zip(KINDS, factors, strict=True):
-            radius, over = getattr(x, kind), _Reduction(axes, size, factor)
+            radius, over = getattr(x, kind), Reduction(axes, size, factor)
             error = _normal_error(
                 x.value,
                 radius,
@@ -172,33 +160,21 @@ def _normal_error(
     mean: Float64,
     variance: Float64,
     eps: float,
-    over: _Reduction,
+    over: Reduction,
     centred: bool,
     arithmetic: Arithmetic,
 ) -> Float64:
     unit, tiny, factor = arithmetic.value.unit, arithmetic.value.tiny, over.factor
     size = np.abs(x) + radius
     deviation = np.abs(x - mean)
-    # The mean, and the deviation from it.
-    off_mean = np.zeros_like(mean)
-    if centred:
-        off_mean = over.mean(radius) + factor * over.mean(size) + tiny
-        off_mean = off_mean * (1 + unit) + unit * np.abs(mean)
-    moved = radius + off_mean
-    off_deviation = moved + (unit * (deviation + moved) + tiny if centred else 0.0)
-    # The variance, in two passes and in one.
-    wide = deviation + off_deviation
-    two_pass = over.mean((2 * deviation + off_deviation) * off_deviation)
-    two_pass = two_pass + factor * over.mean(wide**2)
-    largest = np.abs(mean) + off_mean
+    moved_mean, off_deviation = off_mean(x, radius, mean, over, centred, arithmetic)
     squares = over.mean(size**2)
-    one_pass = over.mean((2 * np.abs(x) + radius) * radius) + factor * squares
-    one_pass = one_pass + (2 * np.abs(mean) + off_mean) * off_mean
-    one_pass = one_pass + unit * (squares * (1 + factor) + 2 * largest**2)
-    off_variance = np.maximum(two_pass, one_pass) * (1 + unit) + unit * variance + 2 * tiny
+    largest = np.abs(mean) + moved_mean
+    wide = off_variance(x, radius, mean, (moved_mean, off_deviation), over, arithmetic)
+    wide = wide * (1 + unit) + unit * variance + 2 * tiny
     # variance + eps: a rounding, and one of the constant.
     total = variance + eps
-    off_total = off_variance + gamma(2, unit) * (total + off_variance) + 2 * tiny
+    off_total = wide + gamma(2, unit) * (total + wide) + 2 * tiny
     # A sum of squares, or a variance, beyond the range of its dtype is an infinity (ADM-6).
     overflow = squares * over.count * (1 + factor) > arithmetic.sum.greatest
     overflow |= total + off_total > arithmetic.value.greatest

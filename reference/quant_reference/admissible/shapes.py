@@ -175,7 +175,7 @@ def upsample_nearest(
     """
     x = bounds_of(x, arithmetic)
     meant, beside = [], []
-    for n, m, ratio in _extents(x, size, scale_factor):
+    for n, m, ratio in extents_of(x, size, scale_factor):
         held = float(ratio) == ratio and float(np.float32(float(ratio))) == ratio
         off = 0 if held else Fraction(4, 2**24)
         first, here, last = (
@@ -217,7 +217,7 @@ def upsample_bilinear(
     taken. The sum itself rounds five times per axis.
     """
     x = bounds_of(x, arithmetic)
-    sizes = _extents(x, size, scale_factor)
+    sizes = extents_of(x, size, scale_factor)
     unit = arithmetic.value.unit
     exact, loose = [], []
     for n, m, ratio in sizes:
@@ -261,7 +261,7 @@ def _interpolation(n: int, m: int, ratio: float, align_corners: bool) -> tuple[F
     return weights, near
 
 
-def _extents(
+def extents_of(
     x: Bounds, size: int | Sequence[int] | None, scale_factor: Factors
 ) -> list[tuple[int, int, Fraction]]:
     """For each axis from 2 on how many elements there are, and will be, and their distance.
