@@ -93,6 +93,7 @@ ACTIVATIONS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("round_to", {"dtype": "float16"}),
     ("dropout", {"p": 0.5}),
     *((op, {}) for op in ("sin", "cos", "atan", "sinh", "cosh", "asinh", "exp2", "expm1")),
+    ("tan", {}),
     *((op, {}) for op in ("log2", "log10", "log1p", "asin", "acos", "atanh", "acosh")),
     *((op, {}) for op in ("floor", "ceil", "trunc", "round", "sign", "abs", "logical_not")),
 )
@@ -116,6 +117,12 @@ ON_X: tuple[tuple[str, dict[str, Any]], ...] = (
     ("upsample_bilinear", {"size": [7, 9], "align_corners": True}),
     *((op, {"dim": [1, -1]}) for op in ("amax", "amin")),
     *((op, {"dim": None, "keepdim": True}) for op in ("amax", "amin")),
+    ("upsample_bicubic", {"size": [7, 9]}),
+    ("upsample_bicubic", {"size": [3, 13], "align_corners": True}),
+    ("upsample_bicubic", {"size": [8, 10], "scale_factor": [1.7, 1.7]}),
+    ("var", {"dim": [1, -1]}),
+    ("var", {"dim": 2, "correction": 0, "keepdim": True}),
+    ("var", {}),
     ("cumsum", {"dim": 1}),
     ("flip", {"dims": [1, -1]}),
     ("sort", {"dim": 2}),
@@ -136,6 +143,31 @@ ON_X: tuple[tuple[str, dict[str, Any]], ...] = (
     ("transpose", {"dim0": 1, "dim1": -1}),
     ("pad", {"pad": [1, 2, 0, 1], "value": 0.1}),
 )
+
+
+def written() -> Iterator[Asked]:
+    """Elements written to places, some of them more than once."""
+    order = np.float32(np.arange(36).reshape(2, 3, 2, 3) * 7 % 4)
+    source = normal(26, 2, 4, 3, 3)
+    for reduce in ("replace", "sum", "mean", "prod", "amax", "amin"):
+        given = {"dim": 1, "reduce": reduce}
+        yield Asked(f"scatter-{reduce}", "scatter", {"x": X, "i": order, "s": source}, given)
+        given = {"dim": -2, "reduce": reduce, "include_self": False}
+        operands = {"y": source, "i": order - 3, "x": X}
+        yield Asked(f"scatter-{reduce}-2", "scatter", operands, given)
+    yield Asked("scatter-number", "scatter", {"x": X, "i": order, "s": F32(0.5)}, {"dim": 1})
+    chosen = np.float32([[2, 0, -1], [2, 3, -4]])
+    values = normal(27, 2, 3, 5, 6)
+    put = {"x": X, "v": values, "i": chosen}
+    for accumulate in (False, True):
+        given = {"accumulate": accumulate}
+        yield Asked(f"index_put-{accumulate}", "index_put", put, given, ("x", "v", None, "i"))
+        both = {"y": X, "x": X[:1, :1], "i": chosen % 2, "j": chosen}
+        yield Asked(f"index_put-{accumulate}-2", "index_put", both, given)
+    windows = {"output_size": [5, 4], "kernel_size": [2, 3], "padding": [1, 0], "stride": [2, 1]}
+    yield Asked("fold", "fold", {"x": X.reshape(2, 12, 10)[:, :, :6]}, windows)
+    wide = {"output_size": [4, 6], "kernel_size": [2, 2], "dilation": [2, 1], "padding": [0, 0]}
+    yield Asked("fold-2", "fold", {"x": X.reshape(2, 12, 10)}, wide)
 
 
 def asked() -> Iterator[Asked]:
@@ -184,6 +216,22 @@ def asked() -> Iterator[Asked]:
     yield Asked("index-2", "index", {"x": X, "i": chosen % 2, "j": chosen}, {})
     order = np.float32(np.arange(60).reshape(2, 1, 5, 6) % 4)
     yield Asked("gather", "gather", {"x": X, "i": order}, {"dim": 1})
+    yield from written()
+    yield Asked("atan2", "atan2", {"x": X, "y": normal(9, 4, 1, 6)}, {})
+    yield Asked("atan2-2", "atan2", {"y": normal(9, 4, 1, 6), "x": X}, {})
+    yield Asked("lerp", "lerp", {"x": X, "y": X[::-1].copy(), "w": normal(23, 2, 4, 5, 6)}, {})
+    yield Asked("lerp-2", "lerp", {"y": X[::-1].copy(), "x": X, "w": F32(0.3)}, {})
+    yield Asked("lerp-3", "lerp", {"s": X[::-1].copy(), "e": X - 1, "x": X}, {})
+    yield Asked("cdist", "cdist", {"x": X, "y": normal(24, 2, 4, 3, 6)}, {})
+    yield Asked("cdist-2", "cdist", {"y": X[:, :, 1:3].copy(), "x": X}, {})
+    where = normal(25, 2, 3, 4, 2)
+    for mode in ("bilinear", "nearest"):
+        for padding in ("zeros", "border", "reflection"):
+            given = {"mode": mode, "padding_mode": padding, "align_corners": padding != "zeros"}
+            yield Asked(f"grid_sample-{mode}-{padding}", "grid_sample", {"x": X, "g": where}, given)
+    given = {"padding_mode": "reflection"}
+    yield Asked("grid_sample-turned", "grid_sample", {"x": X, "g": 3 * where}, given)
+    yield Asked("grid_sample-grid", "grid_sample", {"i": X[:, :3] * 3, "x": X[..., :2] / 2}, {})
     yield Asked("layer_norm-affine", "layer_norm", {"x": X, "w": BIAS, "b": BIAS[::-1].copy()},
                 {"normalized_shape": 6})  # fmt: skip
 

@@ -130,18 +130,17 @@ def fold(
         for k, d, c, s, p in zip(kernel_size, dilation, counts, stride, padding, strict=True)
     )
     shape = (batch, channels, *output_size)
-    # (k0, k1, c0, c1), the place in an image; what falls on the padding goes to a place behind all.
+    # (k0, k1, c0, c1): the place in an image; what falls on the padding is left out.
     at = rows[:, None, :, None] * output_size[1] + columns[None, :, None, :]
     inside = (rows >= 0) & (rows < output_size[0])
     within = (columns >= 0) & (columns < output_size[1])
     kept = inside[:, None, :, None] & within[None, :, None, :]
     image = output_size[0] * output_size[1]
     base = np.arange(batch * channels).reshape(batch, channels, 1, 1, 1, 1) * image
-    size = batch * channels * image
-    flat = np.where(kept, at + base, size).reshape(x.shape)
-    zeros = Bounds.exact(np.zeros(size + 1))
-    found = combined(zeros, flat, x, "sum", False, arithmetic)
-    return found.map(lambda a: a[:size].reshape(shape))
+    flat = np.where(kept, at + base, -1).reshape(x.shape)
+    source = x.map(lambda a: a[flat >= 0])
+    zeros = Bounds.exact(np.zeros(shape))
+    return combined(zeros, flat[flat >= 0], source, "sum", False, arithmetic)
 
 
 def combined(

@@ -176,6 +176,7 @@ BINARY: Mapping[str, Callable[..., Ball]] = {
     "sub": lambda m, a, b, alpha=1: scaled_sum(m, a, negated(m, b), alpha),
     "mul": multiplied,
     "div": divided,
+    "atan2": trigonometry.angle,
     **selections.BINARY,
 }
 """Operation of two operands, broadcast against each other."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, Protocol
 
-from quant_reference.oracle import indexing, norms, selections, sums, windows
+from quant_reference.oracle import indexing, norms, sampling, scattering, selections, sums, windows
 from quant_reference.oracle.activations import BINARY, UNARY, binary
 from quant_reference.oracle.balls import Ball, Machine, Real, Tensor, infinite, tensor
 from quant_reference.oracle.elementwise import quantize
@@ -114,6 +114,10 @@ OPERATIONS: Mapping[str, Operation] = {
     "amin": selections.along(selections.least),
     "where": selections.where,
     **indexing.OPERATIONS,
+    **scattering.OPERATIONS,
+    "lerp": sampling.lerp,
+    "cdist": sampling.cdist,
+    "var": norms.var,
     "linear": sums.linear,
     "matmul": sums.matmul,
     "einsum": sums.einsum,
@@ -141,6 +145,8 @@ OPERATIONS: Mapping[str, Operation] = {
     "batch_norm": norms.batch_norm,
     "upsample_nearest": lambda m, x, size, **given: norms.upsample(m, x, size, False, **given),
     "upsample_bilinear": lambda m, x, size, **given: norms.upsample(m, x, size, True, **given),
+    "upsample_bicubic": sampling.upsample_bicubic,
+    "grid_sample": sampling.grid_sample,
     "cat": _cat,
     "pad": _pad,
     "embedding": _embedding,

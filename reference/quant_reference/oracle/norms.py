@@ -69,17 +69,10 @@ def _errors(
         return [INFINITY] * n
     size = [abs(v) + r for v, r in zip(values, radii, strict=True)]
     apart = [abs(v - mu) for v in values]
-    e_mu = ((total_of(radii) / n + g * total_of(size) / n + t) * (1 + u) + u * abs(mu)) * centred
-    e_d = [
-        (r + e_mu) + (u * (a + r + e_mu) + t) * centred for a, r in zip(apart, radii, strict=True)
-    ]
-    two = total_of((2 * a + e) * e for a, e in zip(apart, e_d, strict=True)) / n
-    two += g * total_of((a + e) ** 2 for a, e in zip(apart, e_d, strict=True)) / n
+    e_mu, e_d = _off_mean(m, values, radii, mu, g, centred)
     squares = total_of(x * x for x in size) / n
-    one = total_of((2 * abs(v) + r) * r for v, r in zip(values, radii, strict=True)) / n
-    one += g * squares + (2 * abs(mu) + e_mu) * e_mu
-    one += u * (squares * (1 + g) + 2 * (abs(mu) + e_mu) ** 2)
-    e_variance = max(two, one) * (1 + u) + u * variance + 2 * t
+    e_variance = _off_variance(m, values, radii, mu, (e_mu, e_d), g)
+    e_variance = e_variance * (1 + u) + u * variance + 2 * t
     whole = variance + eps
     e_whole = e_variance + gamma(2, m.values) * (whole + e_variance) + 2 * t
     overflows = squares * n * (1 + g) > greatest(m.sums)
@@ -91,6 +84,78 @@ def _errors(
         e * reach + a * (reach - inverse) + rounding(3, (x + abs(mu) + e_mu) * reach, m.values)
         for e, a, x in zip(e_d, apart, size, strict=True)
     ]
+
+
+def _off_mean(
+    m: Machine, values: Sequence[Real], radii: Sequence[Real], mu: Real, g: Real, centred: bool
+) -> tuple[Real, list[Real]]:
+    """e_μ, and e_d of each element (ADM-8)."""
+    u, t, n = unit(m.values), tiny(m.values), len(values)
+    size = [abs(v) + r for v, r in zip(values, radii, strict=True)]
+    e_mu = ((total_of(radii) / n + g * total_of(size) / n + t) * (1 + u) + u * abs(mu)) * centred
+    e_d = [
+        (r + e_mu) + (u * (abs(v - mu) + r + e_mu) + t) * centred
+        for v, r in zip(values, radii, strict=True)
+    ]
+    return e_mu, e_d
+
+
+def _off_variance(
+    m: Machine,
+    values: Sequence[Real],
+    radii: Sequence[Real],
+    mu: Real,
+    off: tuple[Real, Sequence[Real]],
+    g: Real,
+) -> Real:
+    """The larger of what two passes and one lose (ADM-8)."""
+    u, n = unit(m.values), len(values)
+    e_mu, e_d = off
+    apart = [abs(v - mu) for v in values]
+    two = total_of((2 * a + e) * e for a, e in zip(apart, e_d, strict=True)) / n
+    two += g * total_of((a + e) ** 2 for a, e in zip(apart, e_d, strict=True)) / n
+    squares = total_of((abs(v) + r) ** 2 for v, r in zip(values, radii, strict=True)) / n
+    one = total_of((2 * abs(v) + r) * r for v, r in zip(values, radii, strict=True)) / n
+    one += g * squares + (2 * abs(mu) + e_mu) * e_mu
+    one += u * (squares * (1 + g) + 2 * (abs(mu) + e_mu) ** 2)
+    return max(two, one)
+
+
+def var(
+    m: Machine, x: Tensor, dim: Any = None, correction: float = 1, keepdim: bool = False
+) -> Tensor:
+    """Variance, n over n − correction times the mean of the squares beside the mean (ADM-8)."""
+    rank = len(x.shape)
+    given = range(rank) if dim is None or dim == [] else [dim] if isinstance(dim, int) else dim
+    axes = sorted({a % rank for a in given})
+    n = math.prod(x.shape[a] for a in axes)
+    share = Fraction(n) / (n - Fraction(correction))
+    full = tuple(1 if a in axes else k for a, k in enumerate(x.shape))
+
+    def item(place: tuple[int, ...]) -> Ball:
+        over = product(*(range(k) if a in axes else (place[a],) for a, k in enumerate(x.shape)))
+        group = [x.at(p) for p in over]
+        values = [ball.value for ball in group]
+        mu = total_of(values) / n
+        value = total_of((v - mu) ** 2 for v in values) / n * share
+        errors: list[Real] = []
+        for which in (0, 1):
+            g = gamma(n + 5, m.sums)
+            if which == 1:
+                g = gamma_probable(n + 5, m.sums, math.prod(full))
+            radii = [ball.radii[which] for ball in group]
+            squares = total_of((abs(v) + r) ** 2 for v, r in zip(values, radii, strict=True))
+            if any(infinite(r) for r in (*radii, g)) or squares * (1 + g) > greatest(m.sums):
+                errors.append(INFINITY)
+                continue
+            off = _off_mean(m, values, radii, mu, g, True)
+            moved = _off_variance(m, values, radii, mu, off, g) * share
+            three = gamma(3, m.values)
+            errors.append(moved * (1 + three) + three * value + 3 * tiny(m.values))
+        return finished(value, (ZERO, ZERO), errors, m)
+
+    found = tensor(full, item)
+    return found if keepdim else found.reshaped([k for a, k in enumerate(full) if a not in axes])
 
 
 def layer_norm(

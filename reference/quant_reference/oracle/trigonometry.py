@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from fractions import Fraction
+from itertools import product
 
 from quant_reference.oracle import reals
 from quant_reference.oracle.balls import (
@@ -87,9 +89,59 @@ def _wave(formula: Formula) -> Callable[[Machine, Ball], Ball]:
     return image
 
 
+def _tangent(m: Machine, x: Ball) -> Ball:
+    """Between two poles it grows; a pole stands at each odd multiple of π/2."""
+
+    def formula(v: Real) -> Real:
+        return reals.sin(v) / reals.cos(v)
+
+    def branch(v: Real) -> int:
+        return math.floor(v / reals.pi() + HALF)
+
+    value = formula(x.value)
+    spreads: list[Real] = []
+    for radius in x.radii:
+        low, high = ends(x, radius) if not infinite(radius) else (ZERO, ZERO)
+        if infinite(radius) or branch(low) != branch(high):
+            spreads.append(INFINITY)
+        else:
+            spreads.append(max(abs(formula(end) - value) for end in (low, high)))
+    errors = [rounding(10, abs(value) + spread, m.values) for spread in spreads]
+    return finished(value, spreads, errors, m)
+
+
+def _angle(y: Real, x: Real) -> Real:
+    """Of the point (x, y), from −π to π."""
+    if x > 0:
+        return reals.atan(y / x)
+    if x == 0:
+        return (reals.pi() / 2) * ((y > 0) - (y < 0))
+    return reals.atan(y / x) + (reals.pi() if y >= 0 else -reals.pi())
+
+
+def angle(m: Machine, y: Ball, x: Ball) -> Ball:
+    """atan2: at the corners, unless the origin or the cut is among what y and x may be."""
+    value = _angle(y.value, x.value)
+    spreads: list[Real] = []
+    for which in (0, 1):
+        ry, rx = y.radii[which], x.radii[which]
+        if infinite(ry) or infinite(rx):
+            spreads.append(INFINITY)
+        elif ry == 0 and rx == 0:
+            spreads.append(ZERO)
+        elif abs(y.value) <= ry and x.value <= rx:
+            spreads.append(abs(value) + reals.pi())
+        else:
+            corners = product(ends(y, ry), ends(x, rx))
+            spreads.append(max(abs(_angle(b, a) - value) for b, a in corners))
+    errors = [rounding(12, min(abs(value) + s, reals.pi()), m.values) for s in spreads]
+    return finished(value, spreads, errors, m)
+
+
 UNARY: Mapping[str, Callable[..., Ball]] = {
     **{name: _at_the_ends(ulps, formula) for name, (ulps, formula) in FORMULAS.items()},
     "cosh": _cosine_of_a_hyperbola,
+    "tan": _tangent,
     "sin": _wave(reals.sin),
     "cos": _wave(reals.cos),
 }
