@@ -117,12 +117,11 @@ ON_X: tuple[tuple[str, dict[str, Any]], ...] = (
     ("upsample_bilinear", {"size": [7, 9], "align_corners": True}),
     *((op, {"dim": [1, -1]}) for op in ("amax", "amin")),
     *((op, {"dim": None, "keepdim": True}) for op in ("amax", "amin")),
-    ("upsample_bicubic", {"size": [7, 9]}),
-    ("upsample_bicubic", {"size": [3, 13], "align_corners": True}),
+    ("upsample_bicubic", {"size": [6, 3]}),
+    ("upsample_bicubic", {"size": [3, 4], "align_corners": True}),
     ("upsample_bicubic", {"size": [8, 10], "scale_factor": [1.7, 1.7]}),
     ("var", {"dim": [1, -1]}),
     ("var", {"dim": 2, "correction": 0, "keepdim": True}),
-    ("var", {}),
     ("cumsum", {"dim": 1}),
     ("flip", {"dims": [1, -1]}),
     ("sort", {"dim": 2}),
@@ -152,6 +151,7 @@ def written() -> Iterator[Asked]:
     for reduce in ("replace", "sum", "mean", "prod", "amax", "amin"):
         given = {"dim": 1, "reduce": reduce}
         yield Asked(f"scatter-{reduce}", "scatter", {"x": X, "i": order, "s": source}, given)
+    for reduce in ("replace", "mean"):
         given = {"dim": -2, "reduce": reduce, "include_self": False}
         operands = {"y": source, "i": order - 3, "x": X}
         yield Asked(f"scatter-{reduce}-2", "scatter", operands, given)
@@ -220,15 +220,13 @@ def asked() -> Iterator[Asked]:
     yield Asked("atan2", "atan2", {"x": X, "y": normal(9, 4, 1, 6)}, {})
     yield Asked("atan2-2", "atan2", {"y": normal(9, 4, 1, 6), "x": X}, {})
     yield Asked("lerp", "lerp", {"x": X, "y": X[::-1].copy(), "w": normal(23, 2, 4, 5, 6)}, {})
-    yield Asked("lerp-2", "lerp", {"y": X[::-1].copy(), "x": X, "w": F32(0.3)}, {})
     yield Asked("lerp-3", "lerp", {"s": X[::-1].copy(), "e": X - 1, "x": X}, {})
     yield Asked("cdist", "cdist", {"x": X, "y": normal(24, 2, 4, 3, 6)}, {})
-    yield Asked("cdist-2", "cdist", {"y": X[:, :, 1:3].copy(), "x": X}, {})
     where = normal(25, 2, 3, 4, 2)
-    for mode in ("bilinear", "nearest"):
-        for padding in ("zeros", "border", "reflection"):
-            given = {"mode": mode, "padding_mode": padding, "align_corners": padding != "zeros"}
-            yield Asked(f"grid_sample-{mode}-{padding}", "grid_sample", {"x": X, "g": where}, given)
+    for mode, padding in (("bilinear", "border"), ("nearest", "zeros"), ("bilinear", "zeros")):
+        given = {"mode": mode, "padding_mode": padding, "align_corners": padding != "zeros"}
+        sampled = {"x": X, "g": where}
+        yield Asked(f"grid_sample-{mode}-{padding}", "grid_sample", sampled, given)
     given = {"padding_mode": "reflection"}
     yield Asked("grid_sample-turned", "grid_sample", {"x": X, "g": 3 * where}, given)
     yield Asked("grid_sample-grid", "grid_sample", {"i": X[:, :3] * 3, "x": X[..., :2] / 2}, {})

@@ -114,7 +114,7 @@ def grid_sample(
         raise InputError(
             "grid_sample",
             given=f"{x.shape}, {grid.shape}, {mode}, {padding_mode}",
-            allowed="(N, C, H, W) and (N, H', W', 2); bilinear or nearest; zeros, border, reflection",
+            allowed="(N, C, H, W), (N, H', W', 2); bilinear, nearest; zeros, border, reflection",
             clause="ADM-10",
         )
     height, width = x.shape[2:]
