@@ -229,7 +229,7 @@ def asked() -> Iterator[Asked]:
         yield Asked(f"grid_sample-{mode}-{padding}", "grid_sample", sampled, given)
     given = {"padding_mode": "reflection"}
     yield Asked("grid_sample-turned", "grid_sample", {"x": X, "g": 3 * where}, given)
-    yield Asked("grid_sample-grid", "grid_sample", {"i": X[:, :3] * 3, "x": X[..., :2] / 2}, {})
+    yield Asked("grid_sample-grid", "grid_sample", {"a": X[:, :3] * 3, "x": X[..., :2] / 2}, {})
     yield Asked("layer_norm-affine", "layer_norm", {"x": X, "w": BIAS, "b": BIAS[::-1].copy()},
                 {"normalized_shape": 6})  # fmt: skip
 

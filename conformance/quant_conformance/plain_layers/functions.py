@@ -23,6 +23,7 @@ FUNCTIONS: Mapping[str, Callable[[Array], Array]] = {
     "asinh": np.arcsinh,
     "acosh": np.arccosh,
     "atanh": np.arctanh,
+    "tan": np.tan,
     "exp2": np.exp2,
     "expm1": np.expm1,
     "log1p": np.log1p,

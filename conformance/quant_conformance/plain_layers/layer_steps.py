@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from quant_conformance.plain_layers.functions import FUNCTIONS, LayerMath
+from quant_conformance.plain_layers.scattering import SCATTERING
 from quant_conformance.plain_layers.selections import SELECTIONS
 from quant_conformance.plain_layers.sums import like
 from quant_conformance.protocol import Array
@@ -210,6 +211,7 @@ _STEPS: Mapping[str, Callable[..., Array]] = {
         )
     },
     **{op: (lambda p, *a, f=f, **k: f(*a, **k)) for op, f in SELECTIONS.items()},
+    **{op: (lambda p, *a, f=f, **k: f(*a, **k)) for op, f in SCATTERING.items()},
     **{op: (lambda p, x, f=f: f(x)) for op, f in FUNCTIONS.items()},
     "cumsum": lambda p, x, dim: p.running(x, dim),
     "clamp": lambda p, *a, **k: p.between(*a, **k),

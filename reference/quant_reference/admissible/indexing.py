@@ -60,10 +60,10 @@ def _reached(shape: tuple[int, ...], places: list[Any], unsure: Sequence[Bounds]
         doubt |= np.broadcast_to(bounds.rigorous > 0, given)
     # A table that says for each chosen place which index chose it, in the result's own layout.
     which = np.arange(max(doubt.size, 1)).reshape(given)
-    spread = [p if isinstance(p, slice) else np.zeros(given, np.int64) for p in places]
+    spread: list[Any] = [p if isinstance(p, slice) else np.zeros(given, np.int64) for p in places]
     first = next(axis for axis, p in enumerate(places) if not isinstance(p, slice))
     line = np.zeros((*shape[:first], which.size, *shape[first + 1 :]), bool)
-    line[(*(slice(None),) * first, doubt.ravel())] = True
+    np.moveaxis(line, first, 0)[doubt.ravel()] = True
     spread[first] = which
     return line[tuple(spread)]
 

@@ -1,4 +1,4 @@
-"""Values between elements: cubic interpolation, and places that a tensor names (ADM-10)."""
+"""Values between elements: cubic interpolation, and places that a tensor names (ADM-2, ADM-10)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def upsample_bicubic(
     *,
     arithmetic: Arithmetic = FLOAT32,
 ) -> Bounds:
-    """Cubic interpolation by four elements on each axis from 2 on (ADM-10).
+    """Cubic interpolation by four elements on each axis from 2 on (ADM-2).
 
     A weight is off by 1.35 times the error of the place, 4u·n, and by the seven roundings of a
     polynomial whose terms add up to 36 at most; the sum rounds six times per axis.
@@ -97,7 +97,7 @@ def grid_sample(
     *,
     arithmetic: Arithmetic = FLOAT32,
 ) -> Bounds:
-    """Elements of (N, C, H, W) at the places of a grid (N, H', W', 2), in −1 to 1 (ADM-10).
+    """Elements of (N, C, H, W) at the places of a grid (N, H', W', 2), in −1 to 1 (ADM-2).
 
     A place on an axis of n elements is off by δ = γ_8·n·(|g| + 1), and by n/2 of the grid's
     radius. Bilinear interpolation moves by δ times the greatest difference of neighbours around,
@@ -115,7 +115,7 @@ def grid_sample(
             "grid_sample",
             given=f"{x.shape}, {grid.shape}, {mode}, {padding_mode}",
             allowed="(N, C, H, W), (N, H', W', 2); bilinear, nearest; zeros, border, reflection",
-            clause="ADM-10",
+            clause="ADM-2",
         )
     height, width = x.shape[2:]
     places, offs = [], []

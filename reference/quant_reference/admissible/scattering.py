@@ -201,7 +201,29 @@ def _added(
     count: Places,
     include_self: bool,
     arithmetic: Arithmetic,
-    average: bool = False,
+) -> Bounds:
+    return _summed(line, places, given, count, include_self, arithmetic, average=False)
+
+
+def _averaged(
+    line: Bounds,
+    places: Places,
+    given: Bounds,
+    count: Places,
+    include_self: bool,
+    arithmetic: Arithmetic,
+) -> Bounds:
+    return _summed(line, places, given, count, include_self, arithmetic, average=True)
+
+
+def _summed(
+    line: Bounds,
+    places: Places,
+    given: Bounds,
+    count: Places,
+    include_self: bool,
+    arithmetic: Arithmetic,
+    average: bool,
 ) -> Bounds:
     terms = count + (1 if include_self else 0)
     divisor = np.maximum(terms, 1).astype(np.float64) if average else np.ones(len(terms))
@@ -220,10 +242,6 @@ def _added(
     value, depth = total(line.value, given.value), int(terms.max(initial=1))
     pairs = (spread[0], spread[1]), (sizes[0], sizes[1])
     return accumulated(value, *pairs, depth, arithmetic, divisor)
-
-
-def _averaged(*arguments: Any) -> Bounds:
-    return _added(*arguments, average=True)
 
 
 def _multiplied(

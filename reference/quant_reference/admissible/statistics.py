@@ -81,7 +81,7 @@ def var(
     *,
     arithmetic: Arithmetic = FLOAT32,
 ) -> Bounds:
-    """Variance over axes, its n over n − correction, in one pass or in two (ADM-8)."""
+    """Variance over axes, its n over n − correction, in one pass or in two (ADM-2, ADM-8)."""
     x = bounds_of(x, arithmetic)
     over_all = dim is None or (not isinstance(dim, int) and not dim)
     axes = reduced_axes(x.shape, None if over_all else dim)

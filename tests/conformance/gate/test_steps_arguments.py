@@ -16,6 +16,8 @@ from tests.conformance.gate.test_steps_moves import CASES as MOVES
 from tests.conformance.gate.test_steps_moves import REFUSED as NOT_MOVED
 from tests.conformance.gate.test_steps_selections import CASES as SELECTIONS
 from tests.conformance.gate.test_steps_selections import REFUSED as NOT_SELECTED
+from tests.conformance.gate.test_steps_writes import CASES as WRITES
+from tests.conformance.gate.test_steps_writes import REFUSED as NOT_WRITTEN
 from torch.nn import functional as f
 
 from quant_conformance.gate.aten.arguments import WITHOUT_EFFECT
@@ -75,6 +77,10 @@ READ: dict[str, tuple[Callable[..., Any], tuple[torch.Tensor, ...]]] = {
     ),
     "bilinear by factors in inference mode": (
         inferred(lambda x: aten.upsample_bilinear2d.vec(x, None, False, [1.7, 1.3])),
+        (X4,),
+    ),
+    "bicubic by factors in inference mode": (
+        inferred(lambda x: aten.upsample_bicubic2d.vec(x, None, False, [1.7, 1.3])),
         (X4,),
     ),
     "batch norm with statistics that are given": (
@@ -148,7 +154,7 @@ def calls() -> Iterator[Call]:
     """Each operation of every case of the tests, its steps made."""
     every = [*ELEMENTS.values(), *LAYERS.values(), *REFUSED.values(), *READ.values()]
     every += [*SELECTIONS.values(), *NOT_SELECTED.values()]
-    every += [*MOVES.values(), *NOT_MOVED.values()]
+    every += [*MOVES.values(), *NOT_MOVED.values(), *WRITES.values(), *NOT_WRITTEN.values()]
     for *_, function, inputs in every:
         with torch.random.fork_rng(devices=[]):
             recording = recorded(function, *inputs)
@@ -174,6 +180,7 @@ def schemas() -> Iterator[tuple[str, Any]]:
             yield name, schema
 
 
+@pytest.mark.filterwarnings("ignore:The reduce argument")
 def test_every_argument_is_read_or_has_no_effect() -> None:
     read = {(call.name, argument) for call in calls() for argument in call.read}
     given = {
@@ -188,6 +195,7 @@ def test_every_argument_is_read_or_has_no_effect() -> None:
     assert unread == set()
 
 
+@pytest.mark.filterwarnings("ignore:The reduce argument")
 def test_what_has_no_effect_is_an_argument_that_nothing_reads() -> None:
     given = {(name, argument.name) for name, schema in schemas() for argument in schema.arguments}
     every = {*given, *(("*", argument) for _, argument in given)}

@@ -103,7 +103,7 @@ CASES: dict[str, Case] = {
     "tanh": ("tanh", torch.tanh, (X,)),
     **{
         op: (op, getattr(torch, op), (X,))
-        for op in ("sin", "cos", "atan", "sinh", "cosh", "asinh", "exp2", "expm1")
+        for op in ("sin", "cos", "tan", "atan", "sinh", "cosh", "asinh", "exp2", "expm1")
     },
     **{op: (op, getattr(torch, op), (P,)) for op in ("log1p", "log2", "log10")},
     **{op: (op, getattr(torch, op), (X / 10,)) for op in ("asin", "acos", "atanh")},

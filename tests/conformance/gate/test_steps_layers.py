@@ -208,6 +208,16 @@ CASES: dict[str, Case] = {
         lambda x: f.interpolate(x, (11, 9), mode="bilinear"),
         (X4,),
     ),
+    "upsample_bicubic2d": (
+        "upsample_bicubic2d",
+        lambda x: f.interpolate(x, (11, 9), mode="bicubic"),
+        (X4,),
+    ),
+    "upsample_bicubic2d, corners": (
+        "upsample_bicubic2d",
+        lambda x: f.interpolate(x, (3, 9), mode="bicubic", align_corners=True),
+        (X4,),
+    ),
     "upsample_bilinear2d, corners": (
         "upsample_bilinear2d",
         lambda x: f.interpolate(x, (11, 9), mode="bilinear", align_corners=True),

@@ -103,10 +103,11 @@ def _logsumexp(call: Call) -> Steps:
     """The greatest, and the logarithm of the sum of what stands beside it."""
     steps, top, _, log = _log_of_exponentials(call, axes_of(call, call["dim"]))
     final = part(call, "result")
-    return [*steps, Step("add", (log, top), final, {}), *_kept(call, final)]
+    return [*steps, Step("add", (log, top), final, {}), *kept(call, final)]
 
 
-def _kept(call: Call, name: str) -> Steps:
+def kept(call: Call, name: str) -> Steps:
+    """The result in its own shape, with the axes that were summed over or without."""
     call.read.add("keepdim")  # shows in the result's shape
     return [call.step("reshape", name, shape=list(call.output_shape))]
 
@@ -180,34 +181,6 @@ def _isnan(call: Call) -> Steps:
     return [size, number, call.step("logical_not", number.output)]
 
 
-def _variance(root: bool) -> Callable[[Call], Steps]:
-    """Squares beside the mean, over n less the correction."""
-
-    def make(call: Call) -> Steps:
-        axes, shape = axes_of(call, call.get("dim")), call.shape("self")
-        free = math.prod(shape[axis] for axis in axes)
-        if "unbiased" in call:
-            free -= int(call["unbiased"])
-        else:
-            given = call["correction"]
-            free -= 1 if given is None else given
-        names = [part(call, n) for n in ("mean", "beside", "square", "sum", "var", "std")]
-        mean, beside, square, total, variance, deviation = names
-        over = {"dim": axes, "keepdim": True}
-        steps = [
-            Step("mean", (call["self"],), mean, over),
-            Step("sub", (call["self"], mean), beside, {}),
-            Step("mul", (beside, beside), square, {}),
-            Step("sum", (square,), total, over),
-            Step("div", (total, float(free)), variance, {}),
-        ]
-        if root:
-            steps.append(Step("sqrt", (variance,), deviation, {}))
-        return [*steps, *_kept(call, steps[-1].output)]
-
-    return make
-
-
 def _log_softmax(call: Call) -> Steps:
     """What stands beside the greatest, less the logarithm of the sum of its exponentials."""
     call.read |= {"dtype", "half_to_float"}
@@ -226,8 +199,6 @@ COMPOSED: Mapping[str, Callable[[Call], Steps]] = {
     "floor_divide": _floor_divide,
     "remainder": _remainder("floor"),
     "fmod": _remainder("trunc"),
-    "var": _variance(root=False),
-    "std": _variance(root=True),
     "log_softmax": _log_softmax,
     "isinf": _isinf,
     "isnan": _isnan,

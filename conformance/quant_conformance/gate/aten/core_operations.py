@@ -13,17 +13,20 @@ _RANDOM = "random"
 _DATA = "a shape, or a number of Python's, that depends on the data"
 _COMPLEX = "complex numbers"
 _GRADIENT = "of the gradient, which no exported file computes"
-_CONSTANT = "made of no tensor: a constant of the model, taken as it was recorded"
-_SHAPE = "of the shape alone, which is fixed when a model is recorded"
-_STORAGE = "reads the layout of the storage, which a recording does not have"
-_MEMORY = "shows memory that nothing was written to"
-_NOT_YET = "not read yet"
 
 WRITTEN_AS: Mapping[str, str] = {
     "adaptive_avg_pool1d": "_adaptive_avg_pool2d",
     "avg_pool1d": "avg_pool2d",
 }
 """Core operation that torch computes by another one before it is recorded -> that one."""
+
+CONSTANTS = frozenset({"arange", "empty", "empty_strided", "full", "scalar_tensor"})
+"""Core operations on no tensor: a constant of the model, with the values that were recorded."""
+
+NUMBERS = frozenset(
+    {"sym_is_contiguous", "sym_numel", "sym_size", "sym_storage_offset", "sym_stride"}
+)
+"""Core operations that give a number of Python's, which is an argument of what is recorded."""
 
 UNREAD: Mapping[str, str] = {
     **dict.fromkeys(("native_dropout", "rand", "randn", "randperm"), _RANDOM),
@@ -32,25 +35,9 @@ UNREAD: Mapping[str, str] = {
     **dict.fromkeys(
         (
             *("_adaptive_avg_pool2d_backward", "avg_pool2d_backward", "convolution_backward"),
-            *("embedding_dense_backward", "max_pool2d_with_indices_backward"),
             *("native_group_norm_backward", "native_layer_norm_backward"),
         ),
         _GRADIENT,
-    ),
-    **dict.fromkeys(("arange", "empty", "empty_strided", "full", "scalar_tensor"), _CONSTANT),
-    **dict.fromkeys(
-        (*("sym_is_contiguous", "sym_numel", "sym_size", "sym_storage_offset", "sym_stride"),),
-        _SHAPE,
-    ),
-    "as_strided": _STORAGE,
-    "resize_": _MEMORY,
-    **dict.fromkeys(
-        (
-            *("_cdist_forward", "_embedding_bag", "_pdist_forward", "atan2", "col2im"),
-            *("grid_sampler_2d", "index_put", "masked_scatter", "scatter", "scatter_add"),
-            *("scatter_reduce", "tan"),
-        ),
-        _NOT_YET,
     ),
 }
 """Core operation without steps -> why."""
@@ -73,6 +60,8 @@ def core_operations() -> set[str]:
 
 def is_read(name: str) -> bool:
     """Whether the gate reads an operation, or the one that torch computes it by."""
+    if name in CONSTANTS | NUMBERS:
+        return True
     return WRITTEN_AS.get(name, name).strip("_") in TABLE
 
 
@@ -91,6 +80,9 @@ def page() -> str:
         "",
         f"{len(read)} of {len(core)} are read:",
         f"{', '.join(f'`{name}`' for name in read)}.",
+        "",
+        f"Constants: {', '.join(f'`{name}`' for name in sorted(CONSTANTS))}. "
+        f"Numbers: {', '.join(f'`{name}`' for name in sorted(NUMBERS))}.",
         "",
         "The others:",
         "",

@@ -249,5 +249,6 @@ LAYERS: Mapping[str, Callable[[Call], Steps]] = {
     "upsample_linear1d": _upsample("bilinear"),
     "upsample_bilinear2d": _upsample("bilinear"),
     "upsample_trilinear3d": _upsample("bilinear"),
+    "upsample_bicubic2d": _upsample("bicubic"),
 }
 """Name of the ATen operation, without underscores around it -> its steps."""

@@ -295,7 +295,19 @@ ELEMENTS: Mapping[str, Callable[[Call], Steps]] = {
     **{
         op: _unary(op)
         for op in (
-            *("sin", "cos", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh"),
+            *(
+                "sin",
+                "cos",
+                "tan",
+                "asin",
+                "acos",
+                "atan",
+                "sinh",
+                "cosh",
+                "asinh",
+                "acosh",
+                "atanh",
+            ),
             *("exp2", "expm1", "log1p", "log2", "log10"),
         )
     },

@@ -11,11 +11,13 @@ from quant_conformance.gate.aten.functional import LAYERS
 from quant_conformance.gate.aten.indexing import SELECTIONS
 from quant_conformance.gate.aten.moves import MOVES
 from quant_conformance.gate.aten.pointwise import ELEMENTS
+from quant_conformance.gate.aten.sampling import SAMPLING
+from quant_conformance.gate.aten.scattering import SCATTERING
 from quant_conformance.gate.recording.recorder import Operation
 from quant_conformance.protocol import Array
 from quant_reference.admissible import Step
 
-TABLE = {**LAYERS, **ELEMENTS, **SELECTIONS, **MOVES, **COMPOSED}
+TABLE = {**LAYERS, **ELEMENTS, **SELECTIONS, **MOVES, **COMPOSED, **SCATTERING, **SAMPLING}
 """Every ATen operation that is known."""
 
 _ROUNDED = frozenset({"add", "sub", "mul", "sum", "matmul", "cumsum"})

@@ -142,6 +142,25 @@ def put_together(
     return add(aten.view.default, (ref(found), list(shape)), joined.reshape(shape))
 
 
+def within(operand: torch.Tensor, view: torch.Tensor) -> Array | None:
+    """Which element of a tensor stands at each place of a view of its memory, as a line.
+
+    Args:
+        operand: the tensor.
+        view: any view of the same memory.
+
+    Returns:
+        None where the view shows memory that the tensor does not, or in another dtype.
+    """
+    if _memory(operand) != _memory(view) or operand.dtype != view.dtype:
+        return None
+    own, shown = _places(operand), _places(view)
+    where = np.full(int(max(own.max(initial=0), shown.max(initial=0))) + 1, -1)
+    where[own] = np.arange(own.size)
+    index = where[shown]
+    return None if (index < 0).any() else index
+
+
 def _memory(tensor: torch.Tensor) -> int:
     return int(tensor.untyped_storage().data_ptr())
 

@@ -17,7 +17,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from quant_conformance.gate.errors import GateError
-from quant_conformance.gate.recording.aliases import Aliases, put_together
+from quant_conformance.gate.recording.aliases import Aliases, put_together, within
 from quant_conformance.gate.recording.forward_inputs import Inputs
 from quant_conformance.gate.recording.quantizers import QuantizerFacts, facts_of, quantizer_modules
 from quant_conformance.gate.recording.states import evaluating, restored, restoring_buffers
@@ -174,6 +174,8 @@ class _Recorder(TorchDispatchMode):
             self.bind(t, self._fresh(label.strip("_"))) if isinstance(t, torch.Tensor) else None
             for t in results
         ]
+        if func is torch.ops.aten.as_strided.default and self._chosen(args[0], result, refs[0][0]):
+            return result
         for tensor in written:
             self._aliases.written(tensor, self._names[id(tensor)])
             self._written_memory.add(tensor.untyped_storage().data_ptr())
@@ -277,6 +279,20 @@ class _Recorder(TorchDispatchMode):
         self.recording.values[name] = value
         self.recording.operations.append(Operation(function, args, {}, (name,)))
         return name
+
+    def _chosen(self, operand: torch.Tensor, view: torch.Tensor, ref: Ref) -> bool:
+        """Records a view of memory as elements of its operand; False if it shows others, too."""
+        index = within(operand, view)
+        if index is None:
+            return False
+        aten, flat = torch.ops.aten, self.recording.values[ref.name].reshape(-1)
+        line = self._add(aten.view.default, (ref, [-1]), flat)
+        chosen = (Ref(line), [Ref(self._constant(index))])
+        picked = self._add(aten.index.Tensor, chosen, flat[index])
+        shaped = (Ref(picked), list(view.shape))
+        name = self._names[id(view)]
+        self.recording.operations.append(Operation(aten.view.default, shaped, {}, (name,)))
+        return True
 
     def _constant(self, value: Array) -> str:
         name = self._fresh("constant")

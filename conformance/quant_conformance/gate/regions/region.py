@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 
 from quant_conformance.gate.aten.step_table import steps_of
 from quant_conformance.gate.recording.recorder import Operation, Quantization, Recording
@@ -270,6 +271,7 @@ def _constants(recording: Recording) -> set[str]:
     sources = {q.result: q.source for q in recording.quantizations}
     for operation in recording.operations:
         # What is made of quantized weights stays an operation of its region.
-        if all(name in constants for name in operation.inputs):
+        random = torch.Tag.nondeterministic_seeded in operation.function.tags
+        if all(name in constants for name in operation.inputs) and not random:
             constants.update(name for name in operation.outputs if name is not None)
     return constants - set(sources)
