@@ -46,7 +46,7 @@ def _scatter(
 
 def _index_put(x: Array, values: Array, *indices: Array | None, accumulate: bool = False) -> Array:
     found = x.astype(np.float32)  # in which sums are made; it is stored as the values are
-    places = tuple(slice(None) if i is None else i.astype(np.int64) for i in indices)
+    places: Any = tuple(slice(None) if i is None else i.astype(np.int64) for i in indices)
     if accumulate:
         np.add.at(found, places, values)
     else:
