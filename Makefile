@@ -20,7 +20,8 @@ KEY := $(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 ALL := $(VENV)/.installed-all-$(KEY)
 DEV := $(VENV)/.installed-dev-$(KEY)
 
-.PHONY: run test cpus bench lint vectors vectors-check clauses mutants zoo converters architectures readme dist clean
+.PHONY: run test cpus bench lint vectors vectors-check clauses layers mutants zoo converters architectures readme docs \
+	dist clean
 .DELETE_ON_ERROR:
 
 run: $(ALL)  ## judge the default backends and print the scoreboard
@@ -51,6 +52,9 @@ vectors-check: $(ALL)  ## rebuild them elsewhere and compare byte for byte
 clauses: $(ALL)  ## which function, case and mutant every clause has, to docs/clauses.md
 	$(BIN)/python -m quant_conformance.report.clause_places > docs/clauses.md
 
+layers: $(ALL)  ## the contract of every layer operation, to docs/layers.md
+	$(BIN)/python -m quant_conformance.report.layer_page > docs/layers.md
+
 mutants: $(ALL)  ## does the quick tier catch every known bug?
 	$(BIN)/quant-conformance mutants --tier quick $(ARGS)
 
@@ -68,8 +72,11 @@ architectures: $(DEV)  ## architectures of timm and transformers, to docs/archit
 		-m quant_conformance.export_matrix.architecture_sweep --kept .architectures/results.json \
 		--out docs/architectures.md --jobs $(JOBS) $(ARGS)
 
-readme: $(DEV)  ## what the README shows of a run, anew; ARGS=--check only compares
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.readme_samples $(ARGS)
+readme: $(DEV)  ## the scoreboard and what the pages show of a run, anew; ARGS=--check only compares
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.docs.samples $(ARGS)
+
+docs: $(DEV)  ## the site of these pages, to build/site; fails where a link leads nowhere
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(ARGS)
 
 dist: $(DEV)
 	$(BIN)/python -m build
@@ -94,6 +101,6 @@ $(ALL): | $(BIN)/python
 
 $(DEV): | $(BIN)/python
 	rm -f $(VENV)/.installed-*
-	$(BIN)/python -m pip install $(PIP_ARGS) -c constraints.txt -e '.[all,dev]'
+	$(BIN)/python -m pip install $(PIP_ARGS) -c constraints.txt -e '.[all,dev,docs]'
 	$(INSTALL_WEIGHTS)
 	touch $(ALL) $@

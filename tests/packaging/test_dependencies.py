@@ -12,6 +12,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
+DEVELOPERS = ("dev", "docs")
 SOURCES = [ROOT / folder for folder in ("torch_impl", "conformance", "vectors", "reference")]
 PINS = {
     canonicalize_name(pin.name): pin
@@ -30,9 +31,9 @@ def test_the_base_is_numpy_ml_dtypes_and_safetensors() -> None:
     assert names == {"numpy", "ml_dtypes", "safetensors"}
 
 
-def test_all_holds_every_extra_but_dev() -> None:
+def test_all_holds_every_extra_but_those_of_developers() -> None:
     (line,) = EXTRAS["all"]
-    assert Requirement(line).extras == EXTRAS.keys() - {"all", "dev"}
+    assert Requirement(line).extras == EXTRAS.keys() - {"all", *DEVELOPERS}
 
 
 @pytest.mark.parametrize("line", sorted(set(WANTED)))
@@ -44,7 +45,8 @@ def test_each_dependency_is_pinned_within_its_range(line: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", sorted({line for extra in EXTRAS.keys() - {"all", "dev"} for line in EXTRAS[extra]})
+    "line",
+    sorted({line for extra in EXTRAS.keys() - {"all", *DEVELOPERS} for line in EXTRAS[extra]}),
 )
 def test_each_dependency_of_a_user_is_imported(line: str) -> None:
     wanted = canonicalize_name(Requirement(line).name)

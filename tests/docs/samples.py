@@ -1,13 +1,14 @@
-"""Makes what the README shows of ``quant-conformance run``: ``make readme``.
+"""Makes what the pages show of ``quant-conformance run``: ``make readme``.
 
 The scoreboard stands between two comments. A sample stands below a comment with the command that
-prints it, which runs in a folder that holds what the README says to save.
+prints it, which runs in a folder that holds what the page says to save and to compile.
 """
 
 from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -15,40 +16,84 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import quant_vectors
 from quant_conformance.registry import BACKENDS
 from quant_conformance.report.results import read_results
 from quant_conformance.report.scoreboard_rows import COLUMNS
 from quant_conformance.verdicts.verdict import Verdict
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[2]
+SCOREBOARD = ROOT / "docs" / "scoreboard.md"
+VENDOR = ROOT / "docs" / "vendor.md"
+QUANTIZER = ROOT / "docs" / "quantizer.md"
+GATE = ROOT / "docs" / "gate.md"
+README = ROOT / "README.md"
+
 BOARD = re.compile(
     r"(?<=<!-- scoreboard: made by `make readme` -->\n).*?(?=<!-- end of scor)", re.S
 )
 SAMPLE = re.compile(r"<!-- sample: (?P<command>.*?) -->\n```\n(?P<text>.*?)```\n", re.S)
-SAVED = re.compile(r"Save this as\s+`(?P<name>[\w.]+)`:\n\n```python\n(?P<source>.*?)```\n", re.S)
+SAVED = re.compile(r"[Ss]ave this as\s+`(?P<name>[\w.]+)`:\n\n```\w+\n(?P<source>.*?)```\n", re.S)
+BLOCK = re.compile(r"```(?P<kind>\w*)\n(?P<text>.*?)```(?:\n\n```text\n(?P<shown>.*?)```)?", re.S)
+COMPILER = "cc "
 
 Document = Mapping[str, Any]
 
 
-def saved(readme: str) -> dict[str, str]:
-    """The files that the README says to save."""
-    return {found["name"]: found["source"] for found in SAVED.finditer(readme)}
+def saved(page: str) -> dict[str, str]:
+    """The files that a page says to save."""
+    return {found["name"]: found["source"] for found in SAVED.finditer(page)}
 
 
-def samples(readme: str) -> dict[str, str]:
-    """Commands, and what they print according to the README."""
-    return {found["command"]: found["text"] for found in SAMPLE.finditer(readme)}
+def samples(page: str) -> dict[str, str]:
+    """Commands, and what they print according to a page."""
+    return {found["command"]: found["text"] for found in SAMPLE.finditer(page)}
 
 
-def printed(readme: str, command: str) -> str:
-    """What a command prints where there is no terminal."""
+def snippets(page: str) -> list[tuple[str, str]]:
+    """Python that is to be run, with what it prints according to a page."""
+    kept = saved(page).values()
+    return [
+        (found["text"], found["shown"] or "")
+        for found in BLOCK.finditer(page)
+        if found["kind"] == "python" and found["text"] not in kept
+    ]
+
+
+def commands(page: str) -> list[str]:
+    """The lines of shell that a page shows."""
+    return [
+        line
+        for found in BLOCK.finditer(page)
+        if not found["kind"]
+        for line in found["text"].splitlines()
+        if line.startswith(("quant-conformance ", "make ", COMPILER, "pytest "))
+    ]
+
+
+def prepare(folder: Path, page: str) -> None:
+    """Saves and compiles in a folder what a page says; the frozen vectors are there as ``v1``."""
+    for name, source in saved(page).items():
+        (folder / name).write_text(source, encoding="utf-8")
+    (folder / "v1").symlink_to(Path(quant_vectors.__file__).parent / "v1")
+    for line in commands(page):
+        if line.startswith(COMPILER) and shutil.which(COMPILER.strip()):
+            subprocess.run(shlex.split(line), cwd=folder, check=True)
+
+
+def called(folder: Path, command: str, *more: str) -> subprocess.CompletedProcess[str]:
+    """Runs a command as a page shows it, with further arguments."""
     program, *arguments = shlex.split(command)
     assert program == "quant-conformance"
+    words = [sys.executable, "-m", "quant_conformance.cli", *arguments, *more]
+    return subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def printed(page: str, command: str) -> str:
+    """What a command prints where there is no terminal."""
     with tempfile.TemporaryDirectory() as folder:
-        for name, source in saved(readme).items():
-            Path(folder, name).write_text(source, encoding="utf-8")
-        words = [sys.executable, "-m", "quant_conformance.cli", *arguments]
-        done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+        prepare(Path(folder), page)
+        done = called(Path(folder), command)
     if done.returncode not in (0, 1):
         raise SystemExit(f"{command}: {done.stderr}")
     return done.stdout
@@ -80,9 +125,9 @@ def board(documents: Sequence[Document]) -> str:
     return "\n".join([*lines, ""]) + "\n"
 
 
-def rows(readme: str) -> Iterator[dict[str, str]]:
-    """The rows of the README's scoreboard, by the titles of its columns."""
-    found = BOARD.search(readme)
+def rows(page: str) -> Iterator[dict[str, str]]:
+    """The rows of the scoreboard, by the titles of its columns."""
+    found = BOARD.search(page)
     assert found is not None
     lines = [line for line in found.group().splitlines() if line.startswith("|")]
     head, _, *body = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
@@ -103,8 +148,9 @@ def run_all(backends: Sequence[str]) -> list[Document]:
 
 
 def main() -> int:
-    """Writes the README anew, or with ``--check`` says whether it is as it would be written."""
-    before = README.read_text(encoding="utf-8")
+    """Writes the pages anew, or with ``--check`` says whether they are as they would be written."""
+    before = {page: page.read_text(encoding="utf-8") for page in (SCOREBOARD, VENDOR)}
+    after = dict(before)
     documents = run_all(list(BACKENDS))
     bad = [d["backend"] for d in documents if Verdict.UNAVAILABLE.value in d["summary"]]
     if bad:
@@ -114,15 +160,16 @@ def main() -> int:
     if hung:  # on a busy machine; that says nothing of the system
         print(f"timed out: {', '.join(hung)}; nothing is written", file=sys.stderr)
         return 2
-    after = BOARD.sub(lambda _: board(documents), before)
-    for command, text in samples(before).items():
-        after = after.replace(f"```\n{text}```\n", f"```\n{printed(before, command)}```\n")
+    after[SCOREBOARD] = BOARD.sub(lambda _: board(documents), before[SCOREBOARD])
+    for command, text in samples(before[VENDOR]).items():
+        made = printed(before[VENDOR], command)
+        after[VENDOR] = after[VENDOR].replace(f"```\n{text}```\n", f"```\n{made}```\n")
     if "--check" in sys.argv[1:]:
-        print(
-            "the README is as made" if after == before else "the README is out of date: make readme"
-        )
-        return int(after != before)
-    README.write_text(after, encoding="utf-8")
+        stale = [page.name for page in before if before[page] != after[page]]
+        print(f"{', '.join(stale)}: out of date: make readme" if stale else "the pages are as made")
+        return int(bool(stale))
+    for page, text in after.items():
+        page.write_text(text, encoding="utf-8")
     return 0
 
 
