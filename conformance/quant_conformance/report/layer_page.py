@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from quant_conformance.layers import CLAUSES
 from quant_conformance.report.layer_shapes import SHAPES
 from quant_conformance.verdicts.clauses import spec_clauses
 from quant_reference.admissible import OPERATIONS, pooling
+from quant_reference.admissible.operations import CLAUSES
 
 WITHOUT_EFFECT: Final = frozenset(
     {"inplace", "momentum", "training", "dropout_p", "use_input_stats"}

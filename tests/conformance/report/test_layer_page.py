@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from tests.reference.admissible_cases import CASES, Asked
 
-from quant_conformance.layers import CLAUSES, float_layer_of, layer_of
+from quant_conformance.layers import float_layer_of, layer_of
 from quant_conformance.report.layer_page import WITHOUT_EFFECT, contract, page
 from quant_conformance.report.layer_shapes import SHAPES, Shapes
 from quant_reference.admissible import OPERATIONS, Bounds, Step, evaluate
+from quant_reference.admissible.operations import CLAUSES
 from quant_vectors import load
 
 PAGE = Path(__file__).parents[3] / "docs" / "layers.md"
