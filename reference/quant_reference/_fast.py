@@ -63,7 +63,8 @@ def over(function: Callable[..., Any], values: Array, *operands: Any) -> Array:
         *operands: Further operands.
     """
     if enabled() and values.ndim:  # an operation on rank 0 gives a scalar, which takes no output
-        return np.asarray(function(values, *operands, out=values))
+        result: Array = function(values, *operands, out=values)
+        return result
     return np.asarray(function(values, *operands))
 
 

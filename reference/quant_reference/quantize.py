@@ -145,8 +145,9 @@ def unclamped_codes(
         return quotient(x, scale)
     if spec.qformulation == "minval":
         least = np.float32(codes_in_use(spec)[0])
-        return round_code(divide(above_minval(x, offset), scale)) + least
-    return round_code(quotient(x, scale)) + offset
+        steps = over(divide, above_minval(x, offset), scale)
+        return over(np.add, round_code(steps), least)
+    return over(np.add, round_code(quotient(x, scale)), offset)
 
 
 def quotient(x: Array, scale: Float32) -> Float32:
