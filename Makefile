@@ -20,7 +20,7 @@ KEY := $(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 ALL := $(VENV)/.installed-all-$(KEY)
 DEV := $(VENV)/.installed-dev-$(KEY)
 
-.PHONY: run test cpus bench lint vectors vectors-check clauses layers mutants zoo converters architectures readme docs \
+.PHONY: run test cpus bench lint vectors vectors-check spec clauses layers mutants zoo converters architectures readme docs \
 	dist clean
 .DELETE_ON_ERROR:
 
@@ -48,6 +48,10 @@ vectors: $(ALL)  ## rebuild the frozen vectors from the reference
 
 vectors-check: $(ALL)  ## rebuild them elsewhere and compare byte for byte
 	$(BIN)/quant-conformance vectors generate --check
+
+spec: $(DEV)  ## the generated parts of SPEC.md: operations, policies, answers of new examples
+	OMP_NUM_THREADS=1 $(BIN)/python -m quant_conformance.report.spec_blocks
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.reference.spec_examples
 
 clauses: $(ALL)  ## which function, case and mutant every clause has, to docs/clauses.md
 	$(BIN)/python -m quant_conformance.report.clause_places > docs/clauses.md

@@ -78,7 +78,7 @@ def test_an_example_with_another_digit_fails(clause: str) -> None:
     assert [text for _, text, other in found if holds(other)] == []
 
 
-@pytest.mark.parametrize("clause", [c for c in CLAUSES if CLAUSES[c].text.startswith("**Rule.")])
+@pytest.mark.parametrize("clause", list(CLAUSES))
 def test_a_clause_has_the_form(clause: str) -> None:
     text = CLAUSES[clause].text
     bold = re.findall(r"^\*\*([^*]+)\.\*\*", text, re.M)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from importlib.resources import files
@@ -14,7 +15,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from quant_conformance.generate import first_difference, generate
+from quant_conformance.generate import first_difference, generate, readable_difference
 from quant_conformance.generate.builder import Builder, canonical
 from quant_conformance.generate.coverage import coverage, coverage_rows
 from quant_conformance.generate.covering import cover_pairs, required_pairs
@@ -27,12 +28,24 @@ from quant_conformance.generate.layouts import (
     make_spec,
     spec_kinds,
 )
+from quant_conformance.generate.readable import (
+    SMALL,
+    readable_line,
+    readable_path,
+    readable_text,
+    size_of,
+)
 from quant_conformance.generate.rivals import DIVISIONS
 from quant_conformance.generate.streams import integers, pick, reals, words
 from quant_reference import QParams
-from quant_vectors import SetWriter, VectorError, load
+from quant_vectors import SetWriter, VectorError, VectorSet, load
 
 V1 = Path(str(files("quant_vectors") / "v1"))
+
+
+@pytest.fixture(scope="module")
+def vectors() -> VectorSet:
+    return load()
 
 
 def test_the_frozen_set_is_what_the_generator_builds(capsys: pytest.CaptureFixture[str]) -> None:
@@ -83,6 +96,52 @@ def test_the_first_difference_is_named(copy: Path, name: str, change: Any, says:
 def test_a_set_is_written_and_loads(tmp_path: Path) -> None:
     assert generate(tmp_path / "v1", check=False) == 0
     assert load(path=tmp_path / "v1").digest == load().digest
+    assert (tmp_path / "v1.txt").read_bytes() == readable_path(V1).read_bytes()
+
+
+def test_the_small_cases_have_a_line_each(vectors: VectorSet) -> None:
+    text = readable_path(V1).read_text(encoding="utf-8")
+    assert text == readable_text(vectors)
+    assert len(text.encode()) < 1_000_000
+    lines = {line.split(": ")[0]: line for line in text.splitlines() if line[0] != "#"}
+    assert 2500 < len(lines) < len(vectors)
+    assert set(lines) == {c.id for c in vectors if size_of(vectors, c) <= SMALL}
+    assert lines["pack/int2/low_first/count1-pack"] == readable_line(
+        vectors, vectors.case("pack/int2/low_first/count1-pack")
+    )
+
+
+def test_a_line_has_the_numbers_of_its_case(vectors: VectorSet) -> None:
+    """Read back with nothing but the text, every float of every small case of a family."""
+    number = re.compile(r"(?<= )-?(?:0x[0-9a-f.]+p[+-]\d+|\d+|inf|nan:[0-9a-f]+)(?= |,|$)")
+    for case in vectors:
+        if case.family != "dequantize" or size_of(vectors, case) > SMALL or not case.expected:
+            continue
+        answer = readable_line(vectors, case).split(" -> ")[1]
+        (want,) = vectors.expected(case).values()
+        found = number.findall(answer)
+        assert len(found) == want.size
+        for text, value in zip(found, want.ravel().tolist(), strict=True):
+            exact = float("nan") if text.startswith("nan") else float.fromhex(text)
+            assert np.array_equal(exact, value, equal_nan=True), case.id
+            assert np.isnan(value) or np.signbit(exact) == np.signbit(value), case.id
+
+
+@pytest.mark.parametrize("change", ["line", "missing", "more"])
+def test_a_difference_of_the_text_is_named(tmp_path: Path, change: str) -> None:
+    file = tmp_path / "v1.txt"
+    text = "# head\na: encode -> 1\nb: encode -> 2\n"
+    file.write_text(text.replace("-> 1", "-> 3") if change == "line" else text)
+    if change == "missing":
+        file.unlink()
+        assert readable_difference(text, file) == "v1.txt is missing"
+    elif change == "more":
+        assert "line 4: " in str(readable_difference(text + "c: pack -> 1\n", file))
+    else:
+        found = readable_difference(text, file)
+        assert found == "v1.txt, line 2: a: encode -> 3 should be a: encode -> 1"
+    file.write_text(text)
+    assert readable_difference(text, file) is None
 
 
 def test_streams_are_what_they_were() -> None:

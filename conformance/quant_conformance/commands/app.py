@@ -218,7 +218,12 @@ def list_things(
 @app.command()
 def explain(
     case: Annotated[str, typer.Argument(help="Id of the case.")],
-    backend: Annotated[str, typer.Option(help="A name, module:Class or path/file.py:Class.")],
+    backend: Annotated[
+        str | None,
+        typer.Option(
+            help="A name, module:Class or path/file.py:Class; without one, the case alone."
+        ),
+    ] = None,
     vectors: Vectors = None,
     isolate: Isolate = None,
     timeout: Timeout = 10.0,
@@ -226,6 +231,9 @@ def explain(
     """Show what a case asks, the right answer, the backend's, and the clause."""
     loaded: VectorSet = load(path=vectors)
     entry = loaded.case(case)
+    if backend is None:
+        print(explain_case(loaded, entry), end="")
+        return
     plan = Plan(Limits(timeout=timeout), isolate)
     outcome, result = ask_one(loaded, entry, backend, plan)
     print(explain_case(loaded, entry, outcome, result), end="")

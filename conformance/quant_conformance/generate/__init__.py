@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from itertools import zip_longest
 from pathlib import Path
 from typing import Final
 
@@ -43,8 +44,9 @@ from quant_conformance.generate.families import (
     value_range,
 )
 from quant_conformance.generate.flags import FLAGS
+from quant_conformance.generate.readable import readable_path, readable_text
 from quant_conformance.generate.streams import SEED
-from quant_vectors import SetWriter
+from quant_vectors import SetWriter, load
 
 VERSION: Final = "v1"
 GENERATOR: Final = "1"
@@ -100,7 +102,7 @@ def generate(out: Path, check: bool) -> int:
     """Write the set, or compare it with what is there.
 
     Args:
-        out: Folder of the set.
+        out: Folder of the set; the text of its small cases is a file beside it.
         check: Write nothing; rebuild and compare byte for byte.
 
     Returns:
@@ -109,15 +111,31 @@ def generate(out: Path, check: bool) -> int:
     writer = build()
     if not check:
         writer.write(out)
+        readable_path(out).write_text(readable_text(load(path=out)), encoding="utf-8")
         return 0
     with tempfile.TemporaryDirectory() as temporary:
-        writer.write(Path(temporary))
-        difference = first_difference(Path(temporary), out)
+        built = Path(temporary)
+        writer.write(built)
+        difference = first_difference(built, out)
+        if difference is None:
+            difference = readable_difference(readable_text(load(path=built)), readable_path(out))
     if difference is None:
         print(f"{out} is what the generator builds")
         return 0
     print(f"{out} differs from what the generator builds: {difference}")
     return 1
+
+
+def readable_difference(text: str, found: Path) -> str | None:
+    """Say where the text of the small cases differs from a file, or None."""
+    if not found.is_file():
+        return f"{found.name} is missing"
+    have = found.read_text(encoding="utf-8").splitlines()
+    for number, (want, line) in enumerate(zip_longest(text.splitlines(), have), start=1):
+        if want != line:
+            shown = [_show((other or "").encode()) for other in (line, want)]
+            return f"{found.name}, line {number}: {shown[0]} should be {shown[1]}"
+    return None
 
 
 def first_difference(built: Path, found: Path) -> str | None:

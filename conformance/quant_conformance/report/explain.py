@@ -30,23 +30,30 @@ LINES_SHOWN = 60
 """Lines that are shown of a traceback, and of what a backend prints."""
 
 
-def explain(vectors: VectorSet, case: Case, outcome: Outcome, result: CaseResult) -> str:
+def explain(
+    vectors: VectorSet,
+    case: Case,
+    outcome: Outcome | None = None,
+    result: CaseResult | None = None,
+) -> str:
     """Returns the whole story of a case as plain text.
 
     Args:
         vectors: the set that the case comes from.
         case: the case.
-        outcome: what the backend did.
+        outcome: what the backend did; None for the question and the right answer alone.
         result: the verdict on it.
     """
-    lines = [f"{case.id}: {_verdict(result)}", f"  {case.comment}", ""]
+    verdict = "" if result is None else f": {_verdict(result)}"
+    lines = [f"{case.id}{verdict}", f"  {case.comment}", ""]
     lines += _question(vectors, case)
-    lines += ["", *_answer(vectors, case, outcome, result.choice)]
-    if result.verdict is Verdict.WRONG:
+    lines += ["", *_answer(vectors, case, outcome, None if result is None else result.choice)]
+    if outcome is not None and result is not None and result.verdict is Verdict.WRONG:
         found = diagnose(answers_of(vectors, case, vectors.inputs(case), outcome))
         lines += [f"diagnosis  {sentence(explanation)}" for explanation in found]
-    for title, text in (("traceback", outcome.trace), ("printed", outcome.printed)):
-        lines += _quoted(title, text)
+    if outcome is not None:
+        for title, text in (("traceback", outcome.trace), ("printed", outcome.printed)):
+            lines += _quoted(title, text)
     for clause_id in case.clauses:
         clause = spec_clauses().get(clause_id)
         if clause is not None:
@@ -101,23 +108,26 @@ def _plain(mapping: Mapping[str, Any]) -> str:
     return ", ".join(f"{key}={value}" for key, value in mapping.items() if value is not None)
 
 
-def _answer(vectors: VectorSet, case: Case, outcome: Outcome, choice: str | None) -> Iterator[str]:
-    if outcome.kind != "answer":
+def _answer(
+    vectors: VectorSet, case: Case, outcome: Outcome | None, choice: str | None
+) -> Iterator[str]:
+    outputs: Mapping[str, Any] = {} if outcome is None else outcome.outputs
+    if outcome is not None and outcome.kind != "answer":
         yield f"answer     none, {outcome.kind.replace('_', ' ')}: {outcome.text}"
     if case.result is not None:
         yield f"expected   {case.result}"
-        if outcome.kind == "answer":
-            yield f"actual     {outcome.outputs.get('result')}"
+        if outcome is not None and outcome.kind == "answer":
+            yield f"actual     {outputs.get('result')}"
         return
     if case.rule == "admissible":
-        yield from _sets(vectors, case, outcome.outputs.get(answer_name(case)))
+        yield from _sets(vectors, case, outputs.get(answer_name(case)))
         return
     alternatives, inputs = vectors.alternatives(case), vectors.inputs(case)
     # A legal answer is shown beside the alternative that it follows.
     expected = alternatives.pop(choice or "", None) or vectors.expected(case)
     rules = rules_for(case.operation, case.arguments, case.spec or {})
     for name, want in in_order(expected):
-        yield from _output(name, want, outcome.outputs.get(name), rules, inputs)
+        yield from _output(name, want, outputs.get(name), rules, inputs)
     for other, legal in alternatives.items():
         for name, want in legal.items():
             fmt = rules.code_format if name == "codes" else None

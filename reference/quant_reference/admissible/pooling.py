@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from math import prod
 from typing import Any
 
@@ -18,6 +19,7 @@ from quant_reference.errors import InputError
 def pool_of(axes: int, pool: Callable[..., Bounds]) -> Callable[..., Bounds]:
     """The pool with its number of sliding axes fixed, as the table of operations names it."""
 
+    @wraps(pool)
     def fixed(x: Operand, *arguments: Any, **named: Any) -> Bounds:
         return pool(x, *arguments, axes=axes, **named)
 

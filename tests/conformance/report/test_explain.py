@@ -202,3 +202,21 @@ def test_the_search_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sources._read(lambda flat: 7 in flat, 16, 50)[0] == [7]
     assert sources._read(lambda flat: False, 16, 50) == ([], 1)
     assert found == sorted(found)
+
+
+def test_without_a_backend_the_case_is_shown_alone(capsys: Capture) -> None:
+    assert main(["explain", "encode/float8_e5m2/subnormal-quarters"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("encode/float8_e5m2/subnormal-quarters\n")
+    assert "expected   code 0x01 = 1.52588e-05 (0x1p-16)" in out
+    assert "actual" not in out
+    assert "ENC-2 Subnormals" in out
+
+
+@pytest.mark.parametrize("family", ["placement", "layer", "invalid_spec", "lifecycle", "pack"])
+def test_a_case_of_any_family_is_shown_alone(capsys: Capture, family: str) -> None:
+    case = next(case for case in shipped() if case.family == family)
+    assert main(["explain", case.id]) == 0
+    out = capsys.readouterr().out
+    assert "actual" not in out
+    assert case.comment in out
