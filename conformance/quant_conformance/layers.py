@@ -1,4 +1,4 @@
-"""How a layer stands in a vector set: steps among the arguments, operands among the tensors.
+"""How a layer is written in a vector set: steps among the arguments, operands among the tensors.
 
 Operand ``x`` is a tensor of its name: codes, if the argument ``operands`` gives it a spec, else
 float32 or int32. Its qparams are the tensors ``x:scale``, ``x:zero_point`` and ``x:minval``, and

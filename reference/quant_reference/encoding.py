@@ -21,7 +21,7 @@ def encode(x: Array, format: str | Format) -> Array:
         format: Name of the format, or the format.
 
     Returns:
-        Codes in the shape of x: int8 for signed integers, uint8 for the rest; FP4 codes stand in
+        Codes in the shape of x: int8 for signed integers, uint8 for the rest; FP4 codes are in
         the low nibble.
 
     Raises:

@@ -1,4 +1,4 @@
-"""A torch without the internal names is told apart from a bug of ours."""
+"""A torch without the internal names is distinguished from a bug of ours."""
 
 import subprocess
 import sys

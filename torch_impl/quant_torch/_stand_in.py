@@ -15,7 +15,7 @@ def standing_in() -> bool:
 
 @contextmanager
 def stand_in_placement() -> Iterator[None]:
-    """While inside, quantizers stand where the replaced package has them (PLACE-13)."""
+    """While inside, quantizers are where the replaced package has them (PLACE-13)."""
     global _depth
     _depth += 1
     try:

@@ -114,7 +114,7 @@ class Case:
 
     Attributes:
         id: Unique in the set, ``family/…``.
-        family: The file that the case stands in.
+        family: The file that holds the case.
         operation: A key of :data:`OPERATION_OUTPUTS`.
         clauses: Clauses of SPEC.md that the case holds an implementation to.
         flags: Names of the bugs that the case catches, explained in ``VectorSet.flags``.
@@ -154,7 +154,7 @@ class Case:
     alternatives: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the case as it stands in a cases file.
+        """Return the case as it is written in a cases file.
 
         Empty members, the family and the fields in :data:`SPEC_DEFAULTS` are left out.
         """

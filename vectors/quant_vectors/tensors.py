@@ -78,7 +78,7 @@ class TensorsInMemory:
 class SpooledTensors:
     """Writes each tensor to disk as it comes, so that no more than one is in memory.
 
-    The header of a safetensors file stands before the tensors and gives the place of each, so the
+    The header of a safetensors file precedes the tensors and gives the place of each, so the
     file is put together at the end: from one spool for each dtype, in the layout, and to the byte,
     that safetensors itself writes.
 

@@ -2,7 +2,7 @@
 
 An export costs a fraction of a second however small it is, so the cases that are known to come
 (``prepare``) are batched: a program has one branch for each. If a program fails, its halves
-are tried, and the failure stands for the branch that fails alone.
+are tried, and the failure is that of the branch that fails alone.
 """
 
 from __future__ import annotations

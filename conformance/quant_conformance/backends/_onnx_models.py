@@ -76,7 +76,7 @@ def code_type(fmt: Format) -> int:
 
 
 def border_types(key: ModelKey) -> dict[str, int]:
-    """Returns the element type of every name that can stand at the border of a key's model."""
+    """Returns the element type of every name that can be at the border of a key's model."""
     real, inner, code = element_type(key.dtype), element_type(key.fmt), code_type(FORMATS[key.fmt])
     return {
         "x": real,

@@ -93,7 +93,7 @@ class QuantTorchGraph(QuantTorch):
             self._cells.asked.setdefault(_key(operation.method, arguments), cell)
 
     def placement(self, model_id: str, mode: str) -> Any:
-        """Where quantizers stand in one of the suite's models, in either mode."""
+        """Where quantizers are in one of the suite's models, in either mode."""
         from quant_conformance.models import build
         from quant_torch.inspection.placement import placement
 

@@ -29,7 +29,7 @@ class Torch(Backend):
     * fake_quantize and gradient: ``torch.fake_quantize_per_tensor_affine`` and ``_per_channel_``.
     * qparams and observe: the MinMax observers of ``torch.ao.quantization``.
     * fold_batch_norm: ``torch.nn.utils.fuse_conv_bn_weights``.
-    * layer: the functions of ``torch.nn.functional`` on dequantized operands. What stands before
+    * layer: the functions of ``torch.nn.functional`` on dequantized operands. What comes before
       and behind them is the reference's dequantize and quantize; torch's own are judged apart.
     """
 

@@ -51,6 +51,24 @@ vectors_app = typer.Typer(help="Work on the frozen vectors.", no_args_is_help=Tr
 app.add_typer(vectors_app, name="vectors")
 
 
+_EXAMPLES = {
+    "run": "run --backend my_backend.py:MyBackend --html report.html",
+    "list": "list cases --clause QP-4",
+    "explain": "explain quantize/shape/int8-sym-zp-scalar --backend torch",
+    "diff": "diff yesterday.json today.json",
+    "mutants": "mutants --family qparams --tier quick",
+    "check-export": "check-export my_net.py:net --backend coreml",
+    "record": "record my_model.py:perceptron --out vectors",
+    "converters": "converters --operation conv2d --out conv2d.md",
+    "generate": "vectors generate --check",
+}
+
+
+def _example(command: str) -> str:
+    """What the help of a command ends in."""
+    return f"Example: quant-conformance {_EXAMPLES[command]}"
+
+
 class Tier(StrEnum):
     """How much to run."""
 
@@ -89,7 +107,7 @@ Isolate = Annotated[
 Timeout = Annotated[float, typer.Option(min=0.01, help="Seconds per case (in child processes).")]
 
 
-@app.command()
+@app.command(epilog=_example("run"))
 def run(
     backend: Backends = None,
     tier: Annotated[Tier, typer.Option(help="How much to run.")] = Tier.QUICK,
@@ -184,7 +202,7 @@ def exit_code(runs: list[Run], *, named: bool) -> int:
     return 2 if unjudged(runs, named=named) else 0
 
 
-@app.command("list")
+@app.command("list", epilog=_example("list"))
 def list_things(
     what: Listing,
     family: Families = None,
@@ -192,12 +210,12 @@ def list_things(
     clause: Clauses = None,
     vectors: Vectors = None,
 ) -> None:
-    """List backends, cases, clauses or flags, one a line."""
+    """List backends, cases, clauses or flags, one per line."""
     if what is Listing.BACKENDS:
         for name in BACKENDS:
             cls = load_class(name)
-            mend = f"  (mend with: {pip_line(cls)})" if missing_packages(cls) else ""
-            print(f"{name}{mend}")
+            hint = f"  (install with: {pip_line(cls)})" if missing_packages(cls) else ""
+            print(f"{name}{hint}")
         return
     loaded = load(path=vectors)
     cases = select_cases(loaded, Selection("full", family or (), flag or (), clause or ()))
@@ -215,7 +233,7 @@ def list_things(
             print(f"{name:<28} {counts[name]:>5} cases  {bug}")
 
 
-@app.command()
+@app.command(epilog=_example("explain"))
 def explain(
     case: Annotated[str, typer.Argument(help="Id of the case.")],
     backend: Annotated[
@@ -239,7 +257,7 @@ def explain(
     print(explain_case(loaded, entry, outcome, result), end="")
 
 
-@vectors_app.command()
+@vectors_app.command(epilog=_example("generate"))
 def generate(
     check: Annotated[bool, typer.Option("--check", help="Compare, write nothing.")] = False,
     out: Annotated[Path | None, typer.Option(help="Folder; the shipped set by default.")] = None,
@@ -250,7 +268,7 @@ def generate(
     raise typer.Exit(generator.generate(out or shipped, check))
 
 
-@app.command()
+@app.command(epilog=_example("diff"))
 def diff(
     before: Annotated[Path, typer.Argument(help="Results of an earlier run (--json).")],
     after: Annotated[Path, typer.Argument(help="Results of a later run.")],
@@ -264,7 +282,7 @@ def diff(
     raise typer.Exit(1 if counts["worse"] else 0)
 
 
-@app.command()
+@app.command(epilog=_example("mutants"))
 def mutants(
     family: Families = None,
     tier: Annotated[Tier, typer.Option(help="How much to run.")] = Tier.FULL,
@@ -274,9 +292,9 @@ def mutants(
     raise typer.Exit(module.main(tuple(family or ()), tier.value))
 
 
-app.command("check-export")(check_export)
-app.command("record")(record)
-app.command("converters")(converters)
+app.command("check-export", epilog=_example("check-export"))(check_export)
+app.command("record", epilog=_example("record"))(record)
+app.command("converters", epilog=_example("converters"))(converters)
 
 
 def _console() -> Console:

@@ -58,7 +58,7 @@ RECORDING = ("torch", "torchao", "scipy")
 
 def check_export(
     model: Annotated[
-        str, typer.Argument(help="module:factory or path/file.py:factory; see the README.")
+        str, typer.Argument(help="module:factory or path/file.py:factory; see docs/gate.md.")
     ],
     config: Annotated[Path | None, typer.Option(help="Quantizer config (YAML).")] = None,
     mode: Annotated[Mode | None, typer.Option(help="Overrides the config's.")] = None,
@@ -209,6 +209,6 @@ def require(command: str, modules: Sequence[str]) -> None:
     if missing:
         extras = ",".join(dict.fromkeys(["conformance", *(_NEEDS[name] for name in missing)]))
         raise UsageError(
-            f"{command} needs {', '.join(missing)}; mend with: "
+            f"{command} needs {', '.join(missing)}; install with: "
             f"pip install 'quant-conformance[{extras}]'"
         )

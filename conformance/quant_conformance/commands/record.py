@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def record(
     model: Annotated[
-        str, typer.Argument(help="module:factory or path/file.py:factory; see the README.")
+        str, typer.Argument(help="module:factory or path/file.py:factory; see docs/gate.md.")
     ],
     out: Annotated[Path, typer.Option(help="Folder of the vectors; it is made.")],
     config: Annotated[Path | None, typer.Option(help="Quantizer config (YAML).")] = None,

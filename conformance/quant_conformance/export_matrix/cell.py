@@ -78,7 +78,7 @@ def _run(made: Prepared, config: str, backend: str, cast_16bit: bool, folder: Pa
     recording = record(made.model, made.example)
     path = export_prepared(made.quantizer, made.example, backend, cast_16bit, folder)
     program = open_program(path)
-    # What the gate is told of Core AI's float16 sums stands in docs/findings.md.
+    # What the gate is told of Core AI's float16 sums is in docs/findings.md.
     sums = "float16" if cast_16bit and backend == "coreai" else "float32"
     arithmetic = Arithmetic("float16" if cast_16bit else "float32", sums)
     try:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Flag(NamedTuple):
-    """What a flag stands for.
+    """What a flag means.
 
     Attributes:
         bug: What an implementation gets wrong.

@@ -29,4 +29,4 @@ FLAGS: Mapping[str, Flag] = MappingProxyType(
         **LIFECYCLE,
     }
 )
-"""Flag -> what it stands for."""
+"""Flag -> what it means."""

@@ -26,7 +26,7 @@ class Elementwise(nn.Module):
 
 
 class InPlace(Images):
-    """In-place operations are the operations they stand for."""
+    """In-place operations are the operations that they replace."""
 
     def __init__(self) -> None:
         super().__init__()

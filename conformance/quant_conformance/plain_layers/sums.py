@@ -111,7 +111,7 @@ class LayerSums(Backend):
     ) -> Array:
         """A view with an axis per window and one per tap behind the leading axes.
 
-        A last window may hang over the end if ``beyond`` says what stands there.
+        A last window may hang over the end if ``beyond`` says what is there.
         """
         axes = len(kernel)
         lead = x.ndim - axes
@@ -198,7 +198,7 @@ class LayerSums(Backend):
         return np.asarray(seen.max(axis=tuple(range(-axes, 0))))
 
     def pool_padding(self) -> float:
-        """What stands around the input of a max pool."""
+        """What is around the input of a max pool."""
         return -np.inf
 
 
@@ -216,7 +216,7 @@ def each(given: Any, axes: int) -> list[Any]:
 
 
 def axes_of(x: Array, dim: Any) -> tuple[int, ...]:
-    """Axes as a tuple; None stands for all."""
+    """Axes as a tuple; None is all axes."""
     given = range(x.ndim) if dim is None else ([dim] if isinstance(dim, int) else dim)
     return tuple(sorted({a % x.ndim for a in given}))
 

@@ -1,4 +1,4 @@
-"""Where each clause stands: the text, the functions, the oracle, the cases and the mutants.
+"""Where each clause is: the text, the functions, the oracle, the cases and the mutants.
 
 ``python -m quant_conformance.report.clause_places`` prints docs/clauses.md; a test holds the file
 to it, and every clause to having a place of each kind or a reason for having none.
@@ -63,7 +63,7 @@ KINDS: Final = ("function", "oracle", "cases", "mutants")
 
 @dataclass(frozen=True)
 class Places:
-    """Where a clause stands.
+    """Where a clause is.
 
     Attributes:
         functions: Functions and classes whose docstring names it.

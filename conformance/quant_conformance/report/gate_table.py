@@ -13,7 +13,7 @@ SHOWN_FAILURES = 10
 """Failed tensors whose details are printed."""
 
 WIDE = 100
-"""Columns from which on a tensor and what computes it stand side by side."""
+"""Columns from which on a tensor and what computes it are side by side."""
 
 
 def print_document(document: GateDocument, console: Console) -> None:
@@ -43,7 +43,7 @@ def print_document(document: GateDocument, console: Console) -> None:
 
 def _layers(document: GateDocument, console: Console) -> Table:
     # Verdicts and figures are never broken; where that leaves little room, what computes a tensor
-    # stands below its name.
+    # is below its name.
     narrow = console.width < WIDE
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("tensor",) if narrow else ("tensor", "computed by"):

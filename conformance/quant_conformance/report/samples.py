@@ -51,7 +51,7 @@ class Element:
         inputs: by name, the elements at this position of the inputs of the output's shape.
         expected: the right element, or the ends of what is admissible: ``1 … 2``.
         actual: the one that was given.
-        point: where it stands on the number line of a float format, or None.
+        point: where it is on the number line of a float format, or None.
     """
 
     index: tuple[int, ...]
@@ -187,7 +187,7 @@ def _value(codes: Array, index: tuple[int, ...], fmt: str) -> float:
 
 
 def _of_block(scale: Array, shape: tuple[int, ...], index: tuple[int, ...]) -> np.float32:
-    """Returns the scale of the block that the element stands in (CONV-6)."""
+    """Returns the scale of the block that the element is in (CONV-6)."""
     block = tuple(
         i * blocks // extent for i, blocks, extent in zip(index, scale.shape, shape, strict=True)
     )

@@ -118,7 +118,7 @@ def _fitted(what: str, lines: Sequence[Row], room: int) -> tuple[list[Column], l
 
 
 def _label_width(what: str, lines: Sequence[Row]) -> int:
-    # The same for all backends, so that their columns stand below one another.
+    # The same for all backends, so that their columns are aligned.
     least = len("export_weights") if what == "family" else len(what)
     return max([least, *(len(line.label) for line in lines)])
 

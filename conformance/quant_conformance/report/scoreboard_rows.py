@@ -45,7 +45,7 @@ COLUMNS = (
 """The counts that the scoreboard shows."""
 
 FAILED = Column("failed", "fail", tuple(v for v in Verdict if v in FAILURES), "bold red")
-"""What stands for all kinds of failures where there is no room for a column each."""
+"""One column for all kinds of failures where there is no room for a column each."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Asks a backend one case and takes down whatever happens, in the process that it runs in."""
+"""Asks a backend one case and records whatever happens, in the process that it runs in."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def load_class(reference: str) -> type[Backend]:
 
 
 def load_object(reference: str, what: str) -> Any:
-    """Imports what ``module:name`` or ``path/file.py:name`` stands for.
+    """Imports what ``module:name`` or ``path/file.py:name`` names.
 
     Args:
         reference: where it is.
@@ -197,12 +197,12 @@ def open_backend(reference: str) -> tuple[Backend | None, Hello]:
 
 def _missing(packages: list[str], pip: str) -> str:
     line = pip if pip and pip != "pip install " else f"pip install {' '.join(packages)}"
-    return f"{', '.join(packages)} not installed; mend with: {line}"
+    return f"{', '.join(packages)} not installed; install with: {line}"
 
 
 def _partly_missing(error: ImportError, pip: str) -> str:
     known = bool(pip) and pip != "pip install "
-    return f"cannot be opened: {describe(error)}" + (f"; mend with: {pip}" if known else "")
+    return f"cannot be opened: {describe(error)}" + (f"; install with: {pip}" if known else "")
 
 
 def _line_of(error: BaseException) -> str:

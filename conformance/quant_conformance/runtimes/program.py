@@ -130,7 +130,7 @@ class Program(Protocol):
             quantizer.
         floats: name and shape of each float result that may be cut, in the order of the program.
         weights: name of the values to the quantized weight in the file.
-        operations: result -> kind and operands, in the order of the program; the inputs stand
+        operations: result -> kind and operands, in the order of the program; the inputs are
             first, of the kind "input".
     """
 

@@ -1,4 +1,4 @@
-"""Quantized weights as they stand in a saved model."""
+"""Quantized weights as they are in a saved model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """A quantized tensor as it stands in a file.
+    """A quantized tensor as it is in a file.
 
     Attributes:
         dtype: the format of the codes, by its name in the reference.

@@ -88,7 +88,7 @@ class Answer:
 def answers_of(
     vectors: VectorSet, case: Case, inputs: Mapping[str, Array], outcome: Outcome
 ) -> list[Answer]:
-    """Takes down an answer; none where there is none, or one too long, or a file's name."""
+    """Returns the answer as a list; none where there is none, or one too long, or a file's name."""
     if case.operation == "model":
         return []
     expected: Mapping[str, Any] = vectors.expected(case) or {"result": case.result}

@@ -87,7 +87,7 @@ def written(array: Array, index: tuple[int, ...], fmt: str | None = None) -> Wri
     """Writes one element in its three forms.
 
     Args:
-        array: where the element stands.
+        array: where the element is.
         index: its position.
         fmt: the float format, if the array holds uint8 codes of one.
     """

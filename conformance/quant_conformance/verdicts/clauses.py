@@ -28,10 +28,10 @@ class Clause:
 
 
 def parse_clauses(markdown: str) -> dict[str, Clause]:
-    """Parses ``### Q-2 Title`` sections, in the order in which they stand.
+    """Parses ``### Q-2 Title`` sections, in their order.
 
     Raises:
-        ValueError: a clause id that stands twice.
+        ValueError: a clause id that is there twice.
     """
     found: dict[str, Clause] = {}
     heading: re.Match[str] | None = None
@@ -43,7 +43,7 @@ def parse_clauses(markdown: str) -> dict[str, Clause]:
         if heading is not None:
             clause = Clause(heading["id"], heading["title"].strip(), "\n".join(body).strip())
             if clause.id in found:
-                raise ValueError(f"clause {clause.id} stands twice")
+                raise ValueError(f"clause {clause.id} is there twice")
             found[clause.id] = clause
         heading, body = _CLAUSE.fullmatch(line.rstrip()), []
     return found

@@ -9,7 +9,7 @@ An entry::
     link = "docs/findings.md#onnxruntime-ties"
 
 A failure that an entry matches is ``expected``. An entry that matches no failure although every
-case it could match was run is stale: the system was mended, and the entry has to go.
+case it could match was run is stale: the system was fixed, and the entry has to go.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Expectations:
     """The entries of one file.
 
     Attributes:
-        source: where they stand, for messages.
+        source: where they are, for messages.
         entries: the entries in the order of the file.
     """
 

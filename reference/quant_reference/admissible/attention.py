@@ -91,7 +91,7 @@ def scaled_dot_product_attention(
 ) -> Bounds:
     """``softmax(query · keyᵀ · scale + mask) · value`` (ADM-9).
 
-    The scale may stand before the product, on one or both operands (with its root), or behind it:
+    The scale may come before the product, on one or both operands (with its root), or behind it:
     at most two roundings beyond ADM-2. Fused kernels that rescale a running sum after blocks of at
     least 16 keys are inside.
 

@@ -228,7 +228,7 @@ def _verdicts(
 
 
 def _order(codes: Array, spec: QuantizationSpec) -> NDArray[np.int32]:
-    """Place of a code in the order of values; a NaN stands beyond every number."""
+    """Place of a code in the order of values; a NaN is beyond every number."""
     if spec.format.is_integer:
         return codes.astype(np.int32)
     bits = spec.format.bits

@@ -240,7 +240,7 @@ def _reduce(x: Bounds, dim: Axes, keepdim: bool, average: bool, arithmetic: Arit
 
 
 def reduced_axes(shape: tuple[int, ...], dim: Axes) -> tuple[int, ...]:
-    """Axes as non-negative ints; None stands for all of them."""
+    """Axes as non-negative ints; None is all of them."""
     rank = len(shape)
     axes = range(rank) if dim is None else ((dim,) if isinstance(dim, int) else tuple(dim))
     for axis in axes:

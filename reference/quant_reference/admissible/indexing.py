@@ -118,7 +118,7 @@ def argsort(
 
 
 def place_of(function: Callable[..., Any], sign: float) -> Callable[..., Bounds]:
-    """Where the greatest (or, with a sign of −1, the least) element stands; the first of equals."""
+    """Where the greatest (or, with a sign of −1, the least) element is; the first of equals."""
 
     def place(
         x: Operand,

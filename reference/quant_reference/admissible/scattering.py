@@ -37,7 +37,7 @@ def scatter(
         src: At least as large as the index along each axis, or a number.
         dim: The axis.
         reduce: One of :data:`REDUCTIONS`.
-        include_self: Whether what stood at a place counts, too.
+        include_self: Whether what was at a place counts, too.
         arithmetic: dtypes of values and sums.
 
     Raises:

@@ -198,7 +198,7 @@ def _monotone(operands: list[Bounds], function: Callable[[list[Float64]], Any]) 
 def function_any(
     function: Callable[[list[Float64]], Any], marks: list[Float64], like: list[Float64]
 ) -> Truth:
-    """Where a mark stands among what an extreme looked at, for the least and the greatest."""
+    """Where a mark is among what an extreme looked at, for the least and the greatest."""
     shaped = [np.broadcast_to(m, v.shape) for m, v in zip(marks, like, strict=True)]
     least = np.asarray(function([-m for m in shaped]), np.float64)
     greatest = np.asarray(function(shaped), np.float64)

@@ -20,7 +20,7 @@ INFINITY = Fraction(2) ** 4096
 
 
 def infinite(value: Real) -> bool:
-    """Whether a value, or what came of one, stands for an infinity."""
+    """Whether a value, or what came of one, is an infinity."""
     return abs(value) >= INFINITY / 2**1024
 
 
@@ -104,7 +104,7 @@ class Tensor:
 
 
 def tensor(shape: Sequence[int], item: Callable[[tuple[int, ...]], Ball]) -> Tensor:
-    """A tensor from what stands at each place."""
+    """A tensor from what is at each place."""
     return Tensor(tuple(shape), tuple(item(place) for place in places(shape)))
 
 

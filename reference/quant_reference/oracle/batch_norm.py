@@ -105,7 +105,7 @@ def output_channel(place: tuple[int, ...], inputs: int, per_group: int, groups: 
     """Output channel that an element of a transposed convolution's weight belongs to (BN-1).
 
     Args:
-        place: Where the element stands in the weight of shape (inputs, per_group, ...).
+        place: Where the element is in the weight of shape (inputs, per_group, ...).
         inputs: Input channels I.
         per_group: Output channels per group, O/g.
         groups: Number of groups g.

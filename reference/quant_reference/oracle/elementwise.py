@@ -127,7 +127,7 @@ def fake_quantize_gradient(
 
 
 def _offset(spec: QuantizationSpec, qparams: BlockQParams) -> int | float:
-    """The code that stands for a quotient of zero: zero_point, or quant_min under minval."""
+    """The code of a quotient of zero: zero_point, or quant_min under minval."""
     if spec.qformulation == "minval":
         return spec.quant_min
     if qparams.zero_point is None:

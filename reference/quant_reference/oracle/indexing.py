@@ -10,7 +10,7 @@ from quant_reference.oracle.balls import INFINITY, ZERO, Ball, Machine, Tensor, 
 
 
 def index(m: Machine, x: Tensor, *indices: Tensor | None) -> Tensor:
-    """Indices of one shape that stand side by side; None takes all of an axis."""
+    """Indices of one shape that are side by side; None takes all of an axis."""
     given = [(axis, t) for axis, t in enumerate(indices) if t is not None]
     first, chosen = given[0][0], given[0][1].shape
     last = given[-1][0]
@@ -41,7 +41,7 @@ def gather(m: Machine, x: Tensor, indices: Tensor, dim: int) -> Tensor:
 
 
 def _place(told: Ball, extent: int) -> int:
-    """A place that is not known stands for the first."""
+    """A place that is not known counts as the first."""
     return int(told.value) % extent if not told.rigorous else 0
 
 
@@ -92,7 +92,7 @@ def sort(m: Machine, x: Tensor, dim: int = -1, descending: bool = False) -> Tens
 
 
 def argsort(m: Machine, x: Tensor, dim: int = -1, descending: bool = False) -> Tensor:
-    """Where they come from: known where no other element may stand in the same place."""
+    """Where they come from: known where no other element may be in the same place."""
 
     def of_row(row: list[Ball]) -> list[Ball]:
         order = sorted(range(len(row)), key=lambda i: row[i].value * (-1 if descending else 1))
@@ -113,7 +113,7 @@ def _doubt(row: list[Ball], chosen: int) -> list[Fraction]:
 
 
 def extreme(sign: int) -> Callable[..., Tensor]:
-    """Where the greatest stands, or with −1 the least; the first of equals."""
+    """Where the greatest is, or with −1 the least; the first of equals."""
 
     def place(m: Machine, x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
         line = x.reshaped((math.prod(x.shape),)) if dim is None else x

@@ -11,7 +11,7 @@ DIGITS = 120
 _CONTEXT = decimal.Context(prec=DIGITS)
 
 GREATEST_EXPONENT = 10**5
-"""Beyond it e^x stands for itself at this exponent: far beyond every format in either direction."""
+"""Beyond it e^x is taken at this exponent: far beyond every format in either direction."""
 
 
 def shortened(value: Fraction) -> Fraction:

@@ -173,6 +173,6 @@ def _broadcast(a: Sequence[int], b: Sequence[int]) -> tuple[int, ...]:
 
 
 def _own(place: Sequence[int], shape: Sequence[int]) -> list[int]:
-    """Where a broadcast operand stands for a place of the result."""
+    """The element of a broadcast operand at a place of the result."""
     own = place[len(place) - len(shape) :]
     return [0 if n == 1 else i for i, n in zip(own, shape, strict=True)]

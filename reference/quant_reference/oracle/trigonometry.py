@@ -90,7 +90,7 @@ def _wave(formula: Formula) -> Callable[[Machine, Ball], Ball]:
 
 
 def _tangent(m: Machine, x: Ball) -> Ball:
-    """Between two poles it grows; a pole stands at each odd multiple of π/2."""
+    """Between two poles it grows; a pole is at each odd multiple of π/2."""
 
     def formula(v: Real) -> Real:
         return reals.sin(v) / reals.cos(v)

@@ -185,7 +185,7 @@ def test_explain_what_gave_no_answer(vectors: str, capsys: Capture) -> None:
     assert "expected   refused" in capsys.readouterr().out
     lacking = ["--backend", reference("LacksPackage")]
     assert main(["explain", "encode/power-2", *lacking, *options]) == 2
-    assert "mend with" in capsys.readouterr().err
+    assert "install with" in capsys.readouterr().err
 
 
 def test_diff(run: Callable[..., int], tmp_path: Path, capsys: Capture) -> None:

@@ -273,6 +273,6 @@ def test_a_package_that_is_missing_is_named_with_what_mends_it(
     monkeypatch.setattr(command, "util", Util)
     assert called("nets.py:convnet", "--backend", "coreml") == 2
     assert (
-        "check-export needs torchao, coremltools; mend with: "
+        "check-export needs torchao, coremltools; install with: "
         "pip install 'quant-conformance[conformance,torch,coreml]'"
     ) in capsys.readouterr().err

@@ -89,7 +89,7 @@ def make_runs(folder: Path) -> list[Run]:
         "link = 'javascript:window.hacked=1'\n"
         "[[expect]]\ncases = 'encode/tie'\nreason = 'ties go up'\n"
         "link = 'https://example.org/why'\n"
-        f"[[expect]]\ncases = 'decode/*'\nreason = '''mended {HOSTILE}'''\n"
+        f"[[expect]]\ncases = 'decode/*'\nreason = '''fixed {HOSTILE}'''\n"
     )
     plain, expecting = (
         Plan(isolate=False, expectations=e) for e in (None, load_expectations(known))

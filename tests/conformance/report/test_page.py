@@ -209,7 +209,7 @@ def test_known_failures_are_gathered_by_reason(page: Node) -> None:
 
 
 def test_stale_expectations_and_problems_are_told(page: Node) -> None:
-    assert "mended " in panel(page, 3).find("ul")[0].text
+    assert "fixed " in panel(page, 3).find("ul")[0].text
     assert "no-such-package-anywhere not installed" in panel(page, 4).text
 
 

@@ -204,8 +204,11 @@ def test_a_backend_that_does_not_exist_is_a_usage_error(
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("LacksPackage", "mend with: pip install no-such-package-anywhere"),
-        ("LacksPackageLate", "no_such_package_anywhere not installed; mend with: pip install the-"),
+        ("LacksPackage", "install with: pip install no-such-package-anywhere"),
+        (
+            "LacksPackageLate",
+            "no_such_package_anywhere not installed; install with: pip install the-",
+        ),
     ],
 )
 def test_a_missing_package_is_unavailable_with_its_pip_line(

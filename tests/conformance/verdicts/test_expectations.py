@@ -89,7 +89,7 @@ def test_an_entry_for_other_versions_says_nothing(tmp_path: Path, versions: str)
 
 
 def test_an_entry_is_stale_only_if_every_case_it_could_match_was_run(tmp_path: Path) -> None:
-    known = expectations(tmp_path, '[[expect]]\nclause = "ENC-1"\nreason = "mended"')
+    known = expectations(tmp_path, '[[expect]]\nclause = "ENC-1"\nreason = "fixed"')
     some = [case for case in VECTORS.cases if case.id in ("encode/tie", "encode/power-1")]
     assert run(known, some).stale == ()
     every = [case for case in VECTORS.cases if case.family == "encode"]

@@ -38,7 +38,7 @@ class Program:
         self.exported = exported
         self.graph = exported.graph_module.graph
         self._casts: dict[tuple[fx.Node, torch.dtype], fx.Node] = {}
-        # Keyed by the tensor that stood there before, so that shared tensors stay shared.
+        # Keyed by the tensor that was there before, so that shared tensors stay shared.
         self._replaced: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         specs = exported.graph_signature.input_specs
         self._specs = {s.arg.name: s for s in specs if isinstance(s.arg, TensorArgument)}

@@ -49,7 +49,7 @@ class OpInfo:
         source_frames: The source lines that led to it, outermost first; may be empty.
         inputs: Where its tensor arguments come from, in order.
         outputs: The operations that take each of its outputs, by output index.
-        is_state: Whether it stands for a parameter or buffer.
+        is_state: Whether it is a parameter or buffer.
         position: Its place in the order in which operations run.
     """
 

@@ -17,7 +17,7 @@ LAYERS: dict[str, str] = {
     **{f"conv{n}d": f"Conv{n}d" for n in (1, 2, 3)},
     **{f"conv_transpose{n}d": f"ConvTranspose{n}d" for n in (1, 2, 3)},
 }
-"""Operations that have a weight, with the kind of module that stands for them in GRAN-7."""
+"""Operations that have a weight, with the kind of module that GRAN-7 has for them."""
 
 RECURRENT = frozenset(
     f"{kind}{cell}" for kind in ("lstm", "gru", "rnn_tanh", "rnn_relu") for cell in ("", "_cell")

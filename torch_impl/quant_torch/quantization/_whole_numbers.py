@@ -41,7 +41,7 @@ JOINING = frozenset(
 """Operations that can bring a mask, or distances, into the scores of a softmax."""
 
 FOLLOWING = JOINING | PASSING | CONVERSIONS | {"mul", "div", "dropout", "feature_dropout"}
-"""Operations that can stand between a mask and the softmax."""
+"""Operations that may be between a mask and the softmax."""
 
 SCORES = {
     "softmax": ("self", "input"),

@@ -39,6 +39,14 @@ class Quantizer:
 
     Raises:
         TypeError: Another type of model or config.
+
+    Example:
+        >>> quantizer = Quantizer(model, QuantizerConfig())
+        >>> prepared = quantizer.prepare((x,))
+        >>> with quantizer.calibration_mode():
+        ...     for batch in batches:
+        ...         prepared(batch)
+        >>> finalized = quantizer.finalize()
     """
 
     def __init__(self, model: nn.Module, config: QuantizerConfig | None = None) -> None:
@@ -212,19 +220,35 @@ class Quantizer:
         self._apply_schedules(self._trained)
 
     def enable_observer(self, module: nn.Module | None = None) -> None:
-        """Switch observers on in the prepared model, or in one of its modules."""
+        """Switch observers on in the prepared model, or in one of its modules.
+
+        Args:
+            module: A module of the prepared model; None for the whole model.
+        """
         self._switch("enable_observer", module, observing=True)
 
     def disable_observer(self, module: nn.Module | None = None) -> None:
-        """Switch observers off in the prepared model, or in one of its modules."""
+        """Switch observers off in the prepared model, or in one of its modules.
+
+        Args:
+            module: A module of the prepared model; None for the whole model.
+        """
         self._switch("disable_observer", module, observing=False)
 
     def enable_fake_quant(self, module: nn.Module | None = None) -> None:
-        """Switch fake-quantization on in the prepared model, or in one of its modules."""
+        """Switch fake-quantization on in the prepared model, or in one of its modules.
+
+        Args:
+            module: A module of the prepared model; None for the whole model.
+        """
         self._switch("enable_fake_quant", module, quantizing=True)
 
     def disable_fake_quant(self, module: nn.Module | None = None) -> None:
-        """Switch fake-quantization off in the prepared model, or in one of its modules."""
+        """Switch fake-quantization off in the prepared model, or in one of its modules.
+
+        Args:
+            module: A module of the prepared model; None for the whole model.
+        """
         self._switch("disable_fake_quant", module, quantizing=False)
 
     def freeze_batch_norm(self, module: nn.Module | None = None) -> None:

@@ -1,6 +1,6 @@
 """layer: whole quantized layers, judged by the codes that correct arithmetic can give.
 
-Ordinary layers of every kind stand in ``layer_table``; here are the ones that a particular mistake
+Ordinary layers of every kind are in ``layer_table``; here are the ones that a particular mistake
 needs: long sums, subnormals, infinities, ties.
 """
 

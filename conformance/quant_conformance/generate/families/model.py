@@ -12,7 +12,7 @@ _FLAGS = ("StoredCodes", "StoredQParams")
 
 
 def build(builder: Builder) -> None:
-    """Add one case for each cell of the zoo that stands for the rest."""
+    """Add one case for each cell of the zoo that represents the rest."""
     for model, config, mode, cast_16bit in CELLS:
         width = "-16bit" if cast_16bit else ""
         graph = mode == "graph"

@@ -1,6 +1,6 @@
 """placement: where quantizers belong in small models, as lists made by hand from SPEC.md.
 
-The lists stand in ``generate/placement/*.json``: title, clauses, and for each mode the tensors with
+The lists are in ``generate/placement/*.json``: title, clauses, and for each mode the tensors with
 their specs as PLACE-12 writes them. Here they only become cases.
 """
 
@@ -32,7 +32,7 @@ def build(builder: Builder) -> None:
 
 
 def flags_of(lines: tuple[str, ...], mode: str) -> tuple[str, ...]:
-    """Bugs that a list catches, by what stands in it."""
+    """Bugs that a list catches, by what is in it."""
     found: dict[str, Any] = {
         "QuantizerInsideRegion": mode == "graph",
         "SharedQParams": any(": = " in line for line in lines),

@@ -42,7 +42,7 @@ class Counts:
 
     @property
     def tone(self) -> Tone:
-        """How they stand as a whole."""
+        """How they are judged as a whole."""
         return worst(tone(verdict) for verdict, n in self.by_verdict.items() if n)
 
     @property

@@ -27,8 +27,8 @@ class Tab:
     Attributes:
         id: anchor of the part, unique in the page.
         title: its heading.
-        tone: how it stands, or None where nothing is judged.
-        note: a few words about how it stands.
+        tone: how it is judged, or None where nothing is judged.
+        note: a few words about the verdict.
         content: what the template shows.
     """
 

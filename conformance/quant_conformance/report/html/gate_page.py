@@ -30,7 +30,7 @@ class LayerPart:
     Attributes:
         anchor: its anchor, unique in the page.
         data: its entry in the document.
-        tone: how it stands.
+        tone: how it is judged.
         open: whether it is shown open.
         sqnr_share: its SQNR as a share of the highest finite one; 1 for an infinite one.
         flipped_share: its share of differing codes, as a share of the greatest.

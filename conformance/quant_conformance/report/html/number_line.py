@@ -1,7 +1,7 @@
 """The number line of a small float format, with wrong elements on it.
 
 Every code takes the same width and values between two codes lie linearly between them, so a tie
-stands exactly in the middle, among the subnormals as well as near the greatest value.
+is exactly in the middle, among the subnormals as well as near the greatest value.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def grid(fmt: str) -> tuple[float, ...]:
 
 
 def position(value: float, values: Sequence[float]) -> float:
-    """Returns where a value stands among the codes, 0 being the lowest finite one.
+    """Returns where a value is among the codes, 0 being the lowest finite one.
 
     What lies beyond an end is placed by the step before the end, at most one and a half steps out.
     """

@@ -114,7 +114,7 @@ class BackendPart:
 
     @property
     def sections(self) -> list[tuple[str, str]]:
-        """Anchor and title of each section that there is, in the order in which they stand."""
+        """Anchor and title of each section that there is, in their order."""
         found: list[tuple[str, str, object]] = [
             ("failures", "Failures", self.kinds or self.diagnosis),
             ("known", "Known failures", self.known),

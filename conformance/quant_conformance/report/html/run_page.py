@@ -127,7 +127,7 @@ def _part(run: Run, anchor: str, vectors: Path | None) -> BackendPart:
 
 
 def _status(run: Run, total: Counts) -> str:
-    """Writes how a backend stands, in a few words."""
+    """Writes how a backend is judged, in a few words."""
     if run.problem is not None:
         return run.problem
     said = []

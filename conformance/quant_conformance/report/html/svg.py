@@ -89,7 +89,7 @@ class Drawing:
 
 
 def bar(share: float, tone: Tone | str) -> Markup:
-    """Draws a share of 1 as a horizontal bar; the number itself stands beside it as text."""
+    """Draws a share of 1 as a horizontal bar; the number itself is beside it as text."""
     drawing = Drawing(100, 8, "bar")
     drawing.stretch()
     drawing.rect(0, 0, 100, 8, "track")
@@ -100,7 +100,7 @@ def bar(share: float, tone: Tone | str) -> Markup:
 
 
 def stacked(parts: Sequence[tuple[int, Tone]]) -> Markup:
-    """Draws counts side by side as one bar; the numbers stand beside it as text."""
+    """Draws counts side by side as one bar; the numbers are beside it as text."""
     drawing = Drawing(100, 8, "bar")
     drawing.stretch()
     drawing.rect(0, 0, 100, 8, "track")

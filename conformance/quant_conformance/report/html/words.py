@@ -19,7 +19,7 @@ MEANINGS: Mapping[Tone, str] = {
     "muted": "not judged",
     "bad": "failed",
 }
-"""What the signs stand for, as legends say."""
+"""What the signs mean, as legends say."""
 
 _BY_RANK: tuple[Tone, ...] = ("good", "known", "muted", "bad")
 _WORST_FIRST: tuple[Tone, ...] = ("bad", "known", "good", "muted")

@@ -196,7 +196,7 @@ def _result(line: str) -> str:
 
 
 def _operands(line: str) -> tuple[str, ...]:
-    """Names in a line but for its results; none of them stands in a type."""
+    """Names in a line but for its results; none of them is in a type."""
     return tuple(_NAME.findall(line.partition(" = ")[2]))
 
 

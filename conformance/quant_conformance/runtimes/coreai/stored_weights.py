@@ -129,7 +129,7 @@ class Constants:
 
 @dataclass(frozen=True)
 class _Names:
-    """What the names of one graph stand for.
+    """What the names of one graph mean.
 
     Attributes:
         constants: name to constant.
@@ -215,9 +215,9 @@ def _floats(constant: re.Match[str], resources: Mapping[str, str]) -> Array:
 
 
 def _float(token: str, dtype: np.dtype[Any]) -> Any:
-    if token.startswith("0x"):  # infinities and NaN stand as bits, high byte first
+    if token.startswith("0x"):  # infinities and NaN are written as bits, high byte first
         return np.frombuffer(bytes.fromhex(token[2:])[::-1], dtype)[0]
-    # Printed with enough digits to be told apart; ml_dtypes rounds from float32 only.
+    # Printed with enough digits to be distinguished; ml_dtypes rounds from float32 only.
     return np.float32(token).astype(dtype)
 
 

@@ -106,7 +106,7 @@ class MilExecutor:
         names: Iterable[str],
         replaced: Mapping[str, Array] | None = None,
     ) -> dict[str, Array]:
-        """Evaluates the function and returns the named intermediate values as they stand.
+        """Evaluates the function and returns the named intermediate values as they are.
 
         Args:
             feeds: every input by name.

@@ -20,7 +20,7 @@ class TensorInput:
     Attributes:
         index: Its position among the tensor arguments: the key of op_input_spec.
         name: Its argument name.
-        path: Where it stands among args and kwargs.
+        path: Its place among args and kwargs.
         tensor: The tensor.
         owners: (module, attribute) pairs that hold it as parameter or buffer; empty if none.
         producer: The operation and output index that it comes from, if one was recorded.

@@ -145,7 +145,7 @@ def _replaced(tree: Any, path: Path, module: FakeQuantizeImplBase) -> Any:
 def _copy_unseen(target: torch.Tensor, result: torch.Tensor) -> None:
     """Copy while torch.jit.trace looks on, and let it take the one tensor for the other.
 
-    A copy of a whole tensor would stand in the trace, and coremltools converts none; our exporter
+    A copy of a whole tensor would be in the trace, and coremltools converts none; our exporter
     takes it out. Torch has no public way to look away.
 
     Raises:

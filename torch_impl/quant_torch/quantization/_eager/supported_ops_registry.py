@@ -33,7 +33,7 @@ class SupportedOp:
 
     Attributes:
         key: What op_type_config calls it.
-        functions: The torch functions it stands for, as ``__torch_function__`` sees them.
+        functions: The torch functions that it covers, as ``__torch_function__`` sees them.
         arguments: Names of its positional tensor arguments.
         by_default: Whether it is quantized without being named in a config.
         result_is_free: Whether its result is new memory that its own gradient does not need.

@@ -27,7 +27,7 @@ from quant_torch.quantization.spec.fake_quantize import FakeQuantizeImplBase
 
 @dataclass(frozen=True)
 class _Weight:
-    """A parametrized tensor: its module's name, its attribute, and where the module stands."""
+    """A parametrized tensor: its module's name, its attribute, and the place of the module."""
 
     owner: str
     attribute: str
@@ -175,7 +175,7 @@ def _place(
 
 
 def _parametrize(steps: ParametrizationList, module: nn.Module) -> None:
-    """Let a module stand for the original tensor and all steps."""
+    """Replace the original tensor and all steps by a module."""
     # By nn.Module's own dicts: torch's remove_parametrizations, the public way, also takes the
     # property off the class, which copies of the model share.
     for name in [n for n in (*steps._parameters, *steps._buffers) if n.startswith("original")]:

@@ -187,7 +187,7 @@ class _Finalizer:
         return pytree.tree_map_only(torch.Tensor, torch.Tensor.detach, function(*args, **kwargs))
 
     def _replace_by(self, node: fx.Node, made: Any, wanted: str) -> fx.Node:
-        """Let a new tensor or module stand for a node, under a name that is free."""
+        """Replace a node by a new tensor or module, under a name that is free."""
         op = "get_attr"
         if isinstance(made, nn.Module):
             op, wanted = "call_module", f"{wanted}_quantized"

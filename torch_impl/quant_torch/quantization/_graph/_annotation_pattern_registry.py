@@ -15,7 +15,7 @@
             return [OpsListPattern([torch.add, torch.mul, torch.sub])]
 
 A class may have a ``match_single_pattern`` of its own, to leave out some of the matches. It gives
-no annotations: quantizers stand at the ends of a chain, by the config of its first operation.
+no annotations: quantizers are at the ends of a chain, by the config of its first operation.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ P = TypeVar("P", bound="type[BaseAnnotationPattern]")
 
 
 class BaseAnnotationPattern(ABC):
-    """A family of chains; quantizers stand at the ends of a chain, never inside (PLACE-1)."""
+    """A family of chains; quantizers are at the ends of a chain, never inside (PLACE-1)."""
 
     value_preserving: ClassVar[bool] = False
 
@@ -72,7 +72,7 @@ class BaseAnnotationPattern(ABC):
         """
         if hasattr(cls, "get_annotator_func"):
             raise TypeError(
-                f"{cls.__name__}.get_annotator_func cannot be used: quantizers stand at the ends "
+                f"{cls.__name__}.get_annotator_func cannot be used: quantizers are at the ends "
                 "of a chain (PLACE-1); leave it out if that is what it does"
             )
         chains = {one.chain(): one for one in cls.generate_patterns()}

@@ -45,7 +45,7 @@ def _insert(graph: fx.Graph, site: Site, target: str, inputs: list[fx.Node]) -> 
     with point:
         call = _call(graph, target, tensor, tensor.name)
     if tensor.op == "placeholder":
-        inputs.append(call)  # the next one stands behind it
+        inputs.append(call)  # the next one comes behind it
     _redirect(site, call)
     return call
 

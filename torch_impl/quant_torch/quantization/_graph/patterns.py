@@ -1,6 +1,6 @@
 """Which operations an inference engine runs as one: the table, and the registry of additions.
 
-A pattern is a chain of operations; quantizers stand before and after a chain, never inside
+A pattern is a chain of operations; quantizers are before and after a chain, never inside
 (PLACE-1). The built-in table below is data. Users add patterns in one line::
 
     register_pattern("div_act", ["div", ACTIVATIONS])
@@ -51,7 +51,7 @@ class Pattern:
 
     Attributes:
         name: Key of the pattern.
-        chain: Op types that may stand at each place.
+        chain: Op types that may be at each place.
         kind: ``"compute"``, or ``"value_preserving"`` where input and output share qparams.
         choose: Gives the operations of a captured graph at which the chain may begin; None for
             wherever it does.
@@ -116,7 +116,7 @@ def register_pattern(
 
     Args:
         name: Key of the pattern.
-        chain: For each place an operation, or several of which one may stand there; as names,
+        chain: For each place an operation, or several of which one may be there; as names,
             torch functions or operators.
         value_preserving: Whether the output has the values of the input, so that both share
             qparams.

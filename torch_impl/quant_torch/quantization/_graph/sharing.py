@@ -1,6 +1,6 @@
 """From wishes to quantizers: which places share one set of qparams, and which spec decides.
 
-A *site* is a place in the graph where a quantizer stands: behind an operation, for all readers of
+A *site* is a place in the graph where a quantizer is: behind an operation, for all readers of
 its result, or on the way to one reader. Sites that must agree form one group, and a group has one
 fake-quantize module (PLACE-4, PLACE-6, PLACE-7).
 """
@@ -66,13 +66,13 @@ class Group:
 
 
 class _Sets:
-    """Disjoint sets of sites: union by the element that stands for a set."""
+    """Disjoint sets of sites: union by the representative of a set."""
 
     def __init__(self) -> None:
         self._parents: dict[int, Site] = {}
 
     def find(self, site: Site) -> Site:
-        """The site that stands for the set of another."""
+        """The representative of the set of another site."""
         while (parent := self._parents.get(id(site))) is not None:
             above = self._parents.get(id(parent))
             if above is not None:

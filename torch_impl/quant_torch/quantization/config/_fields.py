@@ -14,7 +14,7 @@ from quant_torch.quantization.spec.spec import (
 )
 
 EVERY = "*"
-"""Key that stands for every tensor that no other key names."""
+"""Key of every tensor that no other key names."""
 
 
 def _disabled_if_none(given: Any) -> Any:

@@ -131,7 +131,7 @@ def quantize(x: torch.Tensor, to: CodeMap) -> torch.Tensor:
     for source, target, part in _parts(to, x, result):
         clamped = _real_codes(source, part).clamp_(part.lower, part.upper)
         if fmt.is_integer:
-            # NaN has no code: the code of zero stands in. Only then comes the cast.
+            # NaN has no code: the code of zero is taken. Only then comes the cast.
             target.copy_(clamped.nan_to_num_(nan=0.0).add_(part.zero))
         else:
             target.copy_(_float_codes.encode(clamped, fmt))
