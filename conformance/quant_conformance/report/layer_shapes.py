@@ -90,6 +90,28 @@ SHAPES: Final[Mapping[str, Shapes]] = {
         "(N, C, s…)",
         "(N, C, s'…)",
     ),
+    **_rows(
+        "(s…)",
+        "s without `dim`, or 1 there (`keepdim`)",
+        var="the variance over the axes of `dim`: the sum of squared deviations divided by "
+        "n − correction",
+    ),
+    **_rows(
+        "(…, P, K); (…, R, K)",
+        "(…, P, R)",
+        cdist="the Euclidean distances of the rows of a from those of b",
+    ),
+    **_rows(
+        "(N, K, L)",
+        "N, K divided by the product of `kernel_size`, `output_size`",
+        fold="windows, summed where they overlap; L is their number",
+    ),
+    **_rows(
+        "(N, C, H, W); (N, P, Q, 2)",
+        "(N, C, P, Q)",
+        grid_sample="the elements at the places of a grid of (x, y) from −1 to 1, interpolated "
+        "(`bilinear`) or the `nearest`; `padding_mode` may be `zeros`, `border` or `reflection`",
+    ),
     # ADM-4 and arithmetic
     **_rows(
         "(…); (…)",
@@ -98,6 +120,7 @@ SHAPES: Final[Mapping[str, Shapes]] = {
         sub="a − alpha·b",
         mul="a · b",
         div="a / b",
+        atan2="the angle of the point (x, y)",
         maximum="the greater of a and b",
         minimum="the less of a and b",
         eq="a = b, as 1 or 0",
@@ -111,6 +134,7 @@ SHAPES: Final[Mapping[str, Shapes]] = {
         logical_xor="one of the two is not 0, as 1 or 0",
     ),
     **_rows("(…); (…); (…)", "(…)", where="a where condition is not 0, else b"),
+    **_rows("(…); (…); (…)", "(…)", lerp="start + weight·(end − start)"),
     # element by element
     **_rows(
         "(s…)",
@@ -122,7 +146,7 @@ SHAPES: Final[Mapping[str, Shapes]] = {
         clamp="min(max(x, min), max); None is no bound",
         hardtanh="min(max(x, min_val), max_val)",
         leaky_relu="x, or negative_slope·x where x < 0",
-        exp="eˣ",
+        exp="e^x",
         log="natural logarithm",
         sqrt="√x",
         rsqrt="1/√x",
@@ -137,13 +161,14 @@ SHAPES: Final[Mapping[str, Shapes]] = {
         asinh="inverse hyperbolic sine",
         acosh="inverse hyperbolic cosine",
         atanh="inverse hyperbolic tangent",
-        exp2="2ˣ",
-        expm1="eˣ − 1",
+        exp2="2^x",
+        expm1="e^x − 1",
         log1p="log(1 + x)",
         log2="logarithm to base 2",
         log10="logarithm to base 10",
         sin="sine",
         cos="cosine",
+        tan="tangent",
         floor="the greatest whole number ≤ x",
         ceil="the least whole number ≥ x",
         trunc="x without its fraction",
@@ -151,13 +176,13 @@ SHAPES: Final[Mapping[str, Shapes]] = {
         sign="−1, 0 or 1",
         abs="the absolute value",
         logical_not="1 where x is 0, else 0",
-        sigmoid="1/(1 + e⁻ˣ)",
-        logsigmoid="−log(1 + e⁻ˣ)",
+        sigmoid="1/(1 + e^−x)",
+        logsigmoid="−log(1 + e^−x)",
         silu="x·sigmoid(x)",
-        elu="x, or alpha·(eˣ − 1) where x < 0",
+        elu="x, or alpha·(e^x − 1) where x < 0",
         celu="x, or alpha·(e^(x/alpha) − 1) where x < 0",
         selu="λ·elu(x) with α = 1.6732632423543772, λ = 1.0507009873554805",
-        mish="x·tanh(log(1 + eˣ))",
+        mish="x·tanh(log(1 + e^x))",
         softplus="log(1 + e^(beta·x))/beta, and x where beta·x > threshold",
         hardsigmoid="min(max(x + 3, 0), 6)/6",
         hardswish="x·hardsigmoid(x)",
@@ -188,7 +213,7 @@ SHAPES: Final[Mapping[str, Shapes]] = {
     **_rows(
         "(…, normalized_shape…); (normalized_shape…)",
         "(…, normalized_shape…)",
-        rms_norm="x/√(mean(x²) + eps)·weight over the last axes; eps None is float32's 2⁻²³",
+        rms_norm="x/√(mean(x²) + eps)·weight over the last axes; eps None is float32's 2^−23",
     ),
     **_rows(
         "(N, C, s…); (C); (C)",
@@ -220,6 +245,18 @@ SHAPES: Final[Mapping[str, Shapes]] = {
         "(s…); (i…)", "(i…)", gather="along `dim`, the element that index names (whole numbers)"
     ),
     **_rows(
+        "(s…); (i…); (j…)",
+        "(s…)",
+        scatter="x with the elements of src at the places along `dim` that index names (whole "
+        "numbers); `reduce` may be `replace`, `sum`, `mean`, `prod`, `amax` or `amin`, with what "
+        "is there in x (`include_self`)",
+    ),
+    **_rows(
+        "(s…); (…); (i…)",
+        "as x",
+        index_put="x with x[i, j, …] = values, or += (`accumulate`); indices as for `index`",
+    ),
+    **_rows(
         "(s…)", "the sum of the extents on `dim`", cat="any number of tensors, joined on `dim`"
     ),
     **_rows(
@@ -232,6 +269,7 @@ SHAPES: Final[Mapping[str, Shapes]] = {
         "(N, C, s'…)",
         upsample_nearest="element ⌊i·s/s'⌋, or ⌊i/scale_factor⌋ where a factor is given; s' = size",
         upsample_bilinear="linear interpolation on each axis from 2 on; s' = size",
+        upsample_bicubic="cubic interpolation by four elements on each axis from 2 on; s' = size",
     ),
     **_each(("reshape", "view"), "the same elements in C order", "(s…)", "`shape`; −1 is the rest"),
     **_rows("(s…)", "axes `start_dim` to `end_dim` as one", flatten="the same elements in C order"),

@@ -61,6 +61,8 @@ class Extents:
                 self.bind(name, part[0] * (self.attributes.get(divisor, 1) if divisor else 1))
 
     def bind(self, name: str, value: Any) -> None:
+        if name.isdecimal():
+            self.known[name] = int(name)
         if isinstance(value, tuple) and name in self.attributes:
             self.known[name] = self.run(name)
         if self.known.setdefault(name, value) != value:
@@ -154,6 +156,7 @@ def test_frozen_layers_fit() -> None:
         ("scaled_dot_product_attention", [(5, 4), (7, 4), (6, 3)], {}, (5, 3)),
         ("gather", [(2, 3), (1, 3)], {"dim": 0}, (2, 3)),
         ("embedding", [(2,), (5, 4)], {}, (2, 5)),
+        ("grid_sample", [(1, 2, 5, 5), (1, 3, 4, 3)], {}, (1, 2, 3, 4)),
     ],
 )
 def test_another_shape_does_not_fit(

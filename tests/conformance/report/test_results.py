@@ -214,7 +214,7 @@ def test_clauses_are_read_from_headings() -> None:
     assert list(clauses) == ["Q-1", "Q-2"]
     assert (clauses["Q-1"].title, clauses["Q-1"].text) == ("True division", "x / s\n\n| a |")
     assert (clauses["Q-2"].title, clauses["Q-2"].text) == ("", "text")
-    with pytest.raises(ValueError, match="clause Q-1 stands twice"):
+    with pytest.raises(ValueError, match="clause Q-1 is there twice"):
         parse_clauses("### Q-1 a\n### Q-1 b\n")
 
 
