@@ -66,15 +66,16 @@ def run_cell(name: str, config: str, mode: str) -> Result:
             return {**result, "missing": _first(error)}
         result["parameters"] = sum(p.numel() for p in built.model.parameters())
         for backend in BACKENDS:
+            built = build(name)  # anew: a quantizer takes its model, and training changes it
             try:
                 made = _Prepared(built, config, mode)
             except Exception as error:  # the quantizer's, which is judged here
                 result["error"] = _first(error)
                 break
             result["quantizers"] = made.count
-            result["targets"].update(_targets(built, made, backend, Path(folder)))
+            result["targets"].update(_targets(name, made, backend, Path(folder)))
         if "error" not in result:
-            result["replayed"] = _replayed(built, config, mode, Path(folder))
+            result["replayed"] = _replayed(build(name), config, mode, Path(folder))
     result["seconds"] = round(time.perf_counter() - began, 1)
     result["megabytes"] = round(_megabytes() - before)
     return result
@@ -128,7 +129,7 @@ def _train(quantizer: Any, model: Any, batch: tuple[Any, ...]) -> None:
         optimizer.step()
 
 
-def _targets(built: Built, made: _Prepared, backend: str, folder: Path) -> Iterator[Any]:
+def _targets(name: str, made: _Prepared, backend: str, folder: Path) -> Iterator[Any]:
     from quant_torch.export import save_coreai, save_coreml
 
     recording = made.recording
@@ -146,7 +147,8 @@ def _targets(built: Built, made: _Prepared, backend: str, folder: Path) -> Itera
                 precision = "float16" if half else "float32"
                 save_coreml(finalized, made.example, path, compute_precision=precision)
         except Exception as error:  # the exporter's, which is judged here
-            yield key, {"verdict": "refused", "detail": _first(error), **_alone(built, backend)}
+            float_error = _alone(build(name), backend)
+            yield key, {"verdict": "refused", "detail": _first(error), **float_error}
             continue
         found = _judged(recording, path, backend, half)
         yield key, {**found, "seconds": round(time.perf_counter() - began, 1)}

@@ -49,12 +49,13 @@ def test_weights_and_inputs_are_the_same_every_time(name: str) -> None:
 
 
 @pytest.mark.model
-def test_a_cell_goes_all_the_way() -> None:
+@pytest.mark.parametrize("mode", ["graph", "eager"])
+def test_a_cell_goes_all_the_way(mode: str) -> None:
     pytest.importorskip("coreai_torch")
     pytest.importorskip("coremltools")
     from quant_conformance.export_matrix.architecture_cell import run_cell
 
-    result = run_cell("recommender", "w8a8", "graph")
+    result = run_cell("recommender", "w8a8", mode)
     assert "error" not in result
     assert {key: target["verdict"] for key, target in result["targets"].items()} == {
         key: target["verdict"] if target["verdict"] in GREEN else "green"
