@@ -17,7 +17,7 @@ _SPELLED: Final = {
     **{"∞": "inf", "√": "sqrt", "≈": "~", "≠": "!=", "∈": "in", "⁻": "^-"},
     **dict(zip("‘’“”", "''\"\"", strict=True)),
     **{raised: f"^{digit}" for digit, raised in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
-    **{"ᵀ": "^T", "\u0303": "~", "\N{NO-BREAK SPACE}": " "},
+    **{"ᵀ": "^T", "ˣ": "^x", "\u0303": "~", "\N{NO-BREAK SPACE}": " "},
 }
 """What the suite itself writes, in ASCII."""
 
