@@ -13,6 +13,7 @@ from quant_torch._torch_internals import OpOverload
 from quant_torch.export.rewriting._calls import call
 from quant_torch.export.rewriting._rule import Rules
 from quant_torch.export.rewriting.inlining import Place, inlined, trace_of
+from quant_torch.export.rewriting.ranks import without_high_ranks
 from quant_torch.export.rewriting.trace_values import UNKNOWN, Values, overload_of, shape_only
 from quant_torch.export.rewriting.writes import without_writes
 
@@ -51,6 +52,7 @@ def rewrite_trace(
             made = _applied(traced, graph, node, overload, rule)
             # A rule that uses its own operation means the one that the converter has.
             pending = [each for each in made if overload_of(each) is not overload] + pending
+    without_high_ranks(traced)
     torch._C._jit_pass_dce(graph)
     _fold(traced, graph)
 
