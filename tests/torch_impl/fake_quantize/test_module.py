@@ -240,9 +240,10 @@ class TestMisfits:
         with pytest.raises(reference.GranularityError, match=r"layer\.w.*axis.*rank 2"):
             made({"granularity": per_channel(2)})(weight(*SHAPE))
 
-    def test_nothing_to_observe(self) -> None:
-        with pytest.raises(reference.InputError, match="without elements"):
-            made({}, "activation")(torch.empty(0, 4))
+    @pytest.mark.parametrize("bounds", [(None, None), (-1.0, None), (None, 2.0), (-1.0, 2.0)])
+    def test_nothing_to_observe(self, bounds: tuple[float | None, float | None]) -> None:
+        with pytest.raises(reference.InputError, match=r"without elements.*\[RANGE-5\]"):
+            made({"float_range": bounds}, "activation")(torch.empty(0, 4))
 
     def test_another_number_of_blocks(self) -> None:
         module = made(

@@ -13,7 +13,7 @@ from quant_reference.errors import SpecError
 from quant_torch._registry import KeyedClasses
 from quant_torch.quantization.spec import _qparams
 from quant_torch.quantization.spec._dtypes import format_of
-from quant_torch.quantization.spec._legal import check_bounds, check_values
+from quant_torch.quantization.spec._legal import check_bounds, check_elements, check_values
 from quant_torch.quantization.spec._memory import same_bits
 from quant_torch.quantization.spec._qparams import QParams, QuantRange
 from quant_torch.quantization.spec.granularity import QuantizationGranularity, Target
@@ -98,6 +98,7 @@ class QParamsCalculatorBase(KeyedClasses, nn.Module, ABC):
         lo_bound, hi_bound = self.float_range
         if lo_bound is not None and hi_bound is not None:
             blocks = self.range_calculator.layout_of(tensor.shape).blocks
+            check_elements(tensor)
             empty = torch.empty(blocks, dtype=torch.float32, device=tensor.device)
             return torch.full_like(empty, lo_bound) + 0.0, torch.full_like(empty, hi_bound) + 0.0
         check_bounds(self.float_range, tensor.dtype)

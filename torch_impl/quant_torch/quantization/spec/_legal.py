@@ -28,6 +28,21 @@ def check_values(x: torch.Tensor, name: str, clause: str) -> None:
         )
 
 
+def check_elements(x: torch.Tensor) -> None:
+    """Refuse a tensor without elements, which has no range, fixed or not (RANGE-5).
+
+    Raises:
+        InputError: Naming the shape.
+    """
+    if x.numel() == 0:
+        raise InputError(
+            "a tensor without elements has no range",
+            given=f"shape {tuple(x.shape)}",
+            allowed="at least one element",
+            clause="RANGE-5",
+        )
+
+
 def check_codes(codes: torch.Tensor, fmt: Format) -> None:
     """Refuse codes of another dtype than the format's, or wider than the format (DQ-4)."""
     expected = torch.int8 if fmt.kind == "int" else torch.uint8

@@ -12,6 +12,7 @@ from torch import nn
 from quant_reference.errors import InputError
 from quant_torch._registry import KeyedClasses
 from quant_torch.quantization.spec._blocks import BlockLayout, block_extremes, block_layout
+from quant_torch.quantization.spec._legal import check_elements
 from quant_torch.quantization.spec.granularity import QuantizationGranularity, Target
 
 _LAYOUTS_KEPT = 16
@@ -54,13 +55,7 @@ class RangeCalculatorBase(KeyedClasses, nn.Module, ABC):
             InputError: x has no elements (RANGE-5), or the subclass returned another number of
                 entries than there are blocks.
         """
-        if x.numel() == 0:
-            raise InputError(
-                "a tensor without elements has no range",
-                given=f"shape {tuple(x.shape)}",
-                allowed="at least one element",
-                clause="RANGE-5",
-            )
+        check_elements(x)
         low, high = self._generate_min_max(x)
         return self._reshape_min_max(low, x.shape), self._reshape_min_max(high, x.shape)
 
