@@ -187,3 +187,41 @@ def test_the_packed_projection_of_an_attention(mode: str) -> None:
 
     found = {p.tensor for p in placement(prepared(Attends(), mode, rows(2, 3, 8)))}
     assert found == {"attention.in_proj_weight", "attention.out_proj.weight"}
+
+
+class Places(nn.Module):
+    """Keys that a layer computes from a table, as DeBERTa does for its relative positions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.both, self.own = nn.Linear(4, 4), nn.Linear(4, 4)
+            self.table = nn.Parameter(torch.randn(6, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        shared = self.both(x) @ self.both(self.table).t()
+        return shared + x @ self.own(torch.relu(self.table)).t()
+
+
+class TestFactorsThatLayersCompute:
+    @pytest.mark.parametrize("backend", ["coreai", "coreml"])
+    @pytest.mark.parametrize("mode", MODES)
+    def test_they_are_finalized(self, mode: str, backend: str) -> None:
+        quantizer = Quantizer(Places().eval(), QuantizerConfig(execution_mode=mode))
+        expected = quantizer.prepare((rows(3, 4),))(rows(3, 4))
+        torch.testing.assert_close(quantizer.finalize(backend=backend)(rows(3, 4)), expected)
+
+    def test_what_computes_them_asks_for_nothing(self) -> None:
+        ready = Quantizer(Places().eval(), QuantizerConfig()).prepare((rows(3, 4),))
+        found = {p.tensor: p.target for p in placement(ready)}
+        assert {name for name, target in found.items() if target == "weight"} == {
+            "both.weight", "t", "t_1",
+        }  # fmt: skip
+        assert {"linear_1", "linear_2", "relu", "table", "own.weight"}.isdisjoint(found)
+
+    def test_their_parameters_count_as_quantized(self) -> None:
+        quantizer = Quantizer(Places().eval(), QuantizerConfig())
+        quantizer.prepare((rows(3, 4),))
+        found = quantizer.shares()
+        assert (found.quantized_parameters, found.parameters) == (56, 56)

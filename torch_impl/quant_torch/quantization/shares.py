@@ -178,7 +178,7 @@ class _Counter(TorchDispatchMode):  # type: ignore[misc]
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         found = multiplied(func, args, result)
-        if found is not None:
+        if found is not None and not self._computes_a_weight(*found):
             self._count(func, *found)
         given = [t for t in pytree.tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
         sources = [self._source(tensor) for tensor in given]
@@ -187,6 +187,10 @@ class _Counter(TorchDispatchMode):  # type: ignore[misc]
             if isinstance(tensor, Tensor):
                 self._note(tensor, made)
         return result
+
+    def _computes_a_weight(self, factors: list[Tensor], multiply_adds: int) -> bool:
+        """Whether states alone are multiplied, which is done once; tables are looked up in."""
+        return multiply_adds > 0 and all(self._source(factor).state for factor in factors)
 
     def _made(self, func: Any, sources: list[_Source]) -> _Source:
         """What an operation makes of what it is given."""

@@ -182,7 +182,11 @@ class _Finalizer:
         args, kwargs = fx.node.map_arg(
             (node.args, node.kwargs), lambda source: self._value(source, known)
         )
-        function = self._module(node) if node.op == "call_module" else node.target
+        function = node.target
+        if node.op == "call_module":
+            # What is computed from a quantized weight comes after its codes.
+            made = self.made.get(node.target)
+            function = made if isinstance(made, nn.Module) else self._module(node)
         # A parameter that is taken apart gives a list or a tuple of tensors.
         return pytree.tree_map_only(torch.Tensor, torch.Tensor.detach, function(*args, **kwargs))
 

@@ -21,6 +21,7 @@ from quant_torch.quantization._graph.ops import (
 from quant_torch.quantization._graph.states import (
     completed,
     computed_states,
+    computing,
     is_parameter,
     recurrent_layers,
 )
@@ -122,6 +123,7 @@ def collect_requests(graph: fx.Graph, regions: list[Region], config: GraphConfig
         _ask_boundaries(node, config, place[node], requests)
         if is_state(node):
             _ask_module_states(node, config, place, requests)
+    _leave_computing(requests)
     for name in config.whole_modules():
         whole = config.of_module(name).boundary
         if whole is not None:
@@ -130,6 +132,26 @@ def collect_requests(graph: fx.Graph, regions: list[Region], config: GraphConfig
             )
     requests.keys.warn_about_unknown(warn)
     return requests
+
+
+def _leave_computing(requests: Requests) -> None:
+    """Let what only computes a weight from states ask for nothing: the weight is stored (PLACE-5).
+
+    A state that others read, too, keeps its quantizer.
+    """
+    weights = {state for state, _ in requests.states if not is_state(state)}
+    inside = computing(weights)
+    kept = {state for state, reader in requests.states if reader not in inside}
+    for state, reader in list(requests.states):
+        if reader in inside and state not in kept:
+            del requests.states[state, reader]
+    for tensor, reader in list(requests.edges):
+        if reader in inside:
+            del requests.edges[tensor, reader]
+    for node in [n for n in requests.outputs if n in inside or n in weights]:
+        taken = {reader for state, reader in requests.states if state is node}
+        if all(user in inside or user in taken for user in node.users):
+            del requests.outputs[node]
 
 
 def _offer_keys(

@@ -60,6 +60,18 @@ def recurrent_layers(graph: fx.Graph) -> list[fx.Node]:
     return [node for node in graph.nodes if op_type(node) in RECURRENT]
 
 
+def computing(weights: set[fx.Node]) -> set[fx.Node]:
+    """The operations that compute weights, the states that these begin with left out."""
+    found: set[fx.Node] = set()
+    waiting = list(weights)
+    while waiting:
+        node = waiting.pop()
+        if not is_state(node) and node not in found:
+            found.add(node)
+            waiting += node.all_input_nodes
+    return found
+
+
 def is_weighted(anchor: fx.Node) -> bool:
     """Whether a factor of a matrix product is a parameter, or computed from some (PLACE-13)."""
     kind = op_type(anchor)
