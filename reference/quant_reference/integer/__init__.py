@@ -7,11 +7,16 @@ from quant_reference.integer.fixed_point import (
     FixedPoint,
     fixed_point,
 )
-from quant_reference.integer.layers import LAYER_OPERATIONS, accumulators_of, integer_layer
+from quant_reference.integer.layers import (
+    LAYER_OPERATIONS,
+    accumulators_of,
+    integer_layer,
+    requantized,
+)
 from quant_reference.integer.multiplier import MULTIPLIER_ORDERS, real_multiplier
 from quant_reference.integer.pooling import POOL_RULES
 from quant_reference.integer.requantize import Requantization, requantize
-from quant_reference.integer.rules import RULE_ALIASES, RULES, Rule, get_rule
+from quant_reference.integer.rules import RULE_ALIASES, RULES, Rule, get_rule, rule_names
 from quant_reference.integer.tensors import IntegerLayer, IntegerTensor
 
 __all__ = [
@@ -39,4 +44,6 @@ __all__ = [
     "quantize_bias",
     "real_multiplier",
     "requantize",
+    "requantized",
+    "rule_names",
 ]

@@ -35,8 +35,8 @@ def added(layer: IntegerLayer, rule: Rule) -> Array:
     """Sum or difference of two tensors under a rule (INT-10)."""
     first, second = layer.operands
     a, b = np.broadcast_arrays(first.differences, second.differences)
-    params = requantization(layer, first.scale, ONE)
-    requantization(layer, second.scale, ONE)
+    params = requantization(layer, first.scale, second.scale)
+    params.check()
     if rule.kind in ("division", "float"):
         real = _real_sum(a, b, first, second, layer, rule)
         return _coded_real(real, params, rule)

@@ -38,6 +38,13 @@ def accumulators_of(layer: IntegerLayer) -> Array:
     )
 
 
+def requantized(layer: IntegerLayer, acc: Array, rule: str | Rule) -> Array:
+    """Codes of the accumulators of a layer that sums products (INT-9)."""
+    x, weight = layer.operands
+    axis = channel_axis(layer.op, acc.ndim)
+    return requantize(acc, requantization(layer, x.scale, weight.scale, axis), rule)
+
+
 def integer_layer(layer: IntegerLayer, rule: str | Rule = "float32_division") -> Array:
     """Codes of a layer's result under a rule (INT-9 to INT-12).
 
@@ -83,10 +90,7 @@ def integer_layer(layer: IntegerLayer, rule: str | Rule = "float32_division") ->
 
 def _under(layer: IntegerLayer, rule: Rule) -> Array:
     if layer.op in SUMS:
-        acc = accumulators_of(layer)
-        x, weight = layer.operands
-        axis = channel_axis(layer.op, acc.ndim)
-        return requantize(acc, requantization(layer, x.scale, weight.scale, axis), rule)
+        return requantized(layer, accumulators_of(layer), rule)
     if layer.op in ("add", "sub"):
         return added(layer, rule)
     if layer.op == "mul":

@@ -26,6 +26,7 @@ def averaged(layer: IntegerLayer, rule: Rule | str) -> Array:
     zeros, _ = _sums(layer, np.broadcast_to(np.int64(x.zero_point.reshape(())), codes.shape))
     differences = total - zeros
     params = requantization(layer, x.scale, ONE)
+    params.check()
     if rule == "average_half_away":
         _same(x, layer)
         # Padding that is counted has the zero point's code, as everywhere.

@@ -60,14 +60,18 @@ class Requantization:
     quant_max: int | None = None
     axis: int = -1
 
-    def __post_init__(self) -> None:
-        """Refuse what INT-8 does not accept."""
+    def check(self) -> None:
+        """Refuse what INT-8 does not accept.
+
+        Raises:
+            FormatError: An unknown format.
+            InputError: Scales, a zero point or bounds that are not legal.
+        """
         fmt = code_format(self.dtype)
         for name in ("input_scale", "weight_scale", "output_scale"):
             values = scales(getattr(self, name), name, "INT-8")
             if name != "weight_scale" and values.size != 1:
                 raise InputError(name, given=values.shape, allowed="one value", clause="INT-8")
-            object.__setattr__(self, name, values)
         bounds = {
             "zero_point": (self.zero_point, fmt.quant_min, fmt.quant_max),
             "quant_min": (self.least, fmt.quant_min, fmt.quant_max),
@@ -112,6 +116,7 @@ def requantize(acc: Array, params: Requantization, rule: str | Rule = "float32_d
         SpecError: An unknown rule.
     """
     how = get_rule(rule)
+    params.check()
     values = accumulators(acc, "INT-8")
     if values.dtype == np.int64:
         _check_wide(values, how)
@@ -124,7 +129,7 @@ def _formula(rule: Rule, params: Requantization) -> tuple[Any, tuple[Array, ...]
     """The formula of a chunk, and its factors for each channel."""
     if rule.kind == "division":
         with np.errstate(all="ignore"):
-            product = params.input_scale * params.weight_scale
+            product = np.asarray(params.input_scale) * np.asarray(params.weight_scale)
         scales(product, "product of the scales", "INT-5")
         return partial(_divided, rule, params), (product,)
     multiplier = real_multiplier(
@@ -139,7 +144,7 @@ def _formula(rule: Rule, params: Requantization) -> tuple[Any, tuple[Array, ...]
 def _divided(rule: Rule, params: Requantization, chunk: Array, product: Array) -> Array:
     real = chunk.astype(np.float32)
     real *= product
-    real /= params.output_scale.reshape(())
+    real /= np.asarray(params.output_scale).reshape(())
     return _finished(FLOAT_ROUNDINGS[rule.rounding](_within(real, params)), params)
 
 

@@ -138,3 +138,11 @@ def get_rule(name: str | Rule) -> Rule:
             f"order of the multiplier for {rule.name}", given=order, allowed=allowed, clause="INT-3"
         )
     return replace(rule, name=f"{rule.name}@{order}", order=order)
+
+
+def rule_names(rule: Rule) -> tuple[str, ...]:
+    """Names of a rule under every order of its multiplier, its own order first (INT-5)."""
+    if rule.kind == "division":
+        return (rule.name,)
+    others = (order for order in MULTIPLIER_ORDERS if order != rule.order)
+    return (rule.name, *(f"{rule.name}@{order}" for order in others))
