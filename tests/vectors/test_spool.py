@@ -25,6 +25,8 @@ ARRAYS = (
     np.array(2.5, np.float32),
     np.zeros((0, 3), np.int8),
     np.array([-1, 2**31 - 1], np.int32),
+    np.array([-1, 2**15 - 1], np.int16),
+    np.array([[-(2**47)], [2**47 - 1]], np.int64),
     np.arange(4, dtype=np.dtype(np.float32).newbyteorder(">")),
     np.array([1, 2, 3], np.uint8),  # once more
 )
@@ -59,7 +61,7 @@ def test_spooled_tensors_come_back(tmp_path: Path) -> None:
 
 def test_other_dtypes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(TensorError, match="a set holds"):
-        SpooledTensors(tmp_path / "encode").names({"x": np.zeros(1, np.int64)})
+        SpooledTensors(tmp_path / "encode").names({"x": np.zeros(1, np.uint64)})
 
 
 def test_what_is_left_out_stands_in_the_manifest(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_arrays_come_back(tmp_path: Path, x: np.ndarray[Any, Any]) -> None:
     assert back.tobytes() == np.ascontiguousarray(native).tobytes()
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.int64, np.bool_, np.complex64])
+@pytest.mark.parametrize("dtype", [np.float64, np.uint32, np.bool_, np.complex64])
 def test_other_dtypes_are_refused(dtype: Any) -> None:
     with pytest.raises(TensorError, match="a set holds"):
         small_writer().add(

@@ -1,6 +1,7 @@
 """Frozen answers of the reference, and the loader that checks them before use.
 
-``load()`` gives the frozen set of this release; ``load(path=folder)`` one of your own.
+``load()`` gives the frozen set v1, ``load("integer_v1")`` the one of integer layers,
+``load_frozen()`` both as one; ``load(path=folder)`` gives a set of your own.
 """
 
 from quant_vectors.errors import (
@@ -15,12 +16,21 @@ from quant_vectors.errors import (
     UnsafePathError,
     VectorError,
 )
-from quant_vectors.loader import load
-from quant_vectors.model import FAMILIES, OPERATION_OUTPUTS, Case, VectorSet
+from quant_vectors.loader import FROZEN, load, load_frozen
+from quant_vectors.model import (
+    FAMILIES,
+    INTEGER_FAMILIES,
+    OPERATION_OUTPUTS,
+    Case,
+    VectorSet,
+    joined,
+)
 from quant_vectors.writer import SetWriter
 
 __all__ = [
     "FAMILIES",
+    "FROZEN",
+    "INTEGER_FAMILIES",
     "OPERATION_OUTPUTS",
     "Case",
     "ChecksumError",
@@ -35,5 +45,7 @@ __all__ = [
     "UnsafePathError",
     "VectorError",
     "VectorSet",
+    "joined",
     "load",
+    "load_frozen",
 ]

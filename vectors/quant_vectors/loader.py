@@ -27,12 +27,14 @@ from quant_vectors.model import (
     CASES_SCHEMA,
     FAMILIES,
     FLAGS_SCHEMA,
+    INTEGER_FAMILIES,
     LOGICAL_DTYPES,
     MANIFEST_SCHEMA,
     STORED_DTYPES,
     Array,
     Case,
     VectorSet,
+    joined,
 )
 from quant_vectors.parsing import (
     check_cases_file,
@@ -46,7 +48,10 @@ from quant_vectors.parsing import (
 MANIFEST_NAME = "manifest.json"
 FLAGS_NAME = "flags.json"
 
-_VERSION = re.compile(r"v[0-9]+")
+FROZEN = ("v1", "integer_v1")
+"""The frozen sets of this release, in the order in which they are run."""
+
+_VERSION = re.compile(r"([a-z]+_)?v[0-9]+")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
@@ -86,6 +91,19 @@ def load(version: str = "v1", path: str | Path | None = None) -> VectorSet:
         digest=hashlib.sha256(manifest_bytes).hexdigest(),
         _tensors=tensors,
     )
+
+
+def load_frozen() -> VectorSet:
+    """Load every frozen set of this release, as one: what ``quant-conformance run`` asks.
+
+    Returns:
+        A set whose version names them all and whose digest is of their digests; its manifest has
+        the version and the digest of each in ``sets``.
+
+    Raises:
+        VectorError: As for :func:`load`.
+    """
+    return joined([load(version) for version in FROZEN])
 
 
 def _frozen(version: str) -> Traversable:
@@ -204,4 +222,5 @@ def _check_unique(cases: list[Case]) -> None:
 
 
 def _family_order(family: str) -> tuple[int, str]:
-    return (FAMILIES.index(family) if family in FAMILIES else len(FAMILIES), family)
+    known = (*FAMILIES, *INTEGER_FAMILIES)
+    return (known.index(family) if family in known else len(known), family)

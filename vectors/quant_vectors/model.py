@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from quant_vectors.errors import UnknownCaseError
+from quant_vectors.errors import SchemaError, UnknownCaseError
 
 Array = NDArray[Any]
 
@@ -39,7 +40,10 @@ FAMILIES: Final = (
     "model",
     "layer",
 )
-"""Families of the frozen sets; a set of one's own may hold fewer or others."""
+"""Families of v1; a set of one's own may hold fewer or others."""
+
+INTEGER_FAMILIES: Final = ("requantize", "integer_layer")
+"""Families of integer_v1."""
 
 SETS: Final = ("low", "high", "likely_low", "likely_high")
 """Outputs of a case with rule ``"admissible"``: the ends of the rigorous and the probable set."""
@@ -73,6 +77,8 @@ OPERATION_OUTPUTS: Final[Mapping[str, tuple[str, ...]]] = {
     "layer": ("codes", *SETS),
     "float_layer": ("values", *SETS),
     "model_output": ("values", *SETS),
+    "requantize": ("codes",),
+    "integer_layer": ("codes",),
 }
 """Operation -> the outputs that it may give; those without any answer in ``Case.result``."""
 
@@ -82,7 +88,9 @@ LOGICAL_DTYPES: Final[Mapping[str, np.dtype[Any]]] = {
     "bfloat16": np.dtype(ml_dtypes.bfloat16),
     "int8": np.dtype(np.int8),
     "uint8": np.dtype(np.uint8),
+    "int16": np.dtype(np.int16),
     "int32": np.dtype(np.int32),
+    "int64": np.dtype(np.int64),
 }
 """dtypes that a tensor may have."""
 
@@ -241,3 +249,27 @@ class VectorSet:
     def _copies(self, case: Case, names: Mapping[str, str]) -> dict[str, Array]:
         tensors = self._tensors[case.family]
         return {role: tensors[name].copy() for role, name in names.items()}
+
+
+def joined(sets: Sequence[VectorSet]) -> VectorSet:
+    """Several sets as one; no two of them have a family in common.
+
+    Raises:
+        SchemaError: A family that two of them have.
+    """
+    tensors: dict[str, Mapping[str, Array]] = {}
+    flags: dict[str, Mapping[str, str]] = {}
+    for one in sets:
+        if twice := sorted(tensors.keys() & set(one.families)):
+            raise SchemaError(f"two sets have the families {twice}")
+        tensors.update({family: one._tensors[family] for family in one.families})
+        flags.update(one.flags)
+    parts = {one.version: one.digest for one in sets}
+    text = "".join(f"{version} {digest}\n" for version, digest in parts.items())
+    return VectorSet(
+        cases=tuple(case for one in sets for case in one.cases),
+        manifest={"version": " + ".join(parts), "sets": parts},
+        flags=flags,
+        digest=hashlib.sha256(text.encode("ascii")).hexdigest(),
+        _tensors=tensors,
+    )

@@ -19,9 +19,11 @@ CHUNK: Final = 1 << 20
 
 # In the order in which safetensors lays tensors out: wide dtypes first, so that each is aligned.
 _FORMAT_NAMES: Final[Mapping[str, str]] = {
+    "int64": "I64",
     "float32": "F32",
     "int32": "I32",
     "uint16": "U16",
+    "int16": "I16",
     "int8": "I8",
     "uint8": "U8",
 }
