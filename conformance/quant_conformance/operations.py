@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from quant_conformance.integer_questions import layer_of as integer_layer_of
+from quant_conformance.integer_questions import requantization_of
 from quant_conformance.layers import float_layer_of, layer_of
 from quant_conformance.placement import written
 from quant_conformance.protocol import QUANTIZERS, Array
@@ -264,6 +266,12 @@ OPERATIONS: Mapping[str, Operation] = {
         "float_layer", lambda case, t: (float_layer_of(case, t),), _array("values")
     ),
     "model_output": Operation("model_output", _whole_model, _array("values")),
+    "requantize": Operation(
+        "requantize", lambda case, t: (t["acc"], requantization_of(case, t)), _array("codes")
+    ),
+    "integer_layer": Operation(
+        "integer_layer", lambda case, t: (integer_layer_of(case, t),), _array("codes")
+    ),
     "validate_spec": Operation(
         "validate_spec", lambda case, t: (deepcopy(case.arguments["mapping"]),), _accepted
     ),

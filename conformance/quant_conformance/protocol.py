@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from quant_reference import QParams, QuantizationSpec
     from quant_reference.admissible import FloatLayer, Layer
     from quant_reference.batch_norm import BatchNorm
+    from quant_reference.integer import IntegerLayer, Requantization
     from quant_reference.lifecycle import Lifecycle, Trace
     from quant_vectors import Case
 
@@ -261,6 +262,32 @@ class Backend:
 
         Returns:
             The last step's result, in the dtype of ``layer.arithmetic.values``.
+        """
+        raise NotImplementedError
+
+    def requantize(self, acc: Array, params: Requantization) -> Array:
+        """Turns accumulators into codes, by whatever rule the system has (INT-5 to INT-8).
+
+        Args:
+            acc: int32 accumulators, or int64 ones of int16 activations.
+            params: scales, zero point, format and bounds of the codes. ``weight_scale`` has one
+                entry, or one for each channel along ``axis``; ``least`` and ``greatest`` are the
+                bounds with the format's filled in.
+
+        Returns:
+            Codes in the shape of ``acc``, in the dtype ``params.format.dtype``.
+        """
+        raise NotImplementedError
+
+    def integer_layer(self, layer: IntegerLayer) -> Array:
+        """Computes a layer on integers, requantized by whatever rule the system has (INT-9).
+
+        Args:
+            layer: the operation, its operands (codes with scale and zero point), an int32 bias,
+                attributes as torch names them, and what the result is requantized to.
+
+        Returns:
+            The codes of the result, in the storage of ``layer.output_dtype``.
         """
         raise NotImplementedError
 

@@ -53,7 +53,7 @@ class Cases:
         from quant_conformance.errors import ConformanceError
         from quant_conformance.runner.loading import check_reference
         from quant_conformance.runner.selection import Selection, select_cases
-        from quant_vectors import VectorError, load
+        from quant_vectors import VectorError, load, load_frozen
 
         option = config.getoption
         self._references: list[str] = list(dict.fromkeys(option("--quant-backend")))
@@ -61,7 +61,8 @@ class Cases:
         try:
             for reference in self._references:
                 check_reference(reference)
-            self.vectors = load(path=option("--quant-vectors"))
+            path = option("--quant-vectors")
+            self.vectors = load_frozen() if path is None else load(path=path)
             selection = Selection(
                 option("--quant-tier"),
                 families=option("--quant-family"),

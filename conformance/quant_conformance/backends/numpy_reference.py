@@ -15,6 +15,7 @@ from quant_conformance.protocol import Array, Backend
 from quant_reference.admissible import FloatLayer, Layer
 from quant_reference.batch_norm import BatchNorm, fold_batch_norm
 from quant_reference.granularity import Target, complete_axis
+from quant_reference.integer import integer_layer, requantize
 from quant_reference.lifecycle import run_lifecycle
 from quant_reference.qparams import compute_qparams
 from quant_reference.quantize import quantize
@@ -82,6 +83,8 @@ class NumpyReference(Backend):
     fold_batch_norm = staticmethod(fold_norm)
     lifecycle = staticmethod(run_lifecycle)
     export_weights = staticmethod(export_weights)
+    requantize: Any = staticmethod(requantize)
+    integer_layer: Any = staticmethod(integer_layer)
     validate_spec: Any = staticmethod(ref.QuantizationSpec.from_dict)
 
     def layer(self, layer: Layer) -> Array:

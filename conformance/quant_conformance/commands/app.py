@@ -17,7 +17,7 @@ import quant_vectors
 from quant_conformance.commands.check_export import check_export
 from quant_conformance.commands.record import record
 from quant_conformance.converters.command import converters
-from quant_conformance.errors import UsageError
+from quant_conformance.errors import UsageError, unknown
 from quant_conformance.files import check_reports, write_reports
 from quant_conformance.protocol import missing_packages, pip_line
 from quant_conformance.registry import BACKENDS
@@ -35,7 +35,7 @@ from quant_conformance.runner.runs import Plan, Runner, ask_one
 from quant_conformance.runner.selection import Selection, select_cases
 from quant_conformance.verdicts.clauses import spec_clauses
 from quant_conformance.verdicts.expectations import load_expectations
-from quant_vectors import VectorSet, load
+from quant_vectors import FROZEN, VectorSet, load, load_frozen
 
 PLAIN_WIDTH = 110
 """Columns of the scoreboard where there is no terminal to ask."""
@@ -137,7 +137,7 @@ def run(
     # Loaded only where it is asked for, and before the run, which may take minutes.
     if html is not None:
         import_module("quant_conformance.report.html")
-    loaded = load(path=vectors)
+    loaded = load_set(vectors)
     selection = Selection(tier.value, family or (), flag or (), clause or (), case or ())
     chosen = select_cases(loaded, selection)
     if jobs is None:
@@ -217,7 +217,7 @@ def list_things(
             hint = f"  (install with: {pip_line(cls)})" if missing_packages(cls) else ""
             print(f"{name}{hint}")
         return
-    loaded = load(path=vectors)
+    loaded = load_set(vectors)
     cases = select_cases(loaded, Selection("full", family or (), flag or (), clause or ()))
     if what is Listing.CASES:
         for entry in cases:
@@ -247,7 +247,7 @@ def explain(
     timeout: Timeout = 10.0,
 ) -> None:
     """Show what a case asks, the right answer, the backend's, and the clause."""
-    loaded: VectorSet = load(path=vectors)
+    loaded: VectorSet = load_set(vectors)
     entry = loaded.case(case)
     if backend is None:
         print(explain_case(loaded, entry), end="")
@@ -261,11 +261,21 @@ def explain(
 def generate(
     check: Annotated[bool, typer.Option("--check", help="Compare, write nothing.")] = False,
     out: Annotated[Path | None, typer.Option(help="Folder; the shipped set by default.")] = None,
+    version: Annotated[
+        list[str] | None, typer.Option("--set", help="Only this set; v1 where --out is given.")
+    ] = None,
 ) -> None:
     """Rebuild the frozen vectors from the reference, byte for byte."""
     generator = import_module("quant_conformance.generate")
-    shipped = Path(quant_vectors.__file__).parent / str(generator.VERSION)
-    raise typer.Exit(generator.generate(out or shipped, check))
+    chosen = version or (list(FROZEN) if out is None else [FROZEN[0]])
+    for name in chosen:
+        if name not in FROZEN:
+            raise unknown("set", name, FROZEN)
+    if out is not None and len(chosen) > 1:
+        raise UsageError("--out is the folder of one set; name it with --set")
+    shipped = Path(quant_vectors.__file__).parent
+    codes = [generator.generate(out or shipped / name, check, name) for name in chosen]
+    raise typer.Exit(max(codes))
 
 
 @app.command(epilog=_example("diff"))
@@ -295,6 +305,11 @@ def mutants(
 app.command("check-export", epilog=_example("check-export"))(check_export)
 app.command("record", epilog=_example("record"))(record)
 app.command("converters", epilog=_example("converters"))(converters)
+
+
+def load_set(path: Path | None) -> VectorSet:
+    """Loads a set of one's own, or every frozen one."""
+    return load_frozen() if path is None else load(path=path)
 
 
 def _console() -> Console:

@@ -22,6 +22,8 @@ from quant_conformance.generate.families import (
     gradient,
     gradient_range,
     half_subnormals,
+    integer_layer,
+    integer_moves,
     layer,
     lifecycle,
     model,
@@ -40,16 +42,19 @@ from quant_conformance.generate.families import (
     quantize_special,
     refused,
     refused_qparams,
+    requantize,
     specs,
     value_range,
 )
 from quant_conformance.generate.flags import FLAGS
+from quant_conformance.generate.flags_integer import INTEGER_FLAGS
 from quant_conformance.generate.readable import readable_path, readable_text
 from quant_conformance.generate.streams import SEED
 from quant_vectors import SetWriter, load
 
 VERSION: Final = "v1"
 GENERATOR: Final = "1"
+INTEGER: Final = "integer_v1"
 
 _FAMILIES = (
     encode,
@@ -88,27 +93,39 @@ _FAMILIES = (
 )
 
 
-def build() -> SetWriter:
-    """Build the set in memory."""
-    flags = {name: flag._asdict() for name, flag in FLAGS.items()}
-    writer = SetWriter(VERSION, GENERATOR, SEED, flags)
+_INTEGER_FAMILIES = (requantize, integer_layer, integer_moves)
+
+
+def build(version: str = VERSION) -> SetWriter:
+    """Build a set in memory.
+
+    Args:
+        version: ``"v1"`` or ``"integer_v1"``.
+    """
+    named, families = {
+        VERSION: (FLAGS, _FAMILIES),
+        INTEGER: (INTEGER_FLAGS, _INTEGER_FAMILIES),
+    }[version]
+    flags = {name: flag._asdict() for name, flag in named.items()}
+    writer = SetWriter(version, GENERATOR, SEED, flags)
     builder = Builder(writer)
-    for family in _FAMILIES:
+    for family in families:
         family.build(builder)
     return writer
 
 
-def generate(out: Path, check: bool) -> int:
-    """Write the set, or compare it with what is there.
+def generate(out: Path, check: bool, version: str = VERSION) -> int:
+    """Write a set, or compare it with what is there.
 
     Args:
         out: Folder of the set; the text of its small cases is a file beside it.
         check: Write nothing; rebuild and compare byte for byte.
+        version: Which set.
 
     Returns:
         0, or 1 if ``check`` found a difference, which is printed.
     """
-    writer = build()
+    writer = build(version)
     if not check:
         writer.write(out)
         readable_path(out).write_text(readable_text(load(path=out)), encoding="utf-8")

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quant_conformance.integer_questions import POLICY, answers, grouped
 from quant_conformance.operations import lifecycle_of
 from quant_reference import QuantizationSpec, get_format, make_observer, value_range
 from quant_reference.blocks import spread
@@ -158,6 +159,15 @@ def _lifecycle(case: Case, inputs: Tensors, expected: Tensors) -> list[Alternati
     return [Alternatives("calibration_weights", "float", {"quantized": other})]
 
 
+def _requantized(case: Case, inputs: Tensors, expected: Tensors) -> list[Alternatives]:
+    """Every rule of INT-5 to INT-7 whose codes are others than the reference's."""
+    found = grouped(answers(case, inputs))
+    same = expected["codes"].tobytes()
+    (choice,) = (names for names, codes in found.items() if codes.tobytes() == same)
+    others = {names: {"codes": codes} for names, codes in found.items() if names != choice}
+    return [Alternatives(POLICY, choice, others)] if others else []
+
+
 def unclamped(inputs: Tensors, spec: QuantizationSpec) -> Array:
     """Return the rounded, unclamped code (integer formats) or x/scale (float formats)."""
     x, offset = inputs["x"], None
@@ -180,5 +190,7 @@ _FINDERS: Mapping[str, Callable[[Case, Tensors, Tensors], list[Alternatives]]] =
         "qparams": _qparams,
         "observe": _observe,
         "lifecycle": _lifecycle,
+        "requantize": _requantized,
+        "integer_layer": _requantized,
     }
 )

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from quant_conformance.mutants.integers import Integers
 from quant_conformance.plain_layers import Layers
 
 Step = Callable[..., Any]
@@ -63,8 +64,8 @@ STEPS: Mapping[str, Step] = MappingProxyType(
 """Name -> step."""
 
 
-class Mutated(Layers):
-    """A backend of the reference's functions and of layers in plain numpy.
+class Mutated(Integers, Layers):
+    """A backend of the reference's functions, of layers in plain numpy and of integer layers.
 
     Every step is an attribute. A step in ``exchanged`` is called with the backend first, and takes
     the place of the right one wherever that is called.

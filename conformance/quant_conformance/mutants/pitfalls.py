@@ -119,6 +119,18 @@ PITFALLS: Mapping[str, Pitfall] = MappingProxyType(
             "fusing quantize and dequantize changes ties by one step",
             ("microsoft/onnxruntime#32132",),
         ),
+        "requantize-rounding": Pitfall(
+            "requantization rounds twice, once or in float, and operators differ",
+            (
+                "tensorflow/tensorflow#25087",
+                "google-ai-edge/LiteRT#7441",
+                "apache/tvm#15929",
+            ),
+        ),
+        "multiplier-width": Pitfall(
+            "fixed-point multipliers too coarse for models calibrated in float",
+            ("google/XNNPACK#2036",),
+        ),
         "observer-ranges": Pitfall(
             "observers of zeros only and of one-sided data",
             ("pytorch/pytorch#39239", "pytorch/pytorch#23838"),

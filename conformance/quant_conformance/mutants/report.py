@@ -16,7 +16,7 @@ from quant_conformance.mutants.hunt import Hunt, Hunter
 from quant_conformance.mutants.model import Mutant
 from quant_conformance.mutants.table import MUTANTS
 from quant_conformance.runner.selection import Selection, select_cases
-from quant_vectors import load
+from quant_vectors import load_frozen
 
 PLAIN_WIDTH = 140
 """Columns where there is no terminal to ask."""
@@ -26,7 +26,7 @@ FLAGS_SHOWN = 4
 
 def report(families: Sequence[str], tier: str) -> int:
     """Does what :func:`quant_conformance.mutants.main` says."""
-    vectors = load()
+    vectors = load_frozen()
     cases = select_cases(vectors, Selection(tier, families))
     hunter = Hunter(vectors, cases)
     console = Console()

@@ -10,6 +10,7 @@ from quant_conformance.mutants.tables.fake_quantize import FAKES
 from quant_conformance.mutants.tables.formats import FORMAT_BUGS
 from quant_conformance.mutants.tables.gradient import GRADIENT
 from quant_conformance.mutants.tables.granularity import GRANULARITY
+from quant_conformance.mutants.tables.integers import INTEGERS
 from quant_conformance.mutants.tables.layers import LAYERS
 from quant_conformance.mutants.tables.lifecycle import LIFECYCLES
 from quant_conformance.mutants.tables.observers import OBSERVE
@@ -37,6 +38,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *PLACEMENTS,  # 14
     *LAYERS,  # 15
     *LIFECYCLES,  # 13 and 16
+    *INTEGERS,  # 17
     # Of several chapters: exported weights, and what judged systems get wrong.
     *EXPORTS,
     *SYSTEMS,

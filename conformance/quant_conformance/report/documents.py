@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from xml.etree import ElementTree as Xml
 
 from quant_conformance.report.causes import failure_groups, general_diagnosis, spread
+from quant_conformance.report.rules import rule_lines
 from quant_conformance.report.scoreboard_rows import occurring, policy_lines, rows
 from quant_conformance.runner.notes import unjudged
 from quant_conformance.runner.run import Run
@@ -108,6 +109,7 @@ def _markdown_run(run: Run, limit: int) -> list[str]:
         return [*lines, f"{run.problem}: {_inline(run.text)}"]
     groups = failure_groups(run)
     lines += [f"- note: {_inline(line)}" for line in run.notes]
+    lines += [f"- rule {_inline(line)}" for line in rule_lines(run)]
     lines += [f"- policy {_inline(line)}" for line in policy_lines(run)]
     lines += [f"- {_inline(line)}" for line in general_diagnosis(run)]
     lines += [f"- stale expectation: {_inline(line)}" for line in run.stale]

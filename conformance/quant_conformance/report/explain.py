@@ -17,6 +17,7 @@ from quant_conformance.verdicts.bits import show
 from quant_conformance.verdicts.clauses import spec_clauses
 from quant_conformance.verdicts.exact import Rules, differing, in_order, rules_for
 from quant_conformance.verdicts.outcome import Outcome
+from quant_conformance.verdicts.rules import follows_rules, legal_answers, nearest
 from quant_conformance.verdicts.verdict import CaseResult, Verdict
 from quant_vectors import Case, VectorSet
 
@@ -124,6 +125,10 @@ def _answer(
         return
     alternatives, inputs = vectors.alternatives(case), vectors.inputs(case)
     # A legal answer is shown beside the alternative that it follows.
+    if outcome is not None and follows_rules(case) and choice is None:  # beside the nearest rule
+        codes = legal_answers(vectors, case)
+        choice = nearest(codes, outputs.get("codes"))
+        yield f"nearest    {choice}"
     expected = alternatives.pop(choice or "", None) or vectors.expected(case)
     rules = rules_for(case.operation, case.arguments, case.spec or {})
     for name, want in in_order(expected):

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from quant_conformance.errors import ResultsError
+from quant_conformance.integer_questions import shortened
 from quant_conformance.report.evidence import evidence_of
+from quant_conformance.report.rules import followed
 from quant_conformance.runner.run import Run
 from quant_conformance.verdicts.verdict import CaseResult
 
@@ -42,6 +44,11 @@ def run_document(run: Run) -> Document:
         "diagnosis": [asdict(explanation) for explanation in evidence_of(run).diagnosis],
         "cases": [_case(result) for result in run.results],
     }
+    rules = [
+        {**asdict(one), "rules": shortened(one.rules).split()} for one in followed(run.results)
+    ]
+    if rules:
+        document["rules"] = rules
     if run.problem is not None:
         document["problem"] = {"kind": run.problem, "text": run.text}
     return document

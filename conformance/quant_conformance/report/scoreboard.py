@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from quant_conformance.report.causes import failure_groups, spread
+from quant_conformance.report.rules import rule_lines
 from quant_conformance.report.scoreboard_rows import (
     COLUMNS,
     FAILED,
@@ -130,6 +131,8 @@ def _widths(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> list[int]:
 def _print_notes(run: Run, console: Console) -> None:
     for line in run.notes:
         _print(console, Text.assemble("  ", ("note", "yellow"), f" {line}"), indent=4)
+    for line in rule_lines(run):
+        _print(console, Text(f"  rule {line}"), indent=4)
     for line in policy_lines(run):
         _print(console, Text(f"  policy {line}"), indent=4)
     for line in diagnosis_lines(run):

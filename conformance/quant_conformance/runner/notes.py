@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from quant_conformance.integer_questions import POLICY, expanded
 from quant_conformance.runner.loading import Hello
 from quant_conformance.runner.run import Run
 from quant_conformance.verdicts.verdict import CaseResult, Verdict
@@ -95,7 +96,10 @@ def _policies(declared: Mapping[str, str], cases: Iterable[Case]) -> Iterator[st
     known: dict[str, set[str]] = {}
     for case in cases:
         if case.policy is not None and case.choice is not None:
-            known.setdefault(case.policy, set()).update((case.choice, *case.alternatives))
+            names = (case.choice, *case.alternatives)
+            if case.policy == POLICY:
+                names = tuple(rule for name in names for rule in expanded(name))
+            known.setdefault(case.policy, set()).update(names)
     for policy, choice in declared.items():
         if policy not in known:
             yield f"policy {policy!r} is declared and unknown{_meant(policy, known)}"

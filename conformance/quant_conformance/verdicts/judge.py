@@ -13,6 +13,7 @@ from quant_conformance.protocol import Array
 from quant_conformance.verdicts.admissible import judge_admissible, judge_information
 from quant_conformance.verdicts.exact import compare, rules_for
 from quant_conformance.verdicts.outcome import Outcome
+from quant_conformance.verdicts.rules import follows_rules, judge_rules
 from quant_conformance.verdicts.verdict import CaseResult, Verdict
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ def _judge_result(case: Case, outcome: Outcome) -> CaseResult:
 
 
 def _judge_tensors(vectors: VectorSet, case: Case, outputs: Mapping[str, Array]) -> CaseResult:
+    if follows_rules(case):
+        return judge_rules(vectors, case, outputs, result_of(case, Verdict.WRONG))
     if case.rule == "admissible":
         return result_of(case, *judge_admissible(case, vectors.expected(case), outputs))
     if case.rule == "information":

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -57,6 +57,25 @@ RANK = {
 
 
 @dataclass(frozen=True)
+class RuleMatches:
+    """How far an answer of an integer layer follows each rule (SPEC.md, INT-5 to INT-11).
+
+    Attributes:
+        operator: what a report calls the operator.
+        elements: number of elements of the answer.
+        matches: rules in one line (``integer_questions.shortened``) to the number of elements
+            that they give.
+        leaves: the same lines to the smallest accumulator at which the answer leaves these rules,
+            where the case has accumulators and they do.
+    """
+
+    operator: str
+    elements: int
+    matches: Mapping[str, int]
+    leaves: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class CaseResult:
     """The verdict on one case.
 
@@ -73,6 +92,7 @@ class CaseResult:
         link: where the expected failure is documented.
         reason: why the failure is expected, as the expectation says; ``detail`` begins with it.
         judged: False if the answer was only set beside another, which nothing could make wrong.
+        rules: how far the answer of an integer layer follows each rule; None for other operations.
     """
 
     id: str
@@ -87,6 +107,7 @@ class CaseResult:
     link: str | None = None
     reason: str | None = None
     judged: bool = True
+    rules: RuleMatches | None = None
 
 
 def count_verdicts(results: Iterable[CaseResult]) -> dict[str, int]:
@@ -96,9 +117,12 @@ def count_verdicts(results: Iterable[CaseResult]) -> dict[str, int]:
 
 
 def count_policies(results: Iterable[CaseResult]) -> dict[str, dict[str, int]]:
-    """Counts, per policy, the cases that followed each choice, both in alphabetical order."""
+    """Counts, per policy, the cases that followed each choice, both in alphabetical order.
+
+    The rules of integer layers are no choice between two or three: ``report.rules`` has them.
+    """
     table: dict[str, Counter[str]] = {}
     for result in results:
-        if result.policy is not None and result.choice is not None:
+        if result.policy is not None and result.choice is not None and result.rules is None:
             table.setdefault(result.policy, Counter())[result.choice] += 1
     return {name: dict(sorted(table[name].items())) for name in sorted(table)}

@@ -218,16 +218,25 @@ def test_diff_of_what_has_nothing_in_common(
 def test_vectors_generate_calls_the_generator(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    calls: list[tuple[Path, bool]] = []
+    calls: list[tuple[Path, bool, str]] = []
     fake = types.ModuleType("quant_conformance.generate")
-    fake.VERSION = "v1"  # type: ignore[attr-defined]
-    fake.generate = lambda out, check: calls.append((out, check)) or 1  # type: ignore[attr-defined]
+    fake.generate = lambda *asked: calls.append(asked) or 1  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "quant_conformance.generate", fake)
     assert main(["vectors", "generate", "--check", "--out", str(tmp_path)]) == 1
-    main(["vectors", "generate"])
-    assert calls[0] == (tmp_path, True)
-    assert calls[1][0].parts[-2:] == ("quant_vectors", "v1")
-    assert calls[1][1] is False
+    assert main(["vectors", "generate"]) == 1
+    main(["vectors", "generate", "--set", "integer_v1", "--out", str(tmp_path)])
+    assert calls[0] == (tmp_path, True, "v1")
+    for (out, check, version), name in zip(calls[1:3], ("v1", "integer_v1"), strict=True):
+        assert out.parts[-2:] == ("quant_vectors", name)
+        assert (check, version) == (False, name)
+    assert calls[3] == (tmp_path, False, "integer_v1")
+
+
+@pytest.mark.parametrize(
+    "words", [["--set", "v2"], ["--set", "v1", "--set", "integer_v1", "--out", "x"]]
+)
+def test_vectors_generate_refuses_unknown_sets_and_one_folder_for_two(words: list[str]) -> None:
+    assert main(["vectors", "generate", *words]) == 2
 
 
 def test_as_a_process(vectors: str) -> None:

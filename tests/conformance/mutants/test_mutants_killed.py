@@ -11,12 +11,14 @@ from quant_conformance.mutants import MUTANTS, PITFALLS, Mutant, Mutated, report
 from quant_conformance.mutants.hunt import Hunter, ask, prepare
 from quant_conformance.mutants.model import known
 from quant_conformance.runner.selection import TIERS, Selection, select_cases
-from quant_vectors import FAMILIES, Case, VectorSet, load
+from quant_vectors import FAMILIES, INTEGER_FAMILIES, Case, VectorSet, load_frozen
+
+EVERY = (*FAMILIES, *INTEGER_FAMILIES)
 
 
 @functools.cache
 def vectors() -> VectorSet:
-    return load()
+    return load_frozen()
 
 
 FLAGS = vectors().flags
@@ -35,7 +37,7 @@ def killed(mutants: list[Mutant], cases: list[Case]) -> bool:
 
 
 # What an exporter writes has no steps to exchange; defects are planted in exported files instead.
-@pytest.mark.parametrize("family", [f for f in FAMILIES if f != "model"])
+@pytest.mark.parametrize("family", [f for f in EVERY if f != "model"])
 def test_the_pipeline_is_right_on_every_vector(family: str) -> None:
     """A mutant that survives would otherwise say nothing, nor would one that dies."""
     unchanged = known("unchanged", "does nothing wrong", "", (family,))
@@ -55,7 +57,7 @@ def test_a_backend_without_a_bug_follows_the_policies_of_the_reference() -> None
 
 
 @pytest.mark.parametrize("tier", TIERS)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", EVERY)
 def test_every_mutant_is_killed_by_each_of_its_families(family: str, tier: str) -> None:
     survivors = [
         f"{hunt.mutant.id}: {hunt.mutant.bug}"
