@@ -39,6 +39,16 @@ _KEPT = re.compile(r"`[^`\n]*`|</?[a-z][^>\n]*>|(?m:^#.*$)|" + _LINK.pattern)
 _CLAUSE = re.compile(r"(?<![\w/#-])([A-Z]+-\d+)(?![\w-])")
 
 
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Puts pages that nobody has listed yet behind the results."""
+    listed = set(re.findall(r"[\w-]+\.md", str(config.nav)))
+    more = sorted(path.name for path in (ROOT / "docs").glob("*.md") if path.name not in listed)
+    for entry in config.nav or ():
+        if "Results" in entry:
+            entry["Results"].extend(more)
+    return config
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Adds the pages that are not in docs/."""
     for name, site in PAGES.items():
@@ -53,6 +63,8 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     """Turns links between files into links between pages, and clauses into links to SPEC."""
     site = page.file.src_uri
     source = _SOURCE.get(site, f"docs/{site}")
+    if site == "spec.md":  # a search for a clause finds the clause first
+        page.meta["search"] = {"boost": 2}
     if site in WIDE:
         page.meta["hide"] = ["toc"]
 
