@@ -76,6 +76,10 @@ def _exported(p: Mutated, x: Array, spec: QuantizationSpec, qparams: QParams) ->
     return codes + np.array(step, codes.dtype) if moves else codes
 
 
+def _left_alone(p: Mutated, state: Any, name: str, x: Array) -> Array:
+    return x
+
+
 FORMULAS: dict[str, tuple[Mutated, ...]] = {
     "torch-batch-norm-by-a-reciprocal-root": tuple(map(_folding, (0, -1, 1))),
     "coreai-opt-a-mode-inside-a-mode": (
@@ -86,5 +90,6 @@ FORMULAS: dict[str, tuple[Mutated, ...]] = {
         patched(finalize=_mark, quantized=_finalized),
         patched(quantize=_exported),
     ),
+    "coreai-opt-tensors-of-one-element": (patched(quantized=_left_alone),),
 }
 """Section of docs/findings.md -> backends that have its bug, or a part of it."""

@@ -110,9 +110,27 @@ def build(builder: Builder) -> None:
         specs = _specs(_ACTIVATIONS[index % 4], "default", "int4-sym-zp")
         policy = "calibration_weights"
         _add(builder, f"{name}-weights", clauses, specs, events, comment, policy=policy)
+    _single_elements(builder)
     _schedules(builder)
     _finalized(builder)
     _batch_norms(builder)
+
+
+def _single_elements(builder: Builder) -> None:
+    """Tensors of rank 2 with one element, which are no single numbers."""
+    start: list[Event] = [["prepare", 0], *_run(1, 0)]
+    calibrated = [*start, ["calibration"], *_run(2), ["leave"], *_run(1)]
+    for name in ("weight", "input", "output"):
+        _add(
+            builder,
+            f"one-element-{name}",
+            "FQ-1 LIFE-1" if name == "weight" else "FQ-1 LIFE-1 LIFE-3",
+            {name: make_spec("int8-sym-zp").to_dict()},
+            start if name == "weight" else calibrated,
+            f"one quantizer, of the {name}",
+            batches=(f32(127.0), f32(-200.3), f32(240.0)),
+            weights=(f32(1.0) if name != "weight" else f32(0.7),),
+        )
 
 
 def _specs(activation: str, kind: str, weight: str | None) -> dict[str, Any]:
