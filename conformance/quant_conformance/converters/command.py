@@ -23,15 +23,20 @@ def converters(
     kept: Annotated[
         Path | None, typer.Option(help="Results so far (JSON); a later call goes on from there.")
     ] = None,
+    check: Annotated[
+        Path | None, typer.Option(help="An earlier page; exit 1 where a verdict is another now.")
+    ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Operations at a time.")] = 2,
 ) -> None:
     """Take each operation through the converters; exit 1 if an exported one is wrong."""
     from joblib import Parallel, delayed
 
     from quant_conformance.converters.every import CASES
-    from quant_conformance.converters.results_table import COLUMNS, WRONG, page
+    from quant_conformance.converters.results_table import COLUMNS, WRONG, changes, page
     from quant_conformance.gate.aten.step_table import TABLE
 
+    if check is not None and not check.is_file():
+        raise UsageError(f"--check: there is no file {check}")
     names = {case.operation for case in CASES}
     if unknown := set(operation or ()) - names:
         raise UsageError(f"no operation {sorted(unknown)}; there are {', '.join(sorted(names))}")
@@ -51,12 +56,15 @@ def converters(
     table = {(chosen[i], column): cells[_name(chosen[i], column)] for i, column in keys}
     unread = sorted(set(TABLE) - names) if not operation else []
     text = page(table, unread)
-    if out is None:
+    changed = [] if check is None else changes(check.read_text(encoding="utf-8"), table)
+    if out is not None:
+        write_text(out, text)
+    elif check is None:
         typer.echo(text)
     else:
-        write_text(out, text)
+        typer.echo("\n".join(changed) or f"{check}: {len(table)} verdicts, all as they were")
     exported = [cell for (_, (_, way)), cell in table.items() if way == "exported"]
-    raise typer.Exit(1 if any(cell.verdict in WRONG for cell in exported) else 0)
+    raise typer.Exit(1 if changed or any(cell.verdict in WRONG for cell in exported) else 0)
 
 
 def _at(place: int, target: str, way: str) -> Cell:

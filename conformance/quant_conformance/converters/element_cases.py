@@ -21,6 +21,7 @@ from quant_conformance.converters.cases import (
 
 AXES = (torch.tensor([0.0, 0, 1, -1, 0]), torch.tensor([1.0, -1, 0, 0, 0]))
 SMALL = torch.tensor([1e-9, -1e-9, 1e-5, 1e-3, 0.5])
+PLACES = torch.tensor([1, 0, 3, 2])
 HALVES = torch.arange(-5, 6) / 2
 
 _ARITHMETIC: tuple[Row, ...] = (
@@ -98,6 +99,7 @@ _ACTIVATIONS: tuple[Row, ...] = (
     ("hardtanh", "-2 to 3", lambda x: f.hardtanh(x, -2, 3), (X,)),
     ("clamp", "two numbers", lambda x: x.clamp(-1, 1.5), (X,)),
     ("clamp", "crossed", lambda x: x.clamp(1, -1), (X,)),
+    ("clamp", "two equal numbers", lambda x: x.clamp(1, 1), (X,)),
     ("clamp", "two tensors", lambda x, y: x.clamp(-y.abs(), y.abs()), (X, Y)),
     ("clamp", "constant tensors", lambda x: x.clamp(-VECTOR.abs(), VECTOR.abs()), (X,)),
     ("clamp_min", "0.5", lambda x: x.clamp_min(0.5), (X,)),
@@ -165,6 +167,14 @@ _MOVES: tuple[Row, ...] = (
     ("diagonal", "offset 1", lambda x: x.diagonal(1, 1, 2), (X,)),
     ("unfold", "", lambda x: x.unfold(2, 3, 2), (X,)),
     ("index_select", "", lambda x: x.index_select(1, torch.tensor([2, 0])), (X,)),
+    ("index_put", "a number, axis 0",
+     lambda x: x.index_put((PLACES[:2],), torch.tensor(2.0)), (X,)),
+    ("index_put", "a number, axis 1",
+     lambda x: aten.index_put(x, [None, PLACES], torch.tensor(2.0)), (X,)),
+    ("index_put", "a row, axes 0 and 2",
+     lambda x: aten.index_put(x, [PLACES[:2], None, PLACES[2:]], VECTOR[:4]), (X,)),
+    ("index_put", "a tensor, axis 1",
+     lambda x: aten.index_put(x, [None, PLACES[:2]], x[:, 2:] + 1), (X,)),
 )  # fmt: skip
 
 ELEMENT_CASES = tuple(Case(*row) for row in (*_ARITHMETIC, *_ACTIVATIONS, *_MOVES))

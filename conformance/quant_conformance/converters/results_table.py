@@ -13,6 +13,8 @@ Column = tuple[str, str]
 COLUMNS: tuple[Column, ...] = tuple((target, way) for target in TARGETS for way in WAYS)
 _LABELS = {"coreai": "Core AI", "coreml": "Core ML"}
 
+_RIGHT = {"exact": "right", "admissible": "right"}
+
 WRONG = ("wrong", "crashed")
 """Verdicts of an exported operation that fail."""
 
@@ -51,6 +53,36 @@ def page(cells: Mapping[tuple[Case, Column], Cell], unread: Sequence[str]) -> st
     if unread:
         lines += ["", f"Without a model here: {', '.join(unread)}."]
     return "\n".join(lines) + "\n"
+
+
+def changes(text: str, cells: Mapping[tuple[Case, Column], Cell]) -> list[str]:
+    """Where a page and measured cells have other verdicts, a line for each.
+
+    ``exact`` and ``admissible`` count as one: which of them a sum is depends on the processor.
+
+    Args:
+        text: what :func:`page` gave before.
+        cells: by operation and column.
+    """
+    before = _verdicts(text)
+    lines = []
+    for (case, column), cell in cells.items():
+        was = before.get((case.operation, case.setting, column), "not there")
+        if _RIGHT.get(was, was) != _RIGHT.get(cell.verdict, cell.verdict):
+            setting = f", {case.setting}" if case.setting else ""
+            where = f"{_LABELS[column[0]]}, {column[1]}"
+            lines.append(f"{case.operation}{setting}: {where}: {cell.text}; it was {was}")
+    return lines
+
+
+def _verdicts(text: str) -> dict[tuple[str, str, Column], str]:
+    found = {}
+    for line in text.splitlines():
+        parts = [part.strip() for part in line.removeprefix("|").removesuffix("|").split(" | ")]
+        if line.startswith("| ") and len(parts) == 2 + len(COLUMNS):
+            for column, cell in zip(COLUMNS, parts[2:], strict=True):
+                found[parts[0], parts[1], column] = cell.partition(":")[0]
+    return found
 
 
 def _counts(cells: Mapping[tuple[Case, Column], Cell]) -> list[str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from zlib import crc32
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +13,7 @@ from quant_conformance.cli import main
 from quant_conformance.converters.cases import Case
 from quant_conformance.converters.every import CASES
 from quant_conformance.converters.measure import Cell, _judged, measure
-from quant_conformance.converters.results_table import COLUMNS, page
+from quant_conformance.converters.results_table import COLUMNS, changes, page
 from quant_conformance.gate.aten.step_table import TABLE
 from quant_conformance.gate.recording.recorder import record
 
@@ -67,6 +70,64 @@ def test_the_page_has_a_row_for_each_operation_and_says_what_is_left_out() -> No
     assert "wrong: 1 for 2" in rows[0]
     assert "1 exact, 1 wrong" in text
     assert "Without a model here: polygamma." in text
+
+
+def test_a_write_that_the_runtime_dies_of_is_right_exported() -> None:
+    written = case("index_put", "a number, axis 1")
+    alone = measure(written, "coreai", "alone")
+    assert alone.verdict == "crashed"
+    assert "SIGILL" in alone.detail
+    assert measure(written, "coreai", "exported").verdict == "exact"
+
+
+def test_an_output_that_is_a_constant_is_read() -> None:
+    for setting in ("crossed", "two equal numbers"):
+        for way in ("alone", "exported"):
+            assert measure(case("clamp", setting), "coreml", way) == Cell("exact")
+
+
+def test_a_verdict_that_changed_is_told() -> None:
+    chosen = CASES[:2]
+    cells = {(c, column): Cell("exact") for c in chosen for column in COLUMNS}
+    text = page(cells, [])
+    assert changes(text, cells) == []
+    cells[chosen[0], COLUMNS[1]] = Cell("admissible")
+    assert changes(text, cells) == []
+    cells[chosen[1], COLUMNS[2]] = Cell("refused", "ValueError: given a|b")
+    (told,) = changes(text, cells)
+    assert told.startswith(f"{chosen[1].operation}, {chosen[1].setting}: Core ML, alone: refused")
+    assert told.endswith("it was exact")
+    assert changes(page(cells, []), cells) == []
+    assert len(changes("", cells)) == 2 * len(COLUMNS)
+
+
+SHARE = 16
+"""One operation in so many is taken through the converters here, all by ``make converters``."""
+
+
+@pytest.mark.slow
+@pytest.mark.peers
+def test_the_page_says_what_the_converters_do() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "converters.md").read_text(encoding="utf-8")
+    assert changes(text, {}) == []
+    sample = [c for c in CASES if crc32(f"{c.operation} {c.setting}".encode()) % SHARE == 0]
+    assert len(sample) > len(CASES) // (2 * SHARE)
+    for target, way in COLUMNS:
+        for each in sample:
+            cell = measure(each, target, way)
+            if cell.verdict != "differs":  # to which bit depends on the processor
+                assert changes(text, {(each, (target, way)): cell}) == []
+
+
+def test_all_operations_are_on_the_page() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "converters.md").read_text(encoding="utf-8")
+    lacking = [c for c in CASES if f"| {c.operation} | {c.setting} |" not in text]
+    assert lacking == [], "make converters"
+
+
+def test_a_page_that_is_not_there_is_a_usage_error(capsys) -> None:
+    assert main(["converters", "--check", "none.md"]) == 2
+    assert "none.md" in capsys.readouterr().err
 
 
 def test_an_operation_that_is_not_there_is_a_usage_error(capsys) -> None:

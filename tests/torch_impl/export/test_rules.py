@@ -24,6 +24,7 @@ IMAGE, VOLUME = normal(1, 4, 7, 7), normal(1, 3, 5, 6, 6)
 KERNEL = normal(4, 5, 3, 3)
 MATRIX, ROW = normal(6, 3, seed=2), normal(3, seed=3)
 ONES = torch.ones(4)
+PLACES, TABLE = torch.tensor([1, 0]), torch.tensor([[3, 0], [2, 5]])
 
 EXACT: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "log of 0": (aten.log.default, (torch.tensor([0.0, 1.0]),)),
@@ -38,6 +39,12 @@ EXACT: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "hardshrink": (aten.hardshrink.default, (X, 0.7)),
     "threshold": (aten.threshold.default, (X, 0.3, 0.1)),
     "prelu of rank 2": (aten.prelu.default, (X[0], ROW.new_tensor([0.1, 0.2, 0.3, 0.4, 0.5, 0.6]))),
+    "index_put, a number": (aten.index_put.default, (X, [None, PLACES], ONES[0])),
+    "index_put, a vector": (aten.index_put.default, (X, [None, PLACES], Y[0, 0])),
+    "index_put, apart": (aten.index_put.default, (X, [PLACES, None, PLACES], ONES[:1])),
+    "index_put, side by side": (aten.index_put.default, (X, [None, PLACES, PLACES], ONES[:2])),
+    "index_put, a table": (aten.index_put.default, (X, [None, None, TABLE], ONES[0])),
+    "index_put, of two shapes": (aten.index_put.default, (X, [None, PLACES, TABLE], ONES[0])),
     "prelu of rank 3": (aten.prelu.default, (X, ONES / 3)),
     "prelu of rank 1": (aten.prelu.default, (X[0, 0], ONES[:1] / 3)),
     "clamp, crossed": (aten.clamp.default, (X, 1.0, -1.0)),
@@ -210,6 +217,13 @@ def test_what_the_converters_get_right_is_left_alone() -> None:
         assert table[aten.add.Tensor](X, Y) is NotImplemented
         assert table[aten.remainder.Scalar](X, 2) is NotImplemented
         assert table[aten.avg_pool2d.default](IMAGE, [2, 2], [2, 2]) is NotImplemented
+
+
+def test_a_write_that_core_ai_takes_is_left_alone() -> None:
+    put, mask = COREAI[aten.index_put.default], X > 0
+    assert put(X, [None, PLACES], Y[:, :2]) is NotImplemented
+    assert put(X, [mask], ONES[0]) is NotImplemented
+    assert put(X, [None, PLACES], ONES[0], True) is NotImplemented  # it is refused there, by name
 
 
 def test_nothing_is_read_where_a_beta_is_zero() -> None:

@@ -78,11 +78,12 @@ class MilExecutor:
         self._constants: dict[str, Any] = {}
         self._steps: list[Any] = []
         for op in operations:
-            self._read_constants(op)
+            self._read_constants(op.inputs.values())
             if op.op_type in CONSTANT_EXPRESSIONS:
                 self._expand(op)
             else:
                 self._steps.append(op)
+        self._read_constants(body.outputs)  # an output may be a constant, which no step reads
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Evaluates the function.
@@ -153,8 +154,8 @@ class MilExecutor:
                         values[var.name] = _tensor(replaced[var.name])
         return values
 
-    def _read_constants(self, op: Any) -> None:
-        for value in op.inputs.values():
+    def _read_constants(self, values: Iterable[Any]) -> None:
+        for value in values:
             for var in value if isinstance(value, list | tuple) else [value]:
                 if var is not None and var.val is not None and var.name not in self._constants:
                     self._constants[var.name] = _constant(var.val)

@@ -1,8 +1,8 @@
-"""Numbers and casts that coreai-torch takes for others."""
+"""Numbers and casts that coreai-torch takes for others, and numbers that are written."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -67,6 +67,25 @@ def is_nan(x: Tensor) -> Tensor:
     return torch.ne(x, x) if x.is_floating_point() else NotImplemented
 
 
+def index_put(
+    x: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False
+) -> Tensor:
+    """Values of the shape that is written: Core AI's runtime dies of others behind a whole axis."""
+    places = [axis for axis, index in enumerate(indices) if index is not None]
+    given = [index for index in indices if index is not None]
+    if accumulate or any(index.dtype in (torch.bool, torch.uint8) for index in given):
+        return NotImplemented
+    shape = [*x.shape]
+    for axis in reversed(places):
+        del shape[axis]
+    # Side by side, the places take the first one's position, otherwise the front.
+    at = places[0] if places[-1] - places[0] + 1 == len(places) else 0
+    shape[at:at] = torch.broadcast_shapes(*(index.shape for index in given))
+    if list(values.shape) == shape:
+        return NotImplemented
+    return aten.index_put.default(x, indices, values.expand(shape))
+
+
 NUMBERS: Rules = {
     aten.scalar_tensor.default: scalar_tensor,
     aten.add.Tensor: _with_float(torch.add, ALPHA[aten.add.Tensor]),
@@ -80,8 +99,9 @@ NUMBERS: Rules = {
     aten.div.Scalar: _with_float(torch.div),
     aten.pow.Tensor_Scalar: _with_float(torch.pow),
     aten._to_copy.default: once(to_copy),
+    aten.index_put.default: once(index_put),
 }
-"""Numbers and casts."""
+"""Numbers, casts, and numbers that are written."""
 
 LACKING: Rules = {
     aten.elu.default: elu,
