@@ -85,7 +85,7 @@ def measure(case: Case, target: str, way: str) -> Cell:
             return Cell("not run", _first(error))
         except Exception as error:
             return Cell("crashed", _first(error))
-        return _judged(record(model, case.inputs), answers)
+        return judged(record(model, case.inputs), answers)
 
 
 def _convert(
@@ -165,7 +165,13 @@ def _runtime() -> Runtime:
     return Runtime(timeout=60.0)
 
 
-def _judged(recording: Recording, answers: Sequence[Array]) -> Cell:
+def judged(recording: Recording, answers: Sequence[Array]) -> Cell:
+    """Holds the outputs of a program to the bounds of those of a model; the worst of them.
+
+    Args:
+        recording: of the model.
+        answers: the outputs, in order.
+    """
     if len(answers) != len(recording.outputs):
         return Cell("wrong", f"{len(answers)} outputs for {len(recording.outputs)}")
     regions = {region.target: region for region in Regions(recording).build([])}

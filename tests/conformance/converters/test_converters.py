@@ -12,7 +12,7 @@ import torch
 from quant_conformance.cli import main
 from quant_conformance.converters.cases import Case
 from quant_conformance.converters.every import CASES
-from quant_conformance.converters.measure import Cell, _judged, measure
+from quant_conformance.converters.measure import Cell, judged, measure
 from quant_conformance.converters.results_table import COLUMNS, changes, page
 from quant_conformance.gate.aten.step_table import TABLE
 from quant_conformance.gate.recording.recorder import record
@@ -55,10 +55,10 @@ def test_what_no_bound_is_known_for_is_compared_to_the_bit() -> None:
 
     x = torch.tensor([0.5, 2.5])
     recording, right = record(Cubed(), (x,)), torch.lgamma(x).numpy()
-    assert _judged(recording, [right]) == Cell("exact")
+    assert judged(recording, [right]) == Cell("exact")
     beside = np.nextafter(right, np.float32(9))
-    assert _judged(recording, [beside]).verdict == "differs"
-    assert _judged(recording, [right[:1]]).verdict == "wrong"
+    assert judged(recording, [beside]).verdict == "differs"
+    assert judged(recording, [right[:1]]).verdict == "wrong"
 
 
 def test_the_page_has_a_row_for_each_operation_and_says_what_is_left_out() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as f
 
+from quant_conformance.converters.measure import judged
+from quant_conformance.gate.recording.recorder import record
 from quant_conformance.runtimes import CoreAIExecutor, MilExecutor
 from quant_torch import CoreAIExportError, CoreMLExportError
 from quant_torch.export import save_coreai, save_coreml, to_coreai, to_coreml
@@ -103,15 +106,25 @@ def test_what_a_converter_mistakes_is_exported_right(mode, suffix, tmp_path) -> 
     torch.manual_seed(0)
     given = arguments()
     quantizer = prepared(Mistaken(), mode, given)
-    with torch.no_grad():
-        wanted = quantizer._prepared(*given)
+    recording = record(quantizer._prepared, given)
     found = outputs(export(quantizer, given, tmp_path / f"m{suffix}"), given)
-    assert len(found) == len(wanted)
-    for index, (ours, torchs) in enumerate(zip(found, wanted, strict=True)):
-        torchs = torchs.numpy()
-        assert ours.size == torchs.size, index
-        close = np.isclose(ours.reshape(torchs.shape), torchs, rtol=2e-5, atol=2e-6)
-        assert close.all(), f"output {index}"
+    assert len(found) == len(recording.outputs)
+    for index, (name, ours) in enumerate(zip(recording.outputs, found, strict=True)):
+        cell = judged(replace(recording, outputs=[name]), [ours])
+        if index == OVERRIDDEN:
+            torchs = recording.values[name]
+            sums = f.avg_pool2d(given[1].abs(), 2, divisor_override=3).numpy()
+            assert (np.abs(ours.reshape(torchs.shape) - torchs) <= 2 * ROUNDINGS * sums).all()
+        else:
+            assert cell.verdict in ("exact", "admissible"), f"output {index}: {cell.text}"
+
+
+OVERRIDDEN = 20
+"""The output of a divisor of one's own, for which chapter 15 of SPEC.md has no bound."""
+
+ROUNDINGS = (1 + 2.0**-24) ** 4 - 1
+"""Three sums and a division, in whatever order, of float32 numbers: the result is off by at most
+this share of what the magnitudes would give. Two results may be apart by twice as much."""
 
 
 class Block(nn.Module):
@@ -165,5 +178,5 @@ def test_models_that_are_not_quantized_are_rewritten_too(suffix, tmp_path) -> No
 
     x = torch.linspace(0.01, 1, 12).reshape(3, 4)
     save = save_coreai if suffix == ".aimodel" else save_coreml
-    (found,) = outputs(save(Plain().eval(), (x,), tmp_path / f"m{suffix}"), (x,))
-    assert np.allclose(found, Plain()(x), rtol=1e-6)
+    found = outputs(save(Plain().eval(), (x,), tmp_path / f"m{suffix}"), (x,))
+    assert judged(record(Plain().eval(), (x,)), found).verdict in ("exact", "admissible")
