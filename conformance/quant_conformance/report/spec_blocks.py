@@ -1,14 +1,15 @@
 """The parts of SPEC.md that are generated: the operations of ADM-1 and the table of policies.
 
 ``python -m quant_conformance.report.spec_blocks`` writes them between their markers; it asks every
-backend that is installed for the policies that it follows. A test holds the text to what the code
-has, but for who follows a policy, which needs every backend.
+backend that is installed for the policies that it follows, and with ``--operations`` none. A test
+holds the text to what the code has, but for who follows a policy, which needs every backend.
 """
 
 from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -145,9 +146,9 @@ def _first_clause(policy: str) -> int:
 def main() -> None:
     """Write both blocks into SPEC.md of the checkout."""
     path = Path(str(files("quant_reference").joinpath("SPEC.md")))
-    table = policies(followers())  # takes a while: the text is read when it is there
+    table = None if "--operations" in sys.argv else policies(followers())  # takes a while
     text = replaced(path.read_text(encoding="utf-8"), "operations", operations())
-    text = replaced(text, "policies", table)
+    text = text if table is None else replaced(text, "policies", table)
     path.write_text(text, encoding="utf-8")
 
 
