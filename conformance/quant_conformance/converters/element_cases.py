@@ -177,4 +177,33 @@ _MOVES: tuple[Row, ...] = (
      lambda x: aten.index_put(x, [None, PLACES[:2]], x[:, 2:] + 1), (X,)),
 )  # fmt: skip
 
-ELEMENT_CASES = tuple(Case(*row) for row in (*_ARITHMETIC, *_ACTIVATIONS, *_MOVES))
+_PLACES = torch.tensor([[[2, 0, 1, 3, 2, 1]], [[0, 3, 3, 1, 0, 2]]])
+_GRID = 0.7 * normal(1, 3, 4, 2)
+_TABLE, _WORDS, _BAGS = normal(5, 3), torch.tensor([4, 0, 2, 2, 1, 3]), torch.tensor([0, 3])
+
+_WRITES: tuple[Row, ...] = (
+    ("scatter", "", lambda x, y: x.scatter(1, _PLACES, y), (X, Y)),
+    ("scatter", "a number", lambda x: x.scatter(1, _PLACES, 0.5), (X,)),
+    ("scatter_add", "", lambda x, y: x.scatter_add(1, _PLACES, y), (X, Y)),
+    ("scatter_reduce", "amax", lambda x, y: x.scatter_reduce(1, _PLACES, y, "amax"), (X, Y)),
+    ("index_put", "rows", lambda x, y: aten.index_put(x, [_WORDS[:2] % 2], y), (X, Y)),
+    ("index_put", "truths", lambda x: aten.index_put(x, [x > 0], torch.tensor(0.5)), (X,)),
+    ("index_add", "", lambda x, y: x.index_add(1, _WORDS[4:], y[:, :2]), (X, Y)),
+    ("masked_scatter", "", lambda x, y: x.masked_scatter(x > 0, y), (X, Y)),
+    ("col2im", "", lambda x: f.fold(x, (4, 6), 2, stride=2), (normal(1, 8, 6),)),
+    ("tan", "", lambda x: torch.tan(x / 3), (X,)),
+    ("cdist_forward", "order 2", lambda x, y: torch.cdist(x, y), (X, Y)),
+    ("cdist_forward", "order 1", lambda x, y: torch.cdist(x, y, 1.0), (X, Y)),
+    ("pdist_forward", "", lambda x: f.pdist(x[0]), (X,)),
+    ("grid_sampler_2d", "bilinear", lambda x, g: f.grid_sample(x, g, align_corners=True),
+     (normal(1, 3, 5, 6), _GRID)),
+    ("grid_sampler_2d", "nearest, border",
+     lambda x, g: f.grid_sample(x, g, "nearest", "border", align_corners=False),
+     (normal(1, 3, 5, 6), _GRID)),
+    ("embedding_bag", "", lambda w: f.embedding_bag(_WORDS, w, _BAGS, mode="sum"), (_TABLE,)),
+    ("as_strided", "", lambda x: x.as_strided((3, 4), (2, 1), 5) + 1, (X,)),
+    ("var", "", lambda x: x.var(-1), (X,)),
+    ("std", "", lambda x: x.std(1), (X,)),
+)  # fmt: skip
+
+ELEMENT_CASES = tuple(Case(*row) for row in (*_ARITHMETIC, *_ACTIVATIONS, *_MOVES, *_WRITES))
