@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from quant_conformance.runtimes.coreml.elementwise import ELEMENTWISE
 from quant_conformance.runtimes.coreml.operands import Inputs, Result
+from quant_conformance.runtimes.coreml.places import PLACES
 from quant_conformance.runtimes.coreml.quantization import (
     CONSTANT_EXPRESSIONS,
     QUANTIZATION,
@@ -35,7 +36,7 @@ from quant_conformance.runtimes.stored import StoredTensor
 
 Array = NDArray[Any]
 
-OPERATIONS = {**ELEMENTWISE, **LAYERS, **REDUCTIONS, **SHAPES, **QUANTIZATION}
+OPERATIONS = {**ELEMENTWISE, **LAYERS, **REDUCTIONS, **SHAPES, **PLACES, **QUANTIZATION}
 """Every operation that the evaluator has."""
 
 _NUMPY = {"fp16": np.float16, "fp32": np.float32, "int32": np.int32, "bool": np.bool_}

@@ -34,7 +34,10 @@ def _squeeze(given: Inputs) -> Result:
 
 
 def _concat(given: Inputs) -> Result:
-    values, axis = given.tensors("values"), given.integer("axis")
+    values, axis = (
+        [torch.atleast_1d(value) for value in given.tensors("values")],
+        given.integer("axis"),
+    )
     if given.flag("interleave"):
         axis %= values[0].dim()
         return torch.stack(values, axis + 1).flatten(axis, axis + 1)
