@@ -37,6 +37,8 @@ def parse_clauses(markdown: str) -> dict[str, Clause]:
     heading: re.Match[str] | None = None
     body: list[str] = []
     for line in [*markdown.splitlines(), "# end"]:
+        if line.startswith("<!-- "):  # a marker of what is generated
+            continue
         if not _HEADING.match(line):
             body.append(line)
             continue

@@ -218,6 +218,12 @@ def test_clauses_are_read_from_headings() -> None:
         parse_clauses("### Q-1 a\n### Q-1 b\n")
 
 
+def test_markers_of_generated_parts_are_no_text() -> None:
+    clauses = parse_clauses("### Q-1 a\nx\n<!-- table -->\ny\n<!-- /table -->\n")
+    assert clauses["Q-1"].text == "x\ny"
+    assert not any("<!--" in clause.text for clause in spec_clauses().values())
+
+
 def test_the_spec_that_ships_has_clauses() -> None:
     assert {"ENC-1", "Q-2", "OBS-2"} <= spec_clauses().keys()
     assert all(clause.title and clause.text for clause in spec_clauses().values())
