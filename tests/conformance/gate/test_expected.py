@@ -7,7 +7,7 @@ import pytest
 
 from quant_conformance.gate.recording.quantizers import QuantizerFacts
 from quant_conformance.gate.recording.recorder import Quantization, Recording
-from quant_conformance.gate.regions.expected import Expected, to_half
+from quant_conformance.gate.regions.expected import Expected, FileReads, to_half
 from quant_conformance.verdicts.bits import code_ordinals
 from quant_conformance.verdicts.noise import NOT_FINITE, sqnr
 from quant_reference import QParams, QuantizationSpec
@@ -60,8 +60,7 @@ def test_float16_rounds_scales_and_what_is_dequantized_by_them() -> None:
 
 def test_float16_leaves_a_scale_that_the_file_keeps_wide() -> None:
     quantization, recording = INT8
-    expected = Expected(recording, half=True)
-    expected.keep_wide(["q"])
+    expected = Expected(recording, half=True, reads=FileReads(wide=frozenset({"q"})))
     assert expected.qparams(quantization).scale == SCALE
     values = (CODES.astype(np.float32) * SCALE).astype(np.float16).astype(np.float32)
     np.testing.assert_array_equal(expected.operand("q"), values)
@@ -101,9 +100,8 @@ def test_minval_in_16_bits_is_known_up_to_its_two_roundings() -> None:
 
 
 def test_what_a_file_misreads_is_what_follows_from_it() -> None:
-    quantization, recording = INT8
-    expected = Expected(recording, half=False)
-    expected.misread(quantization, 2 * X)
+    _, recording = INT8
+    expected = Expected(recording, half=False).with_reads(FileReads(values={"q": 2 * X}))
     np.testing.assert_array_equal(expected.operand("q"), 2 * X)
     np.testing.assert_array_equal(expected.operand("q", scale=0.5), CODES * np.float32(0.5))
 

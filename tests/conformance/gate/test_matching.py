@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 
 from quant_conformance.gate.alignment.matching import (
-    BY_BOTH,
-    BY_QPARAMS,
     BY_VALUES,
     match,
     match_floats,
     match_order,
 )
+from quant_conformance.gate.alignment.thresholds import THRESHOLDS
 
 
 def tensors(count: int, size: int = 64) -> list[np.ndarray]:
@@ -104,9 +103,9 @@ def test_a_float_result_is_given_once() -> None:
 def test_like_qparams_tell_apart_what_values_do_not() -> None:
     x, y = tensors(2)
     alike = np.array([[False, True], [True, False]])
-    assert match([x, y], [x, y], alike, BY_QPARAMS) == {0: 1, 1: 0}
+    assert match([x, y], [x, y], alike, THRESHOLDS.by_qparams) == {0: 1, 1: 0}
     assert match([x, y], [x, y], alike, BY_VALUES) == {0: 0, 1: 1}
-    assert match([x], [y], np.array([[True]]), BY_BOTH) == {0: 0}
+    assert match([x], [y], np.array([[True]]), THRESHOLDS.by_both) == {0: 0}
 
 
 def test_what_a_file_may_leave_out_stands_back() -> None:

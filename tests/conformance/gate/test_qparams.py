@@ -7,14 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from quant_conformance.gate.alignment.constants import Constants
 from quant_conformance.gate.alignment.rescaled_sums import Rescaled, rescaled
 from quant_conformance.gate.alignment.stored_qparams import (
     differing_qparams,
-    judge_weights,
+    differing_weight,
     pair_weights,
     read_values,
 )
 from quant_conformance.gate.document import Weight
+from quant_conformance.gate.judging.weight_verdicts import judge_weight
 from quant_conformance.gate.recording.quantizers import QuantizerFacts
 from quant_conformance.gate.recording.recorder import Quantization, Recording
 from quant_conformance.gate.regions.expected import Expected
@@ -187,7 +189,13 @@ def judged(
 ) -> list[Weight]:
     expected = Expected(recording, half=False)
     pairs = pair_weights(quantizations, expected, stored)
-    return judge_weights(quantizations, expected, {q: stored[name] for q, name in pairs.items()})
+    differences = {
+        q.result: said
+        for q in quantizations
+        if q.result in pairs and (said := differing_weight(q, expected, stored[pairs[q.result]]))
+    }
+    constants = Constants(pairs, differences)
+    return [judge_weight(q, expected.codes(q), constants, dead=False) for q in quantizations]
 
 
 def verdict(*tensors: StoredTensor) -> tuple[str, str]:

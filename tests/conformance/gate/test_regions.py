@@ -11,11 +11,11 @@ from torch import nn
 from torch.nn import functional as f
 
 from quant_conformance.gate.judging.region_verdicts import Judge
-from quant_conformance.gate.judging.self_check import Readings
 from quant_conformance.gate.recording.quantizers import QuantizerFacts
 from quant_conformance.gate.recording.recorder import Operation, Quantization, Recording, Ref
 from quant_conformance.gate.regions.expected import Expected
 from quant_conformance.gate.regions.region import Regions
+from quant_conformance.gate.regions.self_check import SelfCheck
 from quant_reference import QParams, QuantizationSpec, fake_quantize
 from quant_reference.admissible import Arithmetic
 
@@ -92,7 +92,7 @@ def test_an_operation_between_that_is_unknown_makes_the_region_lack_it() -> None
     )
     x, sine, last = Regions(recording).build([])
     assert (x.lacking, sine.lacking, last.lacking) == ((), ("lgamma",), ())
-    judge = Judge(recording, Expected(recording, half=False), Arithmetic(), Readings(recording, []))
+    judge = Judge(Expected(recording, half=False), Arithmetic(), SelfCheck(recording, []))
     verdict = judge.codes(sine, np.zeros((5, 8), np.int8)).layer
     assert verdict.verdict == "unsupported"
     assert verdict.detail == "no bound is known for lgamma"
@@ -105,7 +105,7 @@ def test_attributes_that_no_clause_covers_are_unsupported() -> None:
     recording = recorded(lambda x: f.softplus(x, 2, 3), X)
     (region,) = Regions(recording).build([])
     assert region.lacking == ()
-    judge = Judge(recording, Expected(recording, half=False), Arithmetic(), Readings(recording, []))
+    judge = Judge(Expected(recording, half=False), Arithmetic(), SelfCheck(recording, []))
     verdict = judge.values(region, recording.values[region.target]).layer
     assert verdict.verdict == "unsupported"
     assert "softplus: given beta 2" in verdict.detail

@@ -16,8 +16,8 @@ from quant_conformance.gate.aten.calls import Call
 from quant_conformance.gate.check import open_program
 from quant_conformance.gate.document import Layer
 from quant_conformance.gate.judging.comparison import compare
-from quant_conformance.gate.judging.self_check import Readings
 from quant_conformance.gate.regions.region import Regions
+from quant_conformance.gate.regions.self_check import SelfCheck
 from quant_conformance.runtimes.quiet import quiet
 from quant_reference.admissible import Arithmetic, Bounds
 
@@ -80,9 +80,9 @@ def test_what_is_read_right_stays_wrong_beside_it(
 def test_a_reading_is_held_to_what_the_model_read() -> None:
     recording = recorded(lambda x, y: torch.relu(x) * y, normal(3, 4), normal(3, 4, seed=1))
     (region,) = Regions(recording).build([])
-    assert Readings(recording, []).fault(region) == ""
+    assert SelfCheck(recording, []).fault(region) == ""
     # Bounds on other operands than the model's say nothing, either way.
     other = Bounds.exact(recording.values[region.target] + 1)
-    assert Readings(recording, []).fault(region, other) == ""
+    assert SelfCheck(recording, []).fault(region, other) == ""
     recording.values[region.target] = recording.values[region.target] * 1.5
-    assert "in 5 of 12 elements" in Readings(recording, []).fault(region)
+    assert "in 5 of 12 elements" in SelfCheck(recording, []).fault(region)

@@ -16,13 +16,17 @@ from tests.conformance.gate.support import quiet
 from tests.conformance.gate.test_qparams import SPEC
 from torch import nn
 
+from quant_conformance.gate.alignment.constants import Constants
 from quant_conformance.gate.alignment.pairing import Pairing
-from quant_conformance.gate.alignment.stored_qparams import judge_weights
 from quant_conformance.gate.check import Question, check_export
 from quant_conformance.gate.document import GateDocument, Layer, Weight
+from quant_conformance.gate.judging.weight_verdicts import judge_weight
+from quant_conformance.gate.recording.quantizers import QuantizerFacts
+from quant_conformance.gate.recording.recorder import Quantization
 from quant_conformance.gate.recording.subject import Subject
 from quant_conformance.report.gate_table import print_document
 from quant_conformance.report.html import check_gate, gate_html_text
+from quant_reference import QParams
 from quant_torch.export import to_coreml
 from quant_torch.quantization import Quantizer, QuantizerConfig
 
@@ -133,21 +137,16 @@ def test_the_same_defects_where_they_are(
 
 
 def test_a_weight_of_whose_layer_nothing_was_found() -> None:
-    from quant_conformance.gate.recording.quantizers import QuantizerFacts
-    from quant_conformance.gate.recording.recorder import Quantization, Recording
-    from quant_conformance.gate.regions.expected import Expected
-    from quant_reference import QParams
-
     facts = QuantizerFacts(
         "w", "weight", SPEC, QParams(np.full((1, 1), 0.5, np.float32), np.zeros((1, 1), np.int32))
     )
-    quantization = Quantization(facts, "w", "q")
-    values = {"w": np.ones((2, 4), np.float32), "q": np.ones((2, 4), np.float32)}
-    recording = Recording(values, states={"w"}, quantizations=[quantization])
-    for lost, wanted in (((), "wrong"), (("q",), "unpaired")):
-        (weight,) = judge_weights([quantization], Expected(recording, False), {}, lost=lost)
+    quantization, codes = Quantization(facts, "w", "q"), np.ones((2, 4), np.uint8)
+    for lost, wanted in ((set[str](), "wrong"), ({"q"}, "unpaired")):
+        constants = Constants({}, lost=frozenset(lost))
+        weight = judge_weight(quantization, codes, constants, dead=False)
         assert weight.verdict == wanted
         assert weight.detail == "no uint8 weight of shape (2, 4) in the file"
+    assert judge_weight(quantization, codes, Constants({}), dead=True).verdict == "exact"
 
 
 def layer(verdict: str) -> Layer:

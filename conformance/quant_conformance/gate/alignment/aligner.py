@@ -16,17 +16,15 @@ from functools import cached_property
 import numpy as np
 
 from quant_conformance.gate.alignment.matching import (
-    BY_BOTH,
     BY_ORDER,
-    BY_QPARAMS,
     BY_VALUES,
-    FAR_FLOAT,
     difference,
     match,
     match_floats,
     match_order,
 )
 from quant_conformance.gate.alignment.pairing import Pairing, alike
+from quant_conformance.gate.alignment.thresholds import THRESHOLDS, Thresholds
 from quant_conformance.gate.alignment.weight_links import linked_results
 from quant_conformance.gate.recording.recorder import Quantization, Recording
 from quant_conformance.gate.regions.expected import Expected
@@ -34,21 +32,6 @@ from quant_conformance.gate.regions.region import Regions
 from quant_conformance.protocol import Array
 from quant_conformance.runtimes.program import Program, ProgramQuantizer
 from quant_reference import decode
-
-_ROUNDS = 6
-"""Runs after which what still changes is taken as it is."""
-
-_TRIALS = 8
-"""Values of a file that are tried as the one that a mistake hides."""
-
-_NEARER = 0.99
-"""Share of what is off that may be left behind a mistake that is told beside others."""
-
-_CLEAN = 0.05
-"""Difference of two quantized tensors that codes flipped by roundings stay below."""
-
-_NOISE = 0.02
-"""What roundings may add to the mistakes of the outputs, which count by how far off they are."""
 
 
 @dataclass(frozen=True)
@@ -81,14 +64,21 @@ class Aligner:
         regions: its regions.
         expected: the reference's answers to it.
         program: the file.
+        limits: the thresholds.
 
     Attributes:
         whole: what the file computes when it runs uncut.
     """
 
     def __init__(
-        self, recording: Recording, regions: Regions, expected: Expected, program: Program
+        self,
+        recording: Recording,
+        regions: Regions,
+        expected: Expected,
+        program: Program,
+        limits: Thresholds = THRESHOLDS,
     ) -> None:
+        self._limits = limits
         self._recording, self._regions = recording, regions
         self._expected, self._program = expected, program
         self._feeds = [recording.values[name] for name in recording.inputs]
@@ -98,29 +88,33 @@ class Aligner:
         self._wanted += [*(program.floats if self._cuts else ()), *program.outputs]
         sums = {found.codes for found in program.sums}
         self._alike = np.array(
-            [[t.codes in sums or alike(q, t) for t in self._quantizers] for q in self._ours], bool
+            [
+                [t.codes in sums or alike(q, t, limits.like) for t in self._quantizers]
+                for q in self._ours
+            ],
+            bool,
         )
-        repeats = Pairing(recording, regions, program, {}).repeats(regions.build([]))
-        self._spare = [q.result in repeats for q in self._ours]
+        redundant = Pairing(recording, regions, program, {}).redundant(regions.build([]))
+        self._spare = [q.result in redundant for q in self._ours]
         self.whole = program.run(self._feeds, list(dict.fromkeys(self._wanted)), {})
 
     def best(self) -> Alignment:
         """The account of the file that needs the fewest mistakes."""
         found = self._settled(self.whole, BY_VALUES, {})
-        for trust in (BY_ORDER, BY_BOTH, BY_QPARAMS):
+        for trust in (BY_ORDER, self._limits.by_both, self._limits.by_qparams):
             if found.mistakes >= 1 and self._quantizers:
                 other = self._settled(self.whole, trust, {})
                 found = min(found, other, key=lambda a: a.mistakes)
-        if found.mistakes >= 1 + _NOISE:  # a single one hides nothing behind it
+        if found.mistakes >= 1 + self._limits.noise:  # a single one hides nothing behind it
             found = self._with_linked(found)
         for name in self._cuts:
-            if name not in found.floats and found.mistakes >= 1 + _NOISE:
+            if name not in found.floats and found.mistakes >= 1 + self._limits.noise:
                 found = self._with_hidden(found, name)
         return found
 
     @cached_property
     def _links(self) -> Mapping[str, str]:
-        return linked_results(self._regions, self._expected, self._program)
+        return linked_results(self._regions, self._expected, self._program, self._limits)
 
     @property
     def _ours(self) -> list[Quantization]:
@@ -131,12 +125,12 @@ class Aligner:
     ) -> Alignment:
         """Matches and runs until what is found no longer changes."""
         last: tuple[dict[str, ProgramQuantizer], dict[str, str]] | None = None
-        for _ in range(_ROUNDS):
+        for _ in range(self._limits.rounds):
             found = self._matched(values, trust), self._matched_floats(values, given)
             if last is not None and _names(found) == _names(last):
                 break
             last = found
-            pairing = Pairing(self._recording, self._regions, self._program, found[0])
+            pairing = Pairing(self._recording, self._regions, self._program, found[0], self._limits)
             replaced = pairing.fixed_codes(self._expected)
             replaced |= {file: self._expected.operand(ours) for ours, file in found[1].items()}
             values = self._program.run(self._feeds, list(dict.fromkeys(self._wanted)), replaced)
@@ -153,10 +147,12 @@ class Aligner:
             for other, shape in self._program.floats.items()
             if other not in taken and int(np.prod(shape)) == wanted.size
         }
-        for other in sorted(gaps, key=lambda other: gaps[other])[:_TRIALS]:
+        for other in sorted(gaps, key=lambda other: gaps[other])[: self._limits.trials]:
             tried = self._settled(found.computed, BY_VALUES, {**found.floats, name: other})
             beside = name not in self._links and any(n in self._links for n in found.floats)
-            if tried.mistakes < found.mistakes or (beside and _tells_more(tried, found)):
+            if tried.mistakes < found.mistakes or (
+                beside and _tells_more(tried, found, self._limits)
+            ):
                 found = tried
         return found
 
@@ -175,7 +171,7 @@ class Aligner:
         if not linked:
             return found
         tried = self._settled(found.computed, BY_VALUES, {**found.floats, **linked})
-        return tried if _tells_more(tried, found) else found
+        return tried if _tells_more(tried, found, self._limits) else found
 
     def _matched(self, values: Mapping[str, Array], trust: float) -> dict[str, ProgramQuantizer]:
         if trust == BY_ORDER:
@@ -188,6 +184,7 @@ class Aligner:
             self._alike,
             trust,
             self._spare,
+            self._limits,
         )
         return self._named(pairs)
 
@@ -199,7 +196,7 @@ class Aligner:
     ) -> dict[str, str]:
         theirs = {name: values[name] for name in self._program.floats if name in values}
         ours = {name: array for name, array in self._cuts.items() if name not in given}
-        found = {**given, **match_floats(ours, theirs, given.values())}
+        found = {**given, **match_floats(ours, theirs, given.values(), self._limits.far_float)}
         return {name: found[name] for name in self._cuts if name in found}
 
     def _mistakes(
@@ -214,14 +211,16 @@ class Aligner:
             if partner is not None:
                 given = _approximately(partner, values[partner.codes])
                 alike = bool(self._alike[i, indices[partner.codes]])
-                if not alike or self._is_off(given, quantization.result, _CLEAN):
+                if not alike or self._is_off(given, quantization.result, self._limits.clean):
                     told.add(quantization.result)
                     count += 1
         for name in self._cuts:
-            count += name not in floats or self._is_off(values[floats[name]], name, FAR_FLOAT)
+            count += name not in floats or self._is_off(
+                values[floats[name]], name, self._limits.far_float
+            )
         for output, name in zip(self._program.outputs, self._recording.outputs, strict=False):
             if name not in told:
-                count += min(1.0, self._gap(values[output], name) / FAR_FLOAT)
+                count += min(1.0, self._gap(values[output], name) / self._limits.far_float)
         return count
 
     def _rest(
@@ -244,14 +243,18 @@ class Aligner:
         return difference(x, y) if x.size == y.size else 1.0
 
 
-def _tells_more(one: Alignment, other: Alignment) -> bool:
+def _tells_more(one: Alignment, other: Alignment, limits: Thresholds) -> bool:
     """Whether an account that needs no more mistakes leaves less that is off behind them.
 
     Where nothing is off behind them they are none: a converter need not keep every result.
     """
     before = sum(other.rest.values())
     after = sum(one.rest.get(name, gap) for name, gap in other.rest.items())
-    return before > FAR_FLOAT and one.mistakes <= other.mistakes and after < _NEARER * before
+    return (
+        before > limits.far_float
+        and one.mistakes <= other.mistakes
+        and after < limits.nearer * before
+    )
 
 
 def _names(found: tuple[Mapping[str, ProgramQuantizer], Mapping[str, str]]) -> object:

@@ -12,29 +12,11 @@ from difflib import SequenceMatcher
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from quant_conformance.gate.alignment.thresholds import THRESHOLDS, Thresholds
 from quant_conformance.protocol import Array
 
-_FAR = 0.5
-"""Difference, relative to both norms, above which two tensors are not the same one."""
-
-FAR_FLOAT = 0.02
-"""The same for float results, which differ by roundings only."""
-
-_RESCALED = 0.1
-"""What it costs that two tensors agree only up to a factor, as where a converter moves a scale."""
-
-_ORDER = 0.05
-"""Weight of the order: where values agree, the earlier belongs to the earlier."""
-
-_SPARE = 0.02
-"""What it costs to find a tensor that a file may leave out."""
-
-_APART = 0.3
-"""What unlike qparams cost where qparams are what tensors are known by."""
-
-BY_VALUES, BY_BOTH, BY_QPARAMS = 1.0, 0.5, 0.1
-"""How much of a difference in values counts between tensors of like qparams: what a tensor is known
-by. A wrong layer changes its values, a wrong quantizer its qparams; either way one is left."""
+BY_VALUES = 1.0
+"""All of a difference in values counts: what a tensor is known by."""
 
 BY_ORDER = 0.0
 """Stands for :func:`match_order`."""
@@ -46,6 +28,7 @@ def match(
     alike: Array | None = None,
     trust: float = BY_VALUES,
     spare: Sequence[bool] = (),
+    limits: Thresholds = THRESHOLDS,
 ) -> dict[int, int]:
     """Pairs tensors one to one.
 
@@ -53,9 +36,12 @@ def match(
         ours: dequantized tensors of the prepared model, in the order of computation.
         theirs: those of the file, in the order of the program.
         alike: which pairs have like qparams, of shape (ours, theirs); None where that is not known.
-        trust: ``BY_VALUES``, ``BY_BOTH`` or ``BY_QPARAMS``.
+        trust: how much of a difference in values counts between tensors of like qparams:
+            ``BY_VALUES``, or ``by_both`` or ``by_qparams`` of the thresholds. A wrong layer changes
+            a tensor's values, a wrong quantizer its qparams; either way one is left.
         spare: which of ``ours`` a file may leave out, because another gives the same; they stand
             back where several fit.
+        limits: the thresholds.
 
     Returns:
         Index in ``ours`` -> index in ``theirs``, for the pairs that are close enough.
@@ -67,21 +53,23 @@ def match(
     flat = [[np.asarray(a, np.float64).reshape(-1) for a in side] for side in (ours, theirs)]
     # A pair that is too far apart costs what a tensor without a partner does: it may not push
     # others out of theirs.
-    costs = np.full((len(ours), len(theirs)), _FAR + _ORDER)
+    costs = np.full((len(ours), len(theirs)), limits.far + limits.order)
     for i, x in enumerate(flat[0]):
         for j, y in enumerate(flat[1]):
             if x.size == y.size:
                 order = abs(i / len(ours) - j / len(theirs))
                 gap = difference(x, y)
-                if gap > _RESCALED:
-                    gap = min(gap, _RESCALED + _angle(x, y))
-                factor, more = (trust, 0.0) if alike[i, j] else (1.0, _unlike(trust))
+                if gap > limits.rescaled:
+                    gap = min(gap, limits.rescaled + _angle(x, y))
+                factor, more = (trust, 0.0) if alike[i, j] else (1.0, _unlike(trust, limits))
                 if spare and spare[i]:
-                    more += _SPARE
-                costs[i, j] = min(costs[i, j], factor * gap + more + _ORDER * order)
+                    more += limits.spare
+                costs[i, j] = min(costs[i, j], factor * gap + more + limits.order * order)
     rows, columns = linear_sum_assignment(costs)
     return {
-        int(i): int(j) for i, j in zip(rows, columns, strict=True) if costs[i, j] < _FAR + _ORDER
+        int(i): int(j)
+        for i, j in zip(rows, columns, strict=True)
+        if costs[i, j] < limits.far + limits.order
     }
 
 
@@ -97,7 +85,10 @@ def match_order(ours: Sequence[int], theirs: Sequence[int]) -> dict[int, int]:
 
 
 def match_floats(
-    ours: Mapping[str, Array], theirs: Mapping[str, Array], taken: Collection[str] = ()
+    ours: Mapping[str, Array],
+    theirs: Mapping[str, Array],
+    taken: Collection[str] = (),
+    far: float = THRESHOLDS.far_float,
 ) -> dict[str, str]:
     """Finds float results in a file, the first one where a reshape repeats the values.
 
@@ -105,11 +96,12 @@ def match_floats(
         ours: results of the prepared model by name.
         theirs: results of the program by name, in its order.
         taken: results of the program that were found to be others.
+        far: difference above which two results are not the same one.
     """
     found: dict[str, str] = {}
     for name, array in ours.items():
         x = np.asarray(array, np.float64).reshape(-1)
-        best, least = None, FAR_FLOAT
+        best, least = None, far
         for candidate, other in theirs.items():
             if other.size != x.size or candidate in taken or candidate in found.values():
                 continue
@@ -138,5 +130,5 @@ def _angle(x: Array, y: Array) -> float:
     return float(np.sqrt(max(0.0, 1 - cosine**2))) if cosine > 0 else 1.0
 
 
-def _unlike(trust: float) -> float:
-    return _APART if trust == BY_QPARAMS else 0.0
+def _unlike(trust: float, limits: Thresholds) -> float:
+    return limits.apart if trust == limits.by_qparams else 0.0

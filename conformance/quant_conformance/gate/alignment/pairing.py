@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 import numpy as np
 
-from quant_conformance.gate.alignment.rescaled_sums import Rescaled, rescaled
-from quant_conformance.gate.alignment.stored_qparams import differing_qparams, read_values
+from quant_conformance.gate.alignment.thresholds import THRESHOLDS, Thresholds
 from quant_conformance.gate.recording.quantizers import QuantizerFacts
 from quant_conformance.gate.recording.recorder import Quantization, Recording
 from quant_conformance.gate.regions.expected import Expected
@@ -33,10 +31,6 @@ MEANS = frozenset({"mean", "avg_pool2d", "adaptive_avg_pool2d"})
 """Steps that give elements of their inputs where they average over one."""
 
 
-_LIKE = 2.0**-10
-"""Scales whose ratio is this close to 1 are alike: rounded to float16 they may be that far off."""
-
-
 class Pairing:
     """The quantizers of a prepared model beside those of a file.
 
@@ -45,6 +39,7 @@ class Pairing:
         regions: its regions.
         program: the file.
         partners: result of a quantizer -> the file's quantizer that is it, where there is one.
+        limits: the thresholds.
 
     Attributes:
         partners: result of a quantizer -> the file's quantizer that is it.
@@ -57,7 +52,9 @@ class Pairing:
         regions: Regions,
         program: Program,
         partners: Mapping[str, ProgramQuantizer],
+        limits: Thresholds = THRESHOLDS,
     ) -> None:
+        self._limits = limits
         self._values = recording.values
         self._first = regions.first_alike
         self._activations = regions.activations
@@ -67,8 +64,6 @@ class Pairing:
         self._program = program
         self.partners = dict(partners)
         self.left_out: dict[str, str] = {}
-        self.summands: dict[str, Quantization] = {}
-        """Name of a stored constant that a sum with divided scales reads -> its quantizer."""
         self._settle(regions.build([]))
 
     @property
@@ -93,13 +88,13 @@ class Pairing:
                 continue
             size = self._values[quantization.result].size
             for other in left:
-                if math.prod(other.shape) != size and alike(quantization, other):
+                if math.prod(other.shape) != size and alike(quantization, other, self._limits.like):
                     found[quantization.result] = other
                     left.remove(other)
                     break
         return found
 
-    def repeats(self, regions: Iterable[Region]) -> set[str]:
+    def redundant(self, regions: Iterable[Region]) -> set[str]:
         """Results of quantizers that change nothing, or do again what an earlier one does.
 
         Args:
@@ -131,76 +126,6 @@ class Pairing:
         while name in self.left_out:
             name = self.left_out[name]
         return name
-
-    def tell(self, expected: Expected) -> None:
-        """Tells what the file reads otherwise than it should: float32 scales, other qparams."""
-        expected.keep_wide(
-            name for name, q in self.partners.items() if q.quantize.scale.dtype == np.float32
-        )
-        for quantization in self._activations:
-            partner = self.partners.get(self.kept(quantization.result))
-            spec = quantization.facts.spec
-            if partner is None or as_prepared(partner, spec.dtype).dtype != spec.dtype:
-                continue
-            twin = as_prepared(partner, spec.dtype)
-            if not twin.dequantize:
-                continue
-            reader = replace(twin, quantize=twin.dequantize[0])
-            if differing_qparams(reader, spec, expected.qparams(quantization)):
-                values = read_values(twin, expected.codes(quantization), spec)
-                if values is not None:
-                    expected.misread(quantization, values)
-        self._tell_of_sums(expected)
-
-    def _tell_of_sums(self, expected: Expected) -> None:
-        """Tells of sums that read by a zero point that is wrong, but the quantizer's own.
-
-        That is told where the quantizer is judged; the sum is held to what it reads.
-        """
-        known = [q for q in self._activations if q.result in self.partners]
-        by_codes = {self.partners[q.result].codes: q for q in known}
-        for found in self._program.sums:
-            for codes, zero_point in zip(found.operands, found.zero_points, strict=True):
-                quantization = by_codes.get(codes)
-                if quantization is None:
-                    continue
-                partner, right = self.partners[quantization.result], quantization.facts
-                twin = as_prepared(partner, right.spec.dtype).quantize.zero_point
-                own, wanted = partner.quantize.zero_point, right.qparams.zero_point
-                if own is None or twin is None or wanted is None or int(own) != zero_point:
-                    continue
-                if int(twin) != int(wanted.reshape(-1)[0]):
-                    expected.count_from(quantization, int(twin))
-
-    def scaling(
-        self, quantization: Quantization, operands: Iterable[str], half: bool
-    ) -> Rescaled | str | None:
-        """What a converter made of the scales of a sum: checked, or what is wrong with them.
-
-        Args:
-            quantization: the quantizer behind the sum.
-            operands: what its region reads.
-            half: whether the program holds scales in float16.
-
-        Returns:
-            None for whatever is no such sum.
-        """
-        codes = self.partners[quantization.result].codes
-        paired = [q for q in self._activations if q.result in self.partners]
-        by_codes = self.summands | {self.partners[q.result].codes: q for q in paired}
-        for found in self._program.sums:
-            first, second = (by_codes.get(name) for name in found.operands)
-            if found.codes != codes or first is None or second is None:
-                continue
-            one, two, result = (q.facts.qparams for q in (first, second, quantization))
-            checked = rescaled(found, (first, second), (one, two, result), half)
-            if isinstance(checked, str):
-                return checked
-            by_first = {self._first.get(n, n): scale for n, scale in checked.scales.items()}
-            firsts = {name: self._first.get(self.kept(name), self.kept(name)) for name in operands}
-            known = {n: by_first[first] for n, first in firsts.items() if first in by_first}
-            return replace(checked, scales=known)
-        return None
 
     def _settle(self, regions: Iterable[Region]) -> None:
         """Of two quantizers that do the same, a file may keep either; the first is preferred."""
@@ -287,8 +212,14 @@ class Pairing:
         return sources[0] == sources[1] and _same(one.facts, other.facts)
 
 
-def alike(ours: Quantization, theirs: ProgramQuantizer) -> bool:
-    """Whether two quantizers have like scales and equal zero points."""
+def alike(ours: Quantization, theirs: ProgramQuantizer, like: float = THRESHOLDS.like) -> bool:
+    """Whether two quantizers have like scales and equal zero points.
+
+    Args:
+        ours: the prepared model's.
+        theirs: the file's.
+        like: how far from 1 the ratio of two scales may be.
+    """
     spec, qparams = ours.facts.spec, ours.facts.qparams
     twin = as_prepared(theirs, spec.dtype)
     scale, given = (
@@ -296,7 +227,7 @@ def alike(ours: Quantization, theirs: ProgramQuantizer) -> bool:
     )
     if twin.dtype != spec.dtype or scale.size != given.size:
         return False
-    if not np.all(np.abs(given - scale) <= _LIKE * np.abs(scale)):
+    if not np.all(np.abs(given - scale) <= like * np.abs(scale)):
         return False
     wanted, zero_point = qparams.zero_point, twin.quantize.zero_point
     if wanted is None or zero_point is None:

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from quant_conformance.gate.alignment.matching import difference
-from quant_conformance.gate.document import Weight
+from quant_conformance.gate.alignment.thresholds import THRESHOLDS
 from quant_conformance.gate.recording.recorder import Quantization
 from quant_conformance.gate.regions.expected import Expected
 from quant_conformance.protocol import Array
 from quant_conformance.runtimes.program import ProgramQuantizer, Readout
 from quant_conformance.runtimes.stored import StoredTensor
 from quant_reference import QParams, QuantizationSpec, dequantize
-
-_ORDER = 2.0**-30
-"""Weight of the order where values do not tell which constant is which."""
-
-UNREAD = "left out of the file: nothing reads it"
-"""What is told of a tensor from which no output follows."""
 
 
 def differing_qparams(quantizer: ProgramQuantizer, spec: QuantizationSpec, qparams: QParams) -> str:
@@ -108,6 +102,7 @@ def pair_weights(
     quantizations: Sequence[Quantization],
     expected: Expected,
     stored: Mapping[str, StoredTensor],
+    order_weight: float = THRESHOLDS.weight_order,
 ) -> dict[str, str]:
     """Finds the weights of a prepared model in a file, by their values.
 
@@ -115,6 +110,7 @@ def pair_weights(
         quantizations: those of weights.
         expected: what they have to be.
         stored: what is in the file.
+        order_weight: weight of the order, where values do not tell which is which.
 
     Returns:
         Result of the quantizer -> name in the file, one to one; without those that have nothing of
@@ -127,71 +123,14 @@ def pair_weights(
         for j, array in enumerate(values.values()):
             if array.size == right.size:
                 order = abs(i / len(quantizations) - j / len(stored))
-                costs[i, j] = difference(right, array.reshape(-1)) + _ORDER * order
+                costs[i, j] = difference(right, array.reshape(-1)) + order_weight * order
     names = list(stored)
     rows, columns = linear_sum_assignment(costs)
     return {
         quantizations[i].result: names[j]
         for i, j in zip(rows.tolist(), columns.tolist(), strict=True)
-        if costs[i, j] <= 1.0 + _ORDER
+        if costs[i, j] <= 1.0 + order_weight
     }
-
-
-def judge_weights(
-    quantizations: Sequence[Quantization],
-    expected: Expected,
-    paired: Mapping[str, StoredTensor],
-    unread: Collection[str] = (),
-    lost: Collection[str] = (),
-) -> list[Weight]:
-    """Holds the weights in a file to the prepared model's, bit for bit.
-
-    Args:
-        quantizations: those of weights.
-        expected: what they have to be.
-        paired: result of a quantizer -> what the file has for it; see :func:`pair_weights`.
-        unread: results of quantizers from which no output follows; the file may lack them.
-        lost: results of quantizers of whose layers nothing was found in the file, so that there is
-            no telling what the file has for them.
-    """
-    verdicts = []
-    for quantization in quantizations:
-        facts, shape = quantization.facts, expected.codes(quantization).shape
-        found = paired.get(quantization.result)
-        left_out = found is None and quantization.result in unread
-        verdict = "unpaired" if found is None and quantization.result in lost else "wrong"
-        if left_out:
-            detail = UNREAD
-        elif found is None:
-            detail = f"no {facts.spec.dtype} weight of shape {shape} in the file"
-            expected.misread(quantization, expected.operand(quantization.source))
-            expected.whole.add(quantization.result)
-        else:
-            if found.scale.dtype == np.float32:
-                expected.keep_wide([quantization.result])
-            detail = differing_weight(quantization, expected, found)
-            if detail:
-                expected.misread(quantization, found.dequantized().reshape(shape))
-        verdicts.append(
-            Weight(
-                facts.name,
-                verdict if detail and not left_out else "exact",
-                facts.spec.dtype,
-                str(facts.spec.granularity.to_dict()["type"]),
-                _clauses(facts.spec),
-                detail,
-            )
-        )
-    return verdicts
-
-
-def _clauses(spec: QuantizationSpec) -> list[str]:
-    """Where scale, codes and values of a weight are defined, and what its codes count from."""
-    if not spec.format.is_integer:
-        return ["QP-6" if spec.scale_dtype is None else "QP-7", "Q-5", "DQ-3"]
-    scale = ["QP-1", "QP-3" if spec.qscheme == "asymmetric" else "QP-2"]
-    by_minval = spec.qformulation == "minval"
-    return [*scale, *(("QP-5", "Q-4", "DQ-2") if by_minval else ("QP-4", "Q-3", "DQ-1"))]
 
 
 def differing_weight(quantization: Quantization, expected: Expected, stored: StoredTensor) -> str:

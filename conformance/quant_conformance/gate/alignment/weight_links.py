@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 
 from quant_conformance.gate.alignment.stored_qparams import differing_weight, pair_weights
+from quant_conformance.gate.alignment.thresholds import THRESHOLDS, Thresholds
 from quant_conformance.gate.regions.expected import Expected
 from quant_conformance.gate.regions.region import Regions
 from quant_conformance.runtimes.program import Program
@@ -20,13 +21,16 @@ _ALONG = ("reshape", "cast", "expand_dims", "squeeze")
 """Operations that may stand between a sum of products and its bias."""
 
 
-def linked_results(regions: Regions, expected: Expected, program: Program) -> dict[str, str]:
+def linked_results(
+    regions: Regions, expected: Expected, program: Program, limits: Thresholds = THRESHOLDS
+) -> dict[str, str]:
     """Finds float results of the prepared model in a file by the weights that make them.
 
     Args:
         regions: those of the prepared model.
         expected: the reference's answers to it.
         program: the file.
+        limits: the thresholds.
 
     Returns:
         Float result of the prepared model -> value in the file. Only of weights that are in the
@@ -38,7 +42,7 @@ def linked_results(regions: Regions, expected: Expected, program: Program) -> di
     firsts = Counter(regions.first_alike[name] for name in weights)
     single = {name for name in weights if firsts[regions.first_alike[name]] == 1}
     stored = program.weights if weights else {}
-    pairs = pair_weights(list(weights.values()), expected, stored)
+    pairs = pair_weights(list(weights.values()), expected, stored, limits.weight_order)
     found = dict[str, str]()
     for region in regions.build(cuts):
         read = [name for name in region.operands if name in weights]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from quant_conformance.gate.recording.recorder import Recording
+from quant_conformance.gate.regions.bounds import wrong_codes, wrong_values
 from quant_conformance.gate.regions.expected import Expected
 from quant_conformance.gate.regions.region import Region, arithmetic_of, needed
 from quant_conformance.layers import (
@@ -20,14 +21,11 @@ from quant_conformance.layers import (
 from quant_conformance.protocol import Array
 from quant_reference import QParams, QuantError, quantize
 from quant_reference.admissible import (
-    VERDICTS,
     AdmissibleCodes,
     AdmissibleValues,
     FloatLayer,
     Layer,
     QuantizedTensor,
-    judge_codes,
-    judge_values,
 )
 from quant_reference.admissible.operations import CLAUSES
 from quant_vectors.model import SETS
@@ -113,7 +111,7 @@ def _layer_question(recording: Recording, region: Region, expected: Expected) ->
     operands = _operands(recording, region, expected)
     layer = Layer(region.steps, operands, spec, qparams, arithmetic_of(recording, region))
     admissible, codes = layer.admissible(), expected.codes(quantization)
-    _check(judge_codes(codes, admissible))
+    _check(wrong_codes(codes, admissible))
     return Question(
         "layer",
         layer_clauses(layer),
@@ -132,7 +130,7 @@ def _float_question(recording: Recording, region: Region, expected: Expected) ->
     layer = FloatLayer(region.steps, operands, arithmetic_of(recording, region))
     bounds = layer.bounds()
     recorded = recording.values[region.target]
-    _check(judge_values(recorded, bounds, layer.arithmetic))
+    _check(wrong_values(recorded, bounds, layer.arithmetic))
     admissible = layer.admissible_values()
     return Question(
         "float_layer",
@@ -181,11 +179,10 @@ def as_stored(name: str, array: Array) -> Array:
     raise LeftOutError(f"{name} is {array.dtype}, which does not fit in float32 or int32")
 
 
-def _check(verdicts: Array) -> None:
-    wrong = int(np.count_nonzero(verdicts == VERDICTS.index("wrong")))
-    if wrong:
+def _check(wrong: Array) -> None:
+    if wrong.any():
         raise LeftOutError(
-            f"the prepared model's own result is not admissible in {wrong} of {verdicts.size} "
+            f"the prepared model's own result is not admissible in {wrong.sum()} of {wrong.size} "
             "elements"
         )
 

@@ -14,13 +14,13 @@ from functools import partial
 
 import numpy as np
 
-from quant_conformance.gate.alignment.pairing import Pairing
+from quant_conformance.gate.alignment.reading import Reading
 from quant_conformance.gate.alignment.rescaled_sums import Rescaled
 from quant_conformance.gate.alignment.weight_links import varying
 from quant_conformance.gate.judging.probe_faults import Fault, fault_of
 from quant_conformance.gate.judging.probes import EVERYTHING, Reaches, probe_codes, probe_values
-from quant_conformance.gate.judging.region_verdicts import Judge
-from quant_conformance.gate.recording.recorder import Quantization, Recording
+from quant_conformance.gate.recording.recorder import Quantization
+from quant_conformance.gate.regions.bounds import bounds_of, wrong_codes, wrong_values
 from quant_conformance.gate.regions.expected import Expected, to_half
 from quant_conformance.gate.regions.region import Region
 from quant_conformance.protocol import Array
@@ -28,15 +28,11 @@ from quant_conformance.runtimes.program import Program, ProgramQuantizer, conver
 from quant_conformance.verdicts.bits import code_ordinals
 from quant_reference import QuantError, QuantizationSpec
 from quant_reference.admissible import (
-    VERDICTS,
+    Arithmetic,
     Bounds,
     admissible_codes,
     evaluate,
-    judge_codes,
-    judge_values,
 )
-
-_WRONG = VERDICTS.index("wrong")
 
 _CLAMPS = ("clip", "clamp", "maximum", "minimum", "relu6", "cast")
 """Kinds of operations that may stand between what a quantizer quantizes and the quantizer."""
@@ -46,27 +42,16 @@ class Probing:
     """One file on probes.
 
     Args:
-        recording: one run of the prepared model.
         program: the file.
-        pairing: its quantizers beside the model's.
-        floats: float results of the prepared model -> those of the file.
-        expected: the reference's answers to the recording.
-        judge: knows the bounds of regions.
+        reading: the file beside the recording.
+        arithmetic: what the file computes in.
     """
 
-    def __init__(
-        self,
-        recording: Recording,
-        program: Program,
-        pairing: Pairing,
-        floats: Mapping[str, str],
-        expected: Expected,
-        judge: Judge,
-    ) -> None:
-        self._recording, self._program, self._pairing = recording, program, pairing
-        self._floats, self._expected, self._judge = floats, expected, judge
-        self._arithmetic = judge.arithmetic
-        self._half = self._arithmetic.values == "float16"
+    def __init__(self, program: Program, reading: Reading, arithmetic: Arithmetic) -> None:
+        recording = reading.recording
+        self._program, self._reading, self._arithmetic = program, reading, arithmetic
+        self._recording, self._pairing, self._floats = recording, reading.pairing, reading.floats
+        self._expected, self._half = reading.expected, reading.half
         self._reaches = Reaches(recording)
         self._operations = program.operations
         self._inputs = [name for name, (kind, _) in self._operations.items() if kind == "input"]
@@ -105,12 +90,11 @@ class Probing:
         feeds = [self._recording.values[name] for name in self._recording.inputs]
         computed = self._program.run(feeds, list(dict.fromkeys(wanted)), {**replaced, **fixed})
         expected = self._expected.with_codes(probes)
-        judge = self._judge.on(expected)
         given = {**replaced, **fixed}
         for region in regions:
             if self._is_judged(region, probes):
                 try:
-                    found = self._on_codes(region, expected, judge, computed, given)
+                    found = self._on_codes(region, expected, computed, given)
                 except QuantError:  # what was asked of the recorded batch, too
                     continue
                 if found is not None:
@@ -158,7 +142,7 @@ class Probing:
         active = [name for name in quantized if name in probes]
         constant = {*quantized} - {q.result for q in self._activations(quantized)}
         known = all(name in probes or name in constant for name in quantized)
-        sound = not any(self._expected.reads_otherwise(name) for name in quantized)
+        sound = not any(name in self._expected.reads.otherwise for name in quantized)
         return bool(active) and known and sound and bool(region.steps) and not region.lacking
 
     def _activations(self, names: Sequence[str]) -> list[Quantization]:
@@ -169,18 +153,17 @@ class Probing:
         self,
         region: Region,
         expected: Expected,
-        judge: Judge,
         computed: Mapping[str, Array],
         given: Mapping[str, Array],
     ) -> Fault | None:
         quantization = region.quantization
         operands = {name: expected.operand(name) for name in region.operands}
         if quantization is None:
-            name = self._floats.get(region.target) or self._output(region.target)
-            bounds = judge.bounds(region)
+            name = self._reading.name_of(region.target)
+            bounds = bounds_of(region, expected, self._arithmetic)
             shape = self._recording.values[region.target].shape
             got = computed[name].reshape(shape).astype(np.float32)
-            wrong = judge_values(got, bounds, self._arithmetic) == _WRONG
+            wrong = wrong_values(got, bounds, self._arithmetic)
             wrong &= np.isfinite(bounds.value)
             given = {**given, name: computed[name]}
             found = (got, *bounds.ends("rigorous"))
@@ -188,11 +171,11 @@ class Probing:
         partner = self._pairing.partners.get(quantization.result)
         if partner is None or not self._is_sound(quantization):
             return None
-        scaling = self._pairing.scaling(quantization, region.operands, self._half)
+        scaling = self._reading.scaling(quantization, region.operands)
         if isinstance(scaling, str):
             return None
         scales = scaling.scales if isinstance(scaling, Rescaled) else {}
-        bounds = judge.bounds(region, scales)
+        bounds = bounds_of(region, expected, self._arithmetic, scales)
         return self._on_bounds(
             region, quantization, partner, bounds, computed, given, operands, scaling
         )
@@ -213,7 +196,7 @@ class Probing:
             qparams = replace(qparams, scale=np.full_like(qparams.scale, scaling.scale))
         admissible = admissible_codes(bounds, spec, qparams, self._arithmetic)
         got = converted(computed[partner.codes], partner.dtype, spec.dtype).reshape(bounds.shape)
-        wrong = judge_codes(got, admissible) == _WRONG
+        wrong = wrong_codes(got, admissible)
         wrong &= np.isfinite(bounds.value)
         found = (got, admissible.low, admissible.high)
         given = {**given, partner.codes: computed[partner.codes]}
@@ -305,6 +288,3 @@ class Probing:
 
     def _spec(self, name: str) -> QuantizationSpec:
         return self._quantized[name].facts.spec
-
-    def _output(self, target: str) -> str:
-        return self._program.outputs[self._recording.outputs.index(target)]

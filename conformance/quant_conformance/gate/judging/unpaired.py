@@ -9,91 +9,83 @@ Where one of the three fails, something is wrong whatever was paired with what.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from quant_conformance.gate.alignment.matching import FAR_FLOAT, difference
+from quant_conformance.gate.alignment.matching import difference
+from quant_conformance.gate.alignment.reading import Reading
 from quant_conformance.gate.alignment.stored_qparams import differing_qparams
 from quant_conformance.gate.document import Layer
 from quant_conformance.gate.judging.region_verdicts import Judge
 from quant_conformance.gate.recording.recorder import Quantization, Recording
-from quant_conformance.gate.regions.expected import Expected
 from quant_conformance.gate.regions.region import Region
-from quant_conformance.protocol import Array
 from quant_conformance.runtimes.program import (
-    Program,
     ProgramQuantizer,
     as_prepared,
     converted,
 )
 
-_SAME = {False: 2.0**-16, True: 2.0**-8}
-"""How far apart outputs may be by roundings alone, in 32 and in 16 bits, relative to both norms."""
 
-
-class Doubts:
+class Unpaired:
     """Looks for tensors in a file that ran as it is.
 
     Args:
-        recording: one run of the prepared model.
-        expected: the reference's answers to it.
+        reading: the file beside the recording.
         judge: judges float results.
-        program: the file.
-        whole: what the file computes when it runs uncut.
-        half: whether the program computes in 16 bits.
     """
 
-    def __init__(
-        self,
-        recording: Recording,
-        expected: Expected,
-        judge: Judge,
-        program: Program,
-        whole: Mapping[str, Array],
-        half: bool,
-    ) -> None:
-        self._recording, self._expected, self._judge = recording, expected, judge
-        self._program, self._whole, self._half = program, whole, half
-        self._weights = {q.result for q in recording.quantizations if q.facts.target == "weight"}
-        self._rescaled = {found.codes for found in program.sums}
+    def __init__(self, reading: Reading, judge: Judge) -> None:
+        self._reading, self._judge = reading, judge
+        self._recording, self._expected = reading.recording, reading.expected
+        self._whole = reading.whole
+        self._weights = {
+            q.result for q in self._recording.quantizations if q.facts.target == "weight"
+        }
+        self._rescaled = {found.codes for found in reading.sums}
 
-    def settle(self, layers: Sequence[tuple[Layer, Region | None]]) -> None:
-        """Calls what is wrong "unpaired", if each of it is a doubt about the pairing alone.
+    def settled(self, layers: Sequence[tuple[Layer, Region | None]]) -> list[Layer]:
+        """The verdicts, with "unpaired" for "wrong" if each wrong one doubts the pairing alone.
 
         Args:
             layers: all verdicts with their regions; None for a quantizer that only the file has,
-                by whose codes its verdict is named. The verdicts are changed.
+                by whose codes its verdict is named.
         """
+        given = [layer for layer, _ in layers]
         bad = [
             (layer, region) for layer, region in layers if layer.verdict in ("wrong", "unlikely")
         ]
         if not bad or not self._is_right_as_a_whole():
-            return
+            return given
         places = {id(layer): self._place(region) for layer, region in bad if region is not None}
         if not all(places.values()) or not self._all_are_the_models():
-            return
+            return given
         taken = {*places.values()}
         if any(region is None and layer.name not in taken for layer, region in bad):
-            return
-        for layer, region in bad:
-            kept = layer.detail
-            layer.verdict = "unpaired"
-            if region is None:
-                layer.detail = "no tensor of the prepared model was found for it"
-            else:
-                layer.detail = (
-                    f"looked for {_described(layer, self._recording, region)}; the file has it in "
-                    f"{places[id(layer)]}, when it runs as it is; as it was paired: {kept}"
-                )
+            return given
+        told = {id(x): self._told(x, region, places.get(id(x))) for x, region in bad}
+        return [told.get(id(layer), layer) for layer in given]
+
+    def _told(self, layer: Layer, region: Region | None, place: str | None) -> Layer:
+        if region is None:
+            detail = "no tensor of the prepared model was found for it"
+        else:
+            detail = (
+                f"looked for {_described(layer, self._recording, region)}; the file has it in "
+                f"{place}, when it runs as it is; as it was paired: {layer.detail}"
+            )
+        return replace(layer, verdict="unpaired", detail=detail)
 
     def _is_right_as_a_whole(self) -> bool:
-        for output, name in zip(self._program.outputs, self._recording.outputs, strict=True):
+        limits = self._reading.limits
+        same = limits.same_half if self._reading.half else limits.same
+        for output, name in zip(self._reading.outputs, self._recording.outputs, strict=True):
             given, wanted = (
                 np.asarray(a, np.float64).reshape(-1)
                 for a in (self._whole[output], self._recording.values[name])
             )
-            if given.size != wanted.size or difference(given, wanted) > _SAME[self._half]:
+            if given.size != wanted.size or difference(given, wanted) > same:
                 return False
         return True
 
@@ -105,7 +97,7 @@ class Doubts:
         quantized = [q for q in self._recording.quantizations if q.result not in self._weights]
         return all(
             any(self._is(quantizer, ours) for ours in quantized)
-            for quantizer in self._program.quantizers
+            for quantizer in self._reading.quantizers
             if quantizer.codes not in self._rescaled
         )
 
@@ -113,7 +105,7 @@ class Doubts:
         """Where the file has what a region should give, or None."""
         if region.quantization is None:
             return self._float_place(region)
-        quantizers = self._program.quantizers
+        quantizers = self._reading.quantizers
         found = (q.codes for q in quantizers if self._is(q, region.quantization))
         return next(found, None)
 
@@ -132,11 +124,12 @@ class Doubts:
     def _float_place(self, region: Region) -> str | None:
         wanted = self._recording.values[region.target]
         flat = wanted.astype(np.float64).reshape(-1)
-        for name in dict.fromkeys([*self._program.floats, *self._program.outputs]):
+        for name in self._whole:
             given = self._whole.get(name)
             if given is None or given.size != flat.size:
                 continue
-            if difference(flat, given.astype(np.float64).reshape(-1)) > FAR_FLOAT:
+            gap = difference(flat, given.astype(np.float64).reshape(-1))
+            if gap > self._reading.limits.far_float:
                 continue
             verdict = self._judge.values(region, given.astype(np.float32)).layer.verdict
             if verdict in ("exact", "admissible"):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -19,24 +18,62 @@ LEAST_HALF = np.float16(2.0**-24)
 """What a nonzero number too small for float16 becomes when a program is cast (not 0)."""
 
 
+@dataclass(frozen=True)
+class FileReads:
+    """How a file reads quantized tensors, where that is not by the qparams that are right.
+
+    What is wrong of it is wrong once, where the tensor itself is judged; what is computed from the
+    tensor is held to what follows from the values that it got.
+
+    Attributes:
+        wide: results of quantizers whose scale is float32 in a file that was cast; a cast may leave
+            a scale alone that float16 would spoil.
+        values: result of a quantizer -> what the file's readers get for the right codes.
+        zero_points: result of a quantizer -> the zero point, in the codes of the prepared model, by
+            which a sum with scales of its own reads it.
+        whole: results of quantizers of weights that the file does not hold quantized.
+    """
+
+    wide: frozenset[str] = frozenset()
+    values: Mapping[str, Array] = field(default_factory=dict)
+    zero_points: Mapping[str, int] = field(default_factory=dict)
+    whole: frozenset[str] = frozenset()
+
+    @property
+    def otherwise(self) -> set[str]:
+        """Results of quantizers that are read by other qparams, or that the file does not hold."""
+        return {*self.values, *self.zero_points, *self.whole}
+
+
 class Expected:
-    """Answers for one recording.
+    """Answers for one recording; a value, of which other ones are made.
 
     Args:
         recording: one run of a prepared model.
         half: whether the program is cast to 16 bits, so that scales, offsets and float values are
             rounded to float16.
+        reads: what the file reads otherwise.
+        codes: result of a quantizer -> its codes, where they are others than recorded.
     """
 
-    def __init__(self, recording: Recording, half: bool) -> None:
-        self._recording = recording
-        self._half = half
-        self._codes: dict[str, Array] = {}
-        self._wide: set[str] = set()
-        self._misread: dict[str, Array] = {}
-        self._counted_from: dict[str, int] = {}
-        self.whole: set[str] = set()
-        """Results of quantizers of weights that the file does not hold quantized."""
+    def __init__(
+        self,
+        recording: Recording,
+        half: bool,
+        reads: FileReads | None = None,
+        codes: Mapping[str, Array] | None = None,
+    ) -> None:
+        self.recording = recording
+        self.half = half
+        self.reads = FileReads() if reads is None else reads
+        self._given = {} if codes is None else dict(codes)
+        self._quantized: dict[str, Array] = {}  # computed when they are first asked for
+
+    def with_reads(self, reads: FileReads) -> Expected:
+        """What is right for a file that reads so."""
+        other = Expected(self.recording, self.half, reads, self._given)
+        other._quantized = self._quantized  # they do not depend on it
+        return other
 
     def with_codes(self, codes: Mapping[str, Array]) -> Expected:
         """What a program has to compute with where quantizers gave other codes than recorded.
@@ -44,54 +81,11 @@ class Expected:
         Args:
             codes: result of a quantizer -> its codes.
         """
-        other = Expected(self._recording, self._half)
-        other._codes = {**self._codes, **codes}
-        other._wide, other.whole = {*self._wide}, {*self.whole}
-        other._misread = {n: a for n, a in self._misread.items() if n not in codes}
-        return other
+        values = {n: a for n, a in self.reads.values.items() if n not in codes}
+        reads = replace(self.reads, values=values, zero_points={})
+        return Expected(self.recording, self.half, reads, {**self._given, **codes})
 
-    def reads_otherwise(self, name: str) -> bool:
-        """Whether a file reads a quantizer's codes by other qparams, or does not hold them."""
-        return name in self._misread or name in self._counted_from or name in self.whole
-
-    def keep_wide(self, names: Iterable[str]) -> None:
-        """Tells which quantizers have a float32 scale in the file although it was cast.
-
-        A cast may leave a scale alone that float16 would spoil.
-
-        Args:
-            names: their results.
-        """
-        self._wide.update(names)
-
-    def misread(self, quantization: Quantization, values: Array) -> None:
-        """Tells that a file reads other values in the place of the right ones.
-
-        That is wrong once, where the tensor is judged; what is computed from it is held to what
-        follows from the values that it got.
-
-        Args:
-            quantization: the quantizer.
-            values: what the file's readers get for the prepared model's codes.
-        """
-        self._misread[quantization.result] = values
-
-    def count_from(self, quantization: Quantization, zero_point: int) -> None:
-        """Tells that a sum with scales of its own reads codes by another zero point.
-
-        Args:
-            quantization: the quantizer of one of its operands.
-            zero_point: in the codes of the prepared model.
-        """
-        self._counted_from[quantization.result] = zero_point
-
-    def is_quantized(self, quantization: Quantization) -> None:
-        """Takes back that a file does not hold a weight quantized."""
-        self.whole.discard(quantization.result)
-        self._misread.pop(quantization.result, None)
-
-    @contextmanager
-    def quantized_as_floats(self, names: Collection[str]) -> Iterator[None]:
+    def quantized_as_floats(self, names: Collection[str]) -> Expected:
         """Takes weights that are whole in the file for the quantized ones, held as floats.
 
         Without this they are taken for the ones that were never quantized; which of the two a file
@@ -100,25 +94,24 @@ class Expected:
         Args:
             names: results of their quantizers.
         """
-        kept = {name: self._misread.pop(name) for name in names if name in self._misread}
-        try:
-            yield
-        finally:
-            self._misread |= kept
+        values = {n: a for n, a in self.reads.values.items() if n not in names}
+        return self.with_reads(replace(self.reads, values=values))
 
     def codes(self, quantization: Quantization) -> Array:
         """The codes of the prepared model (Q-1 to Q-5)."""
         name = quantization.result
-        if name not in self._codes:
-            source = self._recording.values[quantization.source]
+        if name in self._given:
+            return self._given[name]
+        if name not in self._quantized:
+            source = self.recording.values[quantization.source]
             facts = quantization.facts
-            self._codes[name] = quantize(source, facts.spec, facts.qparams)
-        return self._codes[name]
+            self._quantized[name] = quantize(source, facts.spec, facts.qparams)
+        return self._quantized[name]
 
     def qparams(self, quantization: Quantization) -> QParams:
         """The qparams that the program has to hold."""
         facts = quantization.facts
-        if not self._half or quantization.result in self._wide:
+        if not self.half or quantization.result in self.reads.wide:
             return facts.qparams
         keeps = facts.spec.scale_dtype is not None  # a power of two beyond float16's range
         scale = facts.qparams.scale if keeps else to_half(facts.qparams.scale)
@@ -138,16 +131,16 @@ class Expected:
         qparams = self.qparams(quantization)
         if scale is not None:
             qparams = replace(qparams, scale=np.full_like(qparams.scale, scale))
-            zero_point = self._counted_from.get(quantization.result)
+            zero_point = self.reads.zero_points.get(quantization.result)
             if zero_point is not None:
                 return self._rounded(_counted_from(self.codes(quantization), zero_point, scale))
-        values = self._misread.get(quantization.result)
+        values = self.reads.values.get(quantization.result)
         if values is None or scale is not None:
             values = dequantize(self.codes(quantization), facts.spec, qparams)
         return self._rounded(values)
 
     def _rounded(self, values: Array) -> Array:
-        return values.astype(np.float16).astype(np.float32) if self._half else values
+        return values.astype(np.float16).astype(np.float32) if self.half else values
 
     def operand(self, name: str, scale: float | None = None, *, cast: bool = True) -> Array:
         """A recorded value as the program has it.
@@ -160,9 +153,9 @@ class Expected:
         """
         if name in self._by_result:
             return self.values(self._by_result[name], scale)
-        array = self._recording.values[name]
-        rounded = cast or name not in self._recording.states
-        return to_half(array) if self._half and rounded and array.dtype.kind == "f" else array
+        array = self.recording.values[name]
+        rounded = cast or name not in self.recording.states
+        return to_half(array) if self.half and rounded and array.dtype.kind == "f" else array
 
     def bounds(self, name: str, scale: float | None = None, *, cast: bool = True) -> Bounds:
         """The operand with what a program may make of it.
@@ -171,7 +164,7 @@ class Expected:
         float16; every other operand is known to the bit.
         """
         quantization = self._by_result.get(name)
-        if self._half and quantization is not None and name not in self._misread:
+        if self.half and quantization is not None and name not in self.reads.values:
             spec, qparams = quantization.facts.spec, self.qparams(quantization)
             if spec.qformulation == "minval" and qparams.minval is not None:
                 arithmetic = Arithmetic("float16")
@@ -184,14 +177,14 @@ class Expected:
         """Whether the prepared model's own fake-quantize gave what the reference gives (FQ-1)."""
         facts = quantization.facts
         values = dequantize(self.codes(quantization), facts.spec, facts.qparams)
-        source = self._recording.values[quantization.source]
-        given = self._recording.values[quantization.result]
+        source = self.recording.values[quantization.source]
+        given = self.recording.values[quantization.result]
         same = np.array_equal(given, values.astype(given.dtype), equal_nan=True)
         return bool(same or np.isnan(source).any())  # what a code holds for a NaN is a policy
 
     @cached_property
     def _by_result(self) -> Mapping[str, Quantization]:
-        return {q.result: q for q in self._recording.quantizations}
+        return {q.result: q for q in self.recording.quantizations}
 
 
 def _counted_from(codes: Array, zero_point: int, scale: float) -> Array:

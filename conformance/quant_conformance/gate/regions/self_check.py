@@ -13,24 +13,20 @@ from functools import cached_property
 import numpy as np
 
 from quant_conformance.gate.recording.recorder import Recording
+from quant_conformance.gate.regions.bounds import wrong_codes, wrong_values
 from quant_conformance.gate.regions.expected import Expected
 from quant_conformance.gate.regions.region import Region, Regions, arithmetic_of
 from quant_conformance.protocol import Array
 from quant_reference import QuantError
 from quant_reference.admissible import (
-    VERDICTS,
     Arithmetic,
     Bounds,
     admissible_codes,
     evaluate,
-    judge_codes,
-    judge_values,
 )
 
-_WRONG = VERDICTS.index("wrong")
 
-
-class Readings:
+class SelfCheck:
     """Holds the regions of one recording to the prepared model itself.
 
     Args:
@@ -80,12 +76,12 @@ class Readings:
         recorded = self._recording.values[region.target]
         quantization = region.quantization
         if quantization is None:
-            words = judge_values(_float(recorded), bounds, arithmetic)
+            wrong = wrong_values(_float(recorded), bounds, arithmetic)
         else:
             spec, qparams = quantization.facts.spec, quantization.facts.qparams
             codes = self._expected.codes(quantization)
-            words = judge_codes(codes, admissible_codes(bounds, spec, qparams, arithmetic))
-        return int(np.count_nonzero(words == _WRONG))
+            wrong = wrong_codes(codes, admissible_codes(bounds, spec, qparams, arithmetic))
+        return int(np.count_nonzero(wrong))
 
     def _operand(self, name: str) -> Bounds:
         """What the prepared model read, whatever its own quantizers make of codes."""

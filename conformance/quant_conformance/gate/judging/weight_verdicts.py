@@ -1,0 +1,50 @@
+"""Verdicts on the constants of a file: each quantized weight, bit for bit."""
+
+from __future__ import annotations
+
+from quant_conformance.gate.alignment.constants import Constants
+from quant_conformance.gate.document import Weight
+from quant_conformance.gate.recording.recorder import Quantization
+from quant_conformance.protocol import Array
+from quant_reference import QuantizationSpec
+
+DEAD_VALUE = "left out of the file: nothing reads it"
+"""What is told of a tensor from which no output follows."""
+
+
+def judge_weight(
+    quantization: Quantization, codes: Array, constants: Constants, *, dead: bool
+) -> Weight:
+    """The verdict on one weight.
+
+    Args:
+        quantization: the weight's.
+        codes: the right ones.
+        constants: what the file has for the weights.
+        dead: whether no output follows from it, so that the file may lack it.
+    """
+    facts, name = quantization.facts, quantization.result
+    verdict, detail = "exact", ""
+    if name in constants.at_run_time:
+        detail = "quantized when the program runs"
+    elif name not in constants.names and dead:
+        detail = DEAD_VALUE
+    elif name not in constants.names:
+        # Where nothing was found of its layers, there is no telling what the file has for it.
+        verdict = "unpaired" if name in constants.lost else "wrong"
+        detail = f"no {facts.spec.dtype} weight of shape {codes.shape} in the file"
+    elif name in constants.divided:
+        detail = "with its scale divided as that of the sum"
+    elif name in constants.differences:
+        verdict, detail = "wrong", constants.differences[name]
+    granularity = str(facts.spec.granularity.to_dict()["type"])
+    return Weight(facts.name, verdict, facts.spec.dtype, granularity, _clauses(facts.spec), detail)
+
+
+def _clauses(spec: QuantizationSpec) -> list[str]:
+    """Where scale, codes and values of a weight are defined, and what its codes count from."""
+    if not spec.format.is_integer:
+        return ["QP-6" if spec.scale_dtype is None else "QP-7", "Q-5", "DQ-3"]
+    scale = ["QP-1", "QP-3" if spec.qscheme == "asymmetric" else "QP-2"]
+    by_minval = spec.qformulation == "minval"
+    return [*scale, *(("QP-5", "Q-4", "DQ-2") if by_minval else ("QP-4", "Q-3", "DQ-1"))]
