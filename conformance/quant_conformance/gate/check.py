@@ -100,7 +100,6 @@ def open_program(path: Path, timeout: float = 120.0) -> Program:
 
     Raises:
         UnreadableProgramError: it cannot be read.
-        UnsupportedOperationError: it has an operation that the evaluator lacks.
         ExecutorError: the runtime died.
         TimeoutError: the runtime hangs.
         GateError: neither an .aimodel nor an .mlpackage.

@@ -130,6 +130,7 @@ class Program(Protocol):
             quantizer.
         floats: name and shape of each float result that may be cut, in the order of the program.
         weights: name of the values to the quantized weight in the file.
+        lacking: operations that what runs the file lacks; known after a run.
         operations: result -> kind and operands, in the order of the program; the inputs are
             first, of the kind "input".
     """
@@ -163,6 +164,10 @@ class Program(Protocol):
         ...
 
     @property
+    def lacking(self) -> Sequence[str]:  # noqa: D102
+        ...
+
+    @property
     def operations(self) -> Mapping[str, tuple[str, tuple[str, ...]]]:  # noqa: D102
         ...
 
@@ -184,6 +189,9 @@ class Program(Protocol):
             wanted: values to return; codes as the suite holds them.
             replaced: values whose readers get these arrays instead; what the program itself
                 computes there is still what is returned for them.
+
+        Returns:
+            The values by name, without those that follow from an operation in ``lacking``.
         """
         ...
 

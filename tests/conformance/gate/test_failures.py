@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.conformance.gate import bad_worker
+from tests.conformance.gate import bad_worker, mil_edits
 from tests.conformance.gate.planting import edited
 from tests.conformance.gate.support import failing, quiet
 from torch import nn
@@ -22,6 +22,8 @@ from quant_conformance.gate.errors import GateError
 from quant_conformance.gate.recording.subject import Subject
 from quant_conformance.report.html import check_gate
 from quant_conformance.runtimes.coreai import client
+from quant_conformance.runtimes.coreml import executor
+from quant_conformance.runtimes.errors import UnsupportedOperationError
 from quant_torch.export import to_coreai, to_coreml
 from quant_torch.quantization import Quantizer, QuantizerConfig
 
@@ -233,21 +235,43 @@ def test_the_file_of_a_model_for_another_batch(right: Any, tmp_path: Path, suffi
     assert document.detail == "input 0 of the file has shape (2, 6), the prepared model's (4, 6)"
 
 
-def test_an_operation_that_the_evaluator_lacks_is_named(
-    right: Any, monkeypatch: pytest.MonkeyPatch
+def test_an_operation_that_the_evaluator_lacks_is_named_and_the_rest_judged(
+    right: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from quant_conformance.runtimes.coreml import executor
-
     prepared, files = right
-    table = next(
-        value
-        for value in vars(executor).values()
-        if isinstance(value, dict) and "relu" in value and "linear" in value
-    )
-    monkeypatch.delitem(table, "relu")
+    monkeypatch.delitem(executor.OPERATIONS, "relu")
     document = judged(prepared, files[".mlpackage"])
     assert document.verdict == "unsupported"
-    assert document.detail == "UnsupportedOperationError: unsupported: relu"
+    verdicts = {layer.name: layer.verdict for layer in document.layers}
+    assert verdicts.pop("relu") == "unsupported"
+    assert list(verdicts) == ["input", "linear_1"]
+    assert set(verdicts.values()) <= {"exact", "admissible"}
+    assert {weight.verdict for weight in document.weights} == {"exact"}
+    (relu,) = [layer for layer in document.layers if layer.name == "relu"]
+    assert relu.detail == "not computed: the evaluator lacks relu"
+    assert document.end_to_end is not None
+    assert document.end_to_end.detail.startswith("some outputs not computed: the evaluator lacks")
+
+    def other_bias(tensor: Any) -> None:
+        tensor.floats.values[0] += 1.0
+
+    edit = mil_edits.constant("linear", 1, "bias", other_bias)
+    document = judged(prepared, mil_edits.edited_package(files[".mlpackage"], edit, tmp_path))
+    assert document.verdict == "wrong"
+    verdicts = {layer.name: layer.verdict for layer in document.layers}
+    assert (verdicts["relu"], verdicts["linear_1"]) == ("unsupported", "wrong")
+
+
+def test_a_form_of_an_operation_that_the_evaluator_lacks(
+    right: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacking(given: Any) -> Any:
+        raise UnsupportedOperationError(["relu"], "of rank 2")
+
+    monkeypatch.setitem(executor.OPERATIONS, "relu", lacking)
+    document = judged(right[0], right[1][".mlpackage"])
+    assert [x.verdict for x in document.layers if x.name == "relu"] == ["unsupported"]
+    assert document.verdict == "unsupported"
 
 
 def test_an_operation_that_no_bound_is_known_for_is_named() -> None:

@@ -145,7 +145,7 @@ class Aligner:
         gaps = {
             other: difference(wanted, found.computed[other].astype(np.float64).reshape(-1))
             for other, shape in self._program.floats.items()
-            if other not in taken and int(np.prod(shape)) == wanted.size
+            if other not in taken and other in found.computed and int(np.prod(shape)) == wanted.size
         }
         for other in sorted(gaps, key=lambda other: gaps[other])[: self._limits.trials]:
             tried = self._settled(found.computed, BY_VALUES, {**found.floats, name: other})
@@ -180,7 +180,7 @@ class Aligner:
             return self._named(pairs)
         pairs = match(
             [self._recording.values[q.result] for q in self._ours],
-            [_approximately(q, values[q.codes]) for q in self._quantizers],
+            [_approximately(q, values.get(q.codes)) for q in self._quantizers],
             self._alike,
             trust,
             self._spare,
@@ -209,9 +209,12 @@ class Aligner:
         for i, quantization in enumerate(self._ours):
             partner = pairing.partners.get(quantization.result)
             if partner is not None:
-                given = _approximately(partner, values[partner.codes])
+                known = partner.codes in values
+                given = _approximately(partner, values.get(partner.codes))
                 alike = bool(self._alike[i, indices[partner.codes]])
-                if not alike or self._is_off(given, quantization.result, self._limits.clean):
+                if not alike or (
+                    known and self._is_off(given, quantization.result, self._limits.clean)
+                ):
                     told.add(quantization.result)
                     count += 1
         for name in self._cuts:
@@ -219,16 +222,21 @@ class Aligner:
                 values[floats[name]], name, self._limits.far_float
             )
         for output, name in zip(self._program.outputs, self._recording.outputs, strict=False):
-            if name not in told:
+            if name not in told and output in values:
                 count += min(1.0, self._gap(values[output], name) / self._limits.far_float)
         return count
 
     def _rest(
         self, pairing: Pairing, floats: Mapping[str, str], values: Mapping[str, Array]
     ) -> dict[str, float]:
-        where = {q: _approximately(p, values[p.codes]) for q, p in pairing.partners.items()}
+        where = {
+            q: _approximately(p, values[p.codes])
+            for q, p in pairing.partners.items()
+            if p.codes in values
+        }
         for output, name in zip(self._program.outputs, self._recording.outputs, strict=False):
-            where.setdefault(name, values[output])
+            if output in values:
+                where.setdefault(name, values[output])
         known = {name for name in floats if self._links.get(name) == floats[name]}
         where |= {name: values[floats[name]] for name in known}
         return {name: self._gap(given, name) for name, given in where.items()}
@@ -261,8 +269,10 @@ def _names(found: tuple[Mapping[str, ProgramQuantizer], Mapping[str, str]]) -> o
     return {name: q.codes for name, q in found[0].items()}, found[1]
 
 
-def _approximately(quantizer: ProgramQuantizer, codes: Array) -> Array:
-    """The values of a file's codes, good enough to tell which tensor they are."""
+def _approximately(quantizer: ProgramQuantizer, codes: Array | None) -> Array:
+    """The values of a file's codes, good enough to tell which tensor they are; NaN if unknown."""
+    if codes is None:
+        return np.full(quantizer.shape, np.nan)
     readout, shape = quantizer.quantize, [1] * codes.ndim
     scale = np.asarray(readout.scale, np.float64)
     if scale.size > 1:

@@ -77,7 +77,7 @@ def paired_constants(
         if partner is not None:
             results[region.target] = partner.codes
     names = [*found.floats.values(), *(q.codes for q in program.quantizers)]
-    fixed = {name: found.computed[name] for name in names}
+    fixed = {name: found.computed[name] for name in names if name in found.computed}
     first = regions.first_alike
     alike = {q.result: first[q.result] for q in regions.weights}
     known = Known(program.operations, results, fixed, program.weights.keys())
@@ -181,6 +181,8 @@ def quantized_at_run_time(
     for quantization in whole:
         spec, qparams = quantization.facts.spec, expected.qparams(quantization)
         for other in found.pairing.surplus:
+            if other.codes not in computed:
+                continue
             given = converted(computed[other.codes], other.dtype, spec.dtype)
             said = differing_qparams(as_prepared(other, spec.dtype), spec, qparams)
             if not said and _may_be_codes_of(quantization, given, expected, arithmetic):

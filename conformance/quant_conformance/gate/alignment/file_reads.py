@@ -95,7 +95,7 @@ def misshapen_values(
     found = dict[str, Array]()
     for quantization in regions.activations:
         other = misshapen.get(quantization.result)
-        if other is not None:
+        if other is not None and other.codes in computed:
             spec, qparams = quantization.facts.spec, expected.qparams(quantization)
             codes = converted(computed[other.codes], other.dtype, spec.dtype)
             if codes.ndim == qparams.scale.ndim and qparams.scale.size == 1:

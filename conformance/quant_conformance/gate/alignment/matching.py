@@ -34,7 +34,8 @@ def match(
 
     Args:
         ours: dequantized tensors of the prepared model, in the order of computation.
-        theirs: those of the file, in the order of the program.
+        theirs: those of the file, in the order of the program; NaN all over where what it holds is
+            not known, and its qparams alone tell.
         alike: which pairs have like qparams, of shape (ours, theirs); None where that is not known.
         trust: how much of a difference in values counts between tensors of like qparams:
             ``BY_VALUES``, or ``by_both`` or ``by_qparams`` of the thresholds. A wrong layer changes
@@ -56,9 +57,9 @@ def match(
     costs = np.full((len(ours), len(theirs)), limits.far + limits.order)
     for i, x in enumerate(flat[0]):
         for j, y in enumerate(flat[1]):
-            if x.size == y.size:
+            if x.size == y.size and (alike[i, j] or not _is_unknown(y)):
                 order = abs(i / len(ours) - j / len(theirs))
-                gap = difference(x, y)
+                gap = 0.0 if _is_unknown(y) and alike[i, j] else difference(x, y)
                 if gap > limits.rescaled:
                     gap = min(gap, limits.rescaled + _angle(x, y))
                 factor, more = (trust, 0.0) if alike[i, j] else (1.0, _unlike(trust, limits))
@@ -71,6 +72,10 @@ def match(
         for i, j in zip(rows, columns, strict=True)
         if costs[i, j] < limits.far + limits.order
     }
+
+
+def _is_unknown(values: Array) -> bool:
+    return bool(values.size and np.isnan(values).all())
 
 
 def match_order(ours: Sequence[int], theirs: Sequence[int]) -> dict[int, int]:

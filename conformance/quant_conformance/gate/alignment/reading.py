@@ -56,6 +56,7 @@ class Reading:
         whole: what the file computes when it runs as it is.
         replaced: what was fixed when it ran cut.
         computed: what it computed then.
+        lacking: operations that what runs the file lacks; what follows from them is not computed.
         limits: the thresholds that it was read by.
     """
 
@@ -73,6 +74,7 @@ class Reading:
     whole: Mapping[str, Array]
     replaced: Mapping[str, Array]
     computed: Mapping[str, Array]
+    lacking: tuple[str, ...]
     limits: Thresholds
 
     @property
@@ -96,6 +98,11 @@ class Reading:
     def self_check(self) -> SelfCheck:
         """The regions held to the prepared model itself."""
         return SelfCheck(self.recording, list(self.floats))
+
+    @property
+    def not_computed(self) -> str:
+        """Why a tensor of the file is not known, for people."""
+        return f"not computed: the evaluator lacks {', '.join(self.lacking)}"
 
     def name_of(self, target: str) -> str:
         """The file's value for a float result."""
@@ -189,5 +196,6 @@ def read(
         whole,
         found.replaced,
         found.computed,
+        tuple(program.lacking),
         limits,
     )

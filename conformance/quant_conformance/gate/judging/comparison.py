@@ -74,7 +74,7 @@ def compare(
     found: list[tuple[Layer, Region | None]] = [
         (_layer(region, reading, arithmetic, keep), region) for region in reading.cut
     ]
-    found += [(surplus_layer(quantizer), None) for quantizer in reading.surplus]
+    found += [(surplus_layer(quantizer, reading), None) for quantizer in reading.surplus]
     outputs = handed_on(reading, arithmetic)
     layers = [layer for layer, _ in found]
     if not outputs and not any(weight.verdict == "wrong" for weight in weights):

@@ -18,25 +18,29 @@ def end_to_end(reading: Reading) -> EndToEnd:
     recording, expected = reading.recording, reading.expected
     for quantization in reading.regions.activations:
         partner = reading.pairing.partners.get(quantization.result)
-        if partner is None:
+        if partner is None or partner.codes not in reading.whole:
             continue
         spec, codes = quantization.facts.spec, expected.codes(quantization)
         found = converted(reading.whole[partner.codes], partner.dtype, spec.dtype)
         different = code_ordinals(found.reshape(codes.shape), spec) != code_ordinals(codes, spec)
         flipped += int(np.count_nonzero(different))
         total += codes.size
-    wanted = [recording.values[name] for name in recording.outputs]
-    given = [
-        reading.whole[name].astype(np.float32).reshape(right.shape)
-        for name, right in zip(reading.outputs, wanted, strict=True)
+    known = [
+        (recording.values[name], reading.whole[output])
+        for output, name in zip(reading.outputs, recording.outputs, strict=True)
+        if output in reading.whole
     ]
+    wanted = [right for right, _ in known]
+    given = [array.astype(np.float32).reshape(right.shape) for right, array in known]
+    detail = "" if len(known) == len(reading.outputs) else f"some outputs {reading.not_computed}"
     ratios = [sqnr(a, b) for a, b in zip(given, wanted, strict=True)]
-    known = [ratio for ratio in ratios if ratio is not None]
+    finite = [ratio for ratio in ratios if ratio is not None]
     return EndToEnd(
-        min(known) if known else None,
+        min(finite) if finite else None,
         flipped / total if total else 0.0,
-        _top1(given[0], wanted[0]) if len(given) == 1 else None,
-        len(given),
+        _top1(given[0], wanted[0]) if len(reading.outputs) == len(given) == 1 else None,
+        len(reading.outputs),
+        detail,
     )
 
 

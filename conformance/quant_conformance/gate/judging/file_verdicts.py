@@ -33,10 +33,14 @@ def judge(region: Region, expected: Expected, reading: Reading, arithmetic: Arit
     quantization = region.quantization
     if quantization is None:
         name = reading.name_of(region.target)
+        if name not in reading.computed:
+            return _not_computed(region, reading)
         return replace(judges.values(region, reading.computed[name]), result=name)
     partner = reading.pairing.partners.get(quantization.result)
     if partner is None:
         return Judged(_without_partner(region, quantization, reading), region, dict)
+    if partner.codes not in reading.computed:
+        return _not_computed(region, reading)
     return replace(_codes(region, quantization, partner, judges, reading), result=partner.codes)
 
 
@@ -57,9 +61,19 @@ def judge_held_as_read(region: Region, reading: Reading, arithmetic: Arithmetic)
     return judged
 
 
-def surplus_layer(quantizer: ProgramQuantizer) -> Layer:
+def _not_computed(region: Region, reading: Reading) -> Judged:
+    """A tensor behind an operation that what runs the file lacks: nothing is known of it."""
+    quantization = region.quantization
+    dtype = "" if quantization is None else quantization.facts.spec.dtype
+    layer = Layer(region.name, region.operation, [], "unsupported", dtype)
+    layer.elements = reading.recording.values[region.target].size
+    layer.detail = reading.not_computed
+    return Judged(layer, region, dict)
+
+
+def surplus_layer(quantizer: ProgramQuantizer, reading: Reading) -> Layer:
     """The verdict on a quantizer that only the file has."""
-    return Layer(
+    layer = Layer(
         quantizer.codes,
         "quantize",
         ["PLACE-4"],
@@ -68,6 +82,9 @@ def surplus_layer(quantizer: ProgramQuantizer) -> Layer:
         int(np.prod(quantizer.shape)),
         detail="the file quantizes a tensor that the prepared model does not",
     )
+    if quantizer.codes not in reading.computed:  # it may be one of the prepared model's
+        layer.verdict, layer.detail = "unsupported", reading.not_computed
+    return layer
 
 
 def handed_on(reading: Reading, arithmetic: Arithmetic) -> list[Layer]:
@@ -85,7 +102,10 @@ def handed_on(reading: Reading, arithmetic: Arithmetic) -> list[Layer]:
     for index, name in enumerate(recording.outputs):
         if name in fixed:
             region = Region(f"output {index}", name, None, (), (name,))
-            given = reading.computed[reading.outputs[index]]
+            given = reading.computed.get(reading.outputs[index])
+            if given is None:
+                layers.append(_not_computed(region, reading).layer)
+                continue
             # A program that was cast may hand on an input as it was given, unrounded.
             if name in recording.inputs and _is(given, recording.values[name]):
                 continue
@@ -141,6 +161,8 @@ def _without_partner(region: Region, quantization: Quantization, reading: Readin
     elif name in reading.misshapen:
         other = reading.misshapen[name].shape
         layer.detail = f"shape {other} in the file, {shape} in the prepared model"
+    elif any(quantizer.codes not in reading.computed for quantizer in reading.surplus):
+        layer.verdict, layer.detail = "unsupported", reading.not_computed
     else:
         layer.detail = f"the file has no {spec.dtype} quantizer for this tensor"
     return layer

@@ -160,6 +160,8 @@ class Probing:
         operands = {name: expected.operand(name) for name in region.operands}
         if quantization is None:
             name = self._reading.name_of(region.target)
+            if name not in computed:
+                return None
             bounds = bounds_of(region, expected, self._arithmetic)
             shape = self._recording.values[region.target].shape
             got = computed[name].reshape(shape).astype(np.float32)
@@ -169,7 +171,7 @@ class Probing:
             found = (got, *bounds.ends("rigorous"))
             return fault_of(region, name, given, operands, found, wrong)
         partner = self._pairing.partners.get(quantization.result)
-        if partner is None or not self._is_sound(quantization):
+        if partner is None or partner.codes not in computed or not self._is_sound(quantization):
             return None
         scaling = self._reading.scaling(quantization, region.operands)
         if isinstance(scaling, str):
@@ -227,6 +229,8 @@ class Probing:
         for region in regions:
             quantization = region.quantization
             if quantization is None or quantization.result not in sources:
+                continue
+            if self._pairing.partners[quantization.result].codes not in computed:
                 continue
             shape = self._recording.values[quantization.source].shape
             values = probes[sources[quantization.result]].reshape(shape)

@@ -81,6 +81,8 @@ class Unpaired:
         limits = self._reading.limits
         same = limits.same_half if self._reading.half else limits.same
         for output, name in zip(self._reading.outputs, self._recording.outputs, strict=True):
+            if output not in self._whole:
+                return False
             given, wanted = (
                 np.asarray(a, np.float64).reshape(-1)
                 for a in (self._whole[output], self._recording.values[name])
@@ -114,6 +116,8 @@ class Unpaired:
         spec, codes = ours.facts.spec, self._expected.codes(ours)
         twin = as_prepared(quantizer, spec.dtype)
         if differing_qparams(twin, spec, self._expected.qparams(ours)):
+            return False
+        if quantizer.codes not in self._whole:
             return False
         given = converted(self._whole[quantizer.codes], quantizer.dtype, spec.dtype)
         # In another layout the elements are the same ones in another order.

@@ -66,6 +66,7 @@ class CoreAIProgram:
         self.shapes = self._text.shapes
         self.quantizers = tuple(self._quantizers())
         self.sums: tuple[RescaledSum, ...] = ()
+        self.lacking: tuple[str, ...] = ()
         self.operations: dict[str, tuple[str, tuple[str, ...]]] = {
             **{name: ("input", ()) for name, _, _ in self._text.inputs},
             **{op.result: (op.kind, op.operands) for op in self._operations.values()},

@@ -39,6 +39,9 @@ Array = NDArray[Any]
 OPERATIONS = {**ELEMENTWISE, **LAYERS, **REDUCTIONS, **SHAPES, **PLACES, **QUANTIZATION}
 """Every operation that the evaluator has."""
 
+_UNKNOWN = object()
+"""Stands for a value that follows from an operation which the evaluator lacks."""
+
 _NUMPY = {"fp16": np.float16, "fp32": np.float32, "int32": np.int32, "bool": np.bool_}
 
 
@@ -48,6 +51,8 @@ class MilExecutor:
     Args:
         path: the .mlpackage (a folder).
         function: its function.
+        partial: whether a program with operations that the evaluator lacks is opened all the same;
+            then :meth:`trace` leaves out what follows from them.
 
     Attributes:
         inputs: input names, in order.
@@ -55,13 +60,15 @@ class MilExecutor:
         shapes: those of the inputs and those of the outputs, in order.
         operations: operation type to count, constants left out.
         stored: name of the tensor to the quantized weights in the file.
+        lacking: types of the operations that the evaluator was found to lack, or a form of them.
 
     Raises:
         ExecutorError: no such package or function.
-        UnsupportedOperationError: operations that the evaluator lacks, all of them named.
+        UnsupportedOperationError: operations that the evaluator lacks, all of them named; not where
+            ``partial``.
     """
 
-    def __init__(self, path: Path | str, function: str = "main") -> None:
+    def __init__(self, path: Path | str, function: str = "main", *, partial: bool = False) -> None:
         program = _load(Path(path))
         if function not in program.functions:
             raise ExecutorError(f"no function {function!r}; there are {sorted(program.functions)}")
@@ -73,8 +80,10 @@ class MilExecutor:
         operations = [op for op in body.operations if op.op_type != "const"]
         self.operations = Counter(op.op_type for op in operations)
         known = {*OPERATIONS, *CONSTANT_EXPRESSIONS}
-        if lacking := set(self.operations) - known:
-            raise UnsupportedOperationError(lacking)
+        self._partial = partial
+        self.lacking = set(self.operations) - known
+        if self.lacking and not partial:
+            raise UnsupportedOperationError(self.lacking)
         self.stored: dict[str, StoredTensor] = {}
         self._constants: dict[str, Any] = {}
         self._steps: list[Any] = []
@@ -115,14 +124,19 @@ class MilExecutor:
             names: values to return.
             replaced: values whose readers get these arrays instead; what is returned for them is
                 still what the program computes.
+
+        Returns:
+            The values by name; where the program was opened in part, without those that follow
+            from an operation that the evaluator lacks.
         """
         wanted = set(names)
         computed: dict[str, Any] = {}
         values = self._evaluated(feeds, replaced or {}, computed)
         values |= computed
+        unknown = {name for name, value in values.items() if value is _UNKNOWN}
         if missing := wanted - set(values):
             raise ExecutorError(f"the program has no value named {sorted(missing)}")
-        return {name: values[name].numpy() for name in wanted}
+        return {name: values[name].numpy() for name in wanted - unknown}
 
     @property
     def steps(self) -> tuple[Any, ...]:
@@ -147,13 +161,28 @@ class MilExecutor:
             values[name] = _tensor(np.asarray(array))
         with torch.no_grad(), plain_sums():
             for op in self._steps:
-                given = Inputs(op.op_type, {n: _resolved(v, values) for n, v in op.inputs.items()})
-                for var, value in zip(op.outputs, _listed(_called(op, given)), strict=True):
-                    values[var.name] = _rounded(value, _element(var))
+                for var, value in zip(op.outputs, self._results(op, values), strict=True):
+                    known = value is not _UNKNOWN
+                    values[var.name] = _rounded(value, _element(var)) if known else value
                     if replaced and computed is not None and var.name in replaced:
                         computed[var.name] = values[var.name]
                         values[var.name] = _tensor(replaced[var.name])
         return values
+
+    def _results(self, op: Any, values: Mapping[str, Any]) -> tuple[Any, ...]:
+        """What an operation gives; :data:`_UNKNOWN` where that cannot be told."""
+        given = {n: _resolved(v, values) for n, v in op.inputs.items()}
+        unknown = (_UNKNOWN,) * len(op.outputs)
+        read = (v if isinstance(v, list) else [v] for v in given.values())
+        if op.op_type in self.lacking or any(v is _UNKNOWN for part in read for v in part):
+            return unknown
+        try:
+            return _listed(_called(op, Inputs(op.op_type, given)))
+        except UnsupportedOperationError as error:  # a form of the operation
+            if not self._partial:
+                raise
+            self.lacking.update(error.operations)
+            return unknown
 
     def _read_constants(self, values: Iterable[Any]) -> None:
         for value in values:

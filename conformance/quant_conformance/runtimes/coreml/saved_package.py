@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from quant_conformance.protocol import Array
-from quant_conformance.runtimes import MilExecutor, UnsupportedOperationError
+from quant_conformance.runtimes import MilExecutor
 from quant_conformance.runtimes.errors import UnloadableProgramError
 from quant_conformance.runtimes.program import ProgramQuantizer, Readout, RescaledSum
 from quant_conformance.runtimes.stored import StoredTensor
@@ -27,16 +27,13 @@ class MilProgram:
 
     Raises:
         UnloadableProgramError: no such package, or coremltools cannot load it.
-        UnsupportedOperationError: operations that the evaluator lacks.
     """
 
     kind = "coreml"
 
     def __init__(self, path: Path | str) -> None:
         try:
-            self._executor = MilExecutor(path)
-        except UnsupportedOperationError:
-            raise
+            self._executor = MilExecutor(path, partial=True)
         except Exception as error:  # whatever coremltools raises on files that are none of its own
             raise UnloadableProgramError(f"{Path(path).name}: {error}") from error
         self._summands = set[str]()
@@ -60,6 +57,11 @@ class MilProgram:
             names = tuple(str(var.name) for var in chain(*values) if var is not None)
             found |= {var.name: (str(op.op_type), names) for var in op.outputs}
         return found
+
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        """Operations that the evaluator lacks; what follows from them is not computed."""
+        return tuple(sorted(self._executor.lacking))
 
     @property
     def weights(self) -> Mapping[str, StoredTensor]:
