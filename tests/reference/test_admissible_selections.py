@@ -95,3 +95,23 @@ def test_of_what_nothing_is_known_nothing_is_known() -> None:
         assert np.isinf(evaluate([Step(op, ("x",), "r")], {"x": lost})["r"].rigorous)
     either = evaluate([Step("where", ("x", 2.0, 3.0), "r")], {"x": lost})["r"]
     assert either.rigorous.tolist() == [1, 0, 0]
+
+
+@pytest.mark.parametrize("op", ["embedding", "index"])
+def test_what_an_undecided_place_chooses_is_unknown_and_the_rest_is_not(op: str) -> None:
+    """The place of the greatest of two that are too near to tell apart, and of two that are not."""
+    pair = Step("cat", ("s", "y"), "pair", {"dim": 1})
+    place = Step("argmax", ("pair",), "place", {"dim": 1})
+    order = ("place", "table") if op == "embedding" else ("table", "place")
+    x = near()
+    x[0] = -100.0  # a row whose greatest is one of the sums
+    found = evaluate([SUM], {"a": A, "b": B})["s"].value
+    x[1, 0] = np.float32(found[1].max())  # and one where it may be either
+    operands = {"a": A, "b": B, "y": x, "table": normal(33, 10, 3)}
+    steps = [SUM, pair, place, Step(op, order, "r")]
+    bounds = evaluate(steps, operands)["r"]
+    assert not bounds.rigorous[0].any()
+    assert np.isinf(bounds.rigorous[1]).all()
+    machine = Machine.named("float32", "float32")
+    held = {name: exact(array) for name, array in operands.items()}
+    assert_agree(bounds, layers.evaluate(steps, held, machine)["r"])

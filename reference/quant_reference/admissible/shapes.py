@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from quant_reference.admissible.arithmetic import FLOAT32, Arithmetic
 from quant_reference.admissible.bounds import Bounds, Float64, Operand, bounds_of, result, rounding
 from quant_reference.admissible.elementwise import KINDS
+from quant_reference.admissible.indexing import lost
 from quant_reference.errors import InputError
 
 Indices = NDArray[np.int_]
@@ -138,27 +139,23 @@ def pad(
 def embedding(
     indices: Operand, weight: Operand, *, arithmetic: Arithmetic = FLOAT32, **_: Any
 ) -> Bounds:
-    """Rows of a table: exact.
+    """Rows of a table: exact; nothing is known of one whose index has a radius.
 
     Raises:
         InputError: Indices that are not whole numbers inside the table.
     """
-    table = bounds_of(weight, arithmetic)
-    given = bounds_of(indices, arithmetic)
-    rows = given.value.astype(np.int64)
-    if (
-        not given.is_exact
-        or (rows != given.value).any()
-        or (rows < 0).any()
-        or (rows >= len(table.value)).any()
-    ):
+    table, given = bounds_of(weight, arithmetic), bounds_of(indices, arithmetic)
+    rows, exact = given.value.astype(np.int64), given.rigorous == 0
+    if (exact & ((rows != given.value) | (rows < 0) | (rows >= len(table.value)))).any():
         raise InputError(
             "embedding: indices",
             given=given.value,
             allowed=f"whole numbers from 0 to {len(table.value) - 1}",
             clause="ADM-5",
         )
-    return table.map(lambda a: a[rows])
+    found = table.map(lambda a: a[np.where(exact, rows, 0)])
+    unsure = np.reshape(~exact, exact.shape + (1,) * (table.value.ndim - 1))
+    return found if exact.all() else lost(found, unsure)
 
 
 def upsample_nearest(

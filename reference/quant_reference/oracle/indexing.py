@@ -15,13 +15,13 @@ def index(m: Machine, x: Tensor, *indices: Tensor | None) -> Tensor:
     first, chosen = given[0][0], given[0][1].shape
     last = given[-1][0]
     rest = x.shape[last + 1 :]
-    known = all(not ball.rigorous for _, t in given for ball in t.items)
 
     def item(place: tuple[int, ...]) -> Ball:
         before, middle = place[:first], place[first : first + len(chosen)]
         behind = place[first + len(chosen) :]
         own = [_place(t.at(middle), x.shape[axis]) for axis, t in given]
         ball = x.at((*before, *own, *behind))
+        known = all(not t.at(middle).rigorous for _, t in given)
         return ball if known else Ball(ball.value, INFINITY, INFINITY)
 
     return tensor((*x.shape[:first], *chosen, *rest), item)

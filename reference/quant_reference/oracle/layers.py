@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from quant_reference.oracle import indexing, norms, sampling, scattering, selections, sums, windows
 from quant_reference.oracle.activations import BINARY, UNARY, binary
-from quant_reference.oracle.balls import Ball, Machine, Real, Tensor, infinite, tensor
+from quant_reference.oracle.balls import INFINITY, Ball, Machine, Real, Tensor, infinite, tensor
 from quant_reference.oracle.elementwise import quantize
 from quant_reference.oracle.functions import constant
 from quant_reference.oracle.number import Binary, Number, floor_log2, power
@@ -104,7 +104,14 @@ def _pad(m: Machine, x: Tensor, pad: Sequence[int], value: float = 0.0) -> Tenso
 def _embedding(m: Machine, indices: Tensor, weight: Tensor) -> Tensor:
     shape = (*indices.shape, *weight.shape[1:])
     rank = len(indices.shape)
-    return tensor(shape, lambda p: weight.at((int(indices.at(p[:rank]).value), *p[rank:])))
+
+    def item(place: tuple[int, ...]) -> Ball:
+        told = indices.at(place[:rank])
+        if told.rigorous:
+            return Ball(weight.at((0, *place[rank:])).value, INFINITY, INFINITY)
+        return weight.at((int(told.value), *place[rank:]))
+
+    return tensor(shape, item)
 
 
 OPERATIONS: Mapping[str, Operation] = {
