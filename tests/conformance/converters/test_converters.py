@@ -72,6 +72,20 @@ def test_the_page_has_a_row_for_each_operation_and_says_what_is_left_out() -> No
     assert "Without a model here: polygamma." in text
 
 
+def test_what_a_converter_makes_of_an_operation_that_the_gate_reads_is_evaluated() -> None:
+    """No operation is known to the recorder alone: the page was measured, and says `not run`."""
+    page_of = Path(__file__).parents[3] / "docs" / "converters.md"
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in page_of.read_text(encoding="utf-8").splitlines()
+        if line.startswith("| ")
+    ][1:]
+    assert {row[0] for row in rows} <= {case.operation for case in CASES}
+    for operation, setting, *cells in rows:
+        lacking = [cell for cell in cells if cell.startswith("not run")]
+        assert operation not in TABLE or not lacking, (operation, setting, lacking)
+
+
 def test_a_write_that_the_runtime_dies_of_is_right_exported() -> None:
     written = case("index_put", "a number, axis 1")
     alone = measure(written, "coreai", "alone")
