@@ -108,6 +108,16 @@ CASES: dict[str, Case] = {
         ),
         (normal(2, 3, 3, 2, seed=7), X4, f.max_pool2d(X4, 3, 2, return_indices=True)[1]),
     ),
+    **{
+        f"gradient of an average pool, {given}": (
+            "avg_pool2d_backward",
+            lambda g, x, given=given: aten.avg_pool2d_backward(
+                g, x, [3, 2], [2], [1], False, *given
+            ),
+            (normal(2, 3, 4, 4, seed=8), X4),
+        )
+        for given in ((True, None), (False, None), (True, 5))
+    },
     "gradient of a table": (
         "embedding_dense_backward",
         lambda g, i: aten.embedding_dense_backward(g, i, 5, -1, False),

@@ -174,6 +174,49 @@ def _max_pool_backward(call: Call) -> Steps:
     ]
 
 
+def _avg_pool_backward(call: Call) -> Steps:
+    """Every gradient, over the number that was averaged, to all places of its window."""
+    kernel = _twice(call["kernel_size"])
+    stride, pads = _twice(call["stride"]) or kernel, _twice(call["padding"])
+    *lead, height, width = call.shape("self")
+    call.read.add("self")
+    pooled = call.shape("grad_output")
+    sizes = [
+        (n + 2 * p - k) // s + 1
+        for n, p, k, s in zip((height, width), pads, kernel, stride, strict=True)
+    ]
+    if bool(call["ceil_mode"]) and list(pooled[-2:]) != sizes:
+        raise NotImplementedError("windows that hang over")
+    names = ("ones", "sum", "count", "share", "line", "wide", "columns", "folded")
+    ones, total, count, share, line, wide, columns, folded = (part(call, n) for n in names)
+    divisor: Operand = float(call["divisor_override"] or math.prod(kernel))
+    steps: Steps = []
+    if not call["count_include_pad"] and not call["divisor_override"]:
+        given = {"kernel_size": kernel, "stride": stride, "padding": pads, "divisor_override": 1}
+        steps = [
+            Step("expand", (1.0,), ones, {"size": [1, 1, height, width]}),
+            Step("avg_pool2d", (ones,), total, given),
+            Step("round", (total,), count, {}),
+        ]
+        divisor = count
+    taps, images, windows = math.prod(kernel), math.prod(lead), math.prod(sizes)
+    placed = {"output_size": [height, width], "kernel_size": kernel, "padding": pads}
+    return [
+        *steps,
+        Step("div", (call["grad_output"], divisor), share, {}),
+        Step("reshape", (share,), line, {"shape": [images, 1, windows]}),
+        Step("expand", (line,), wide, {"size": [images, taps, windows]}),
+        Step("reshape", (wide,), columns, {"shape": [images, taps, windows]}),
+        Step("fold", (columns,), folded, {**placed, "stride": stride}),
+        call.step("reshape", folded, shape=[*lead, height, width]),
+    ]
+
+
+def _twice(given: Any) -> list[int]:
+    numbers = [int(n) for n in given]
+    return numbers * 2 if len(numbers) == 1 else numbers
+
+
 def _embedding_backward(call: Call) -> Steps:
     """Gradients summed for each row of the table; none for the row of the padding."""
     if call["scale_grad_by_freq"]:
@@ -210,6 +253,7 @@ SCATTERING: Mapping[str, Callable[[Call], Steps]] = {
     "masked_scatter": _masked_scatter,
     "col2im": _fold,
     "max_pool2d_with_indices_backward": _max_pool_backward,
+    "avg_pool2d_backward": _avg_pool_backward,
     "embedding_dense_backward": _embedding_backward,
 }
 """Name of the ATen operation, without underscores around it -> its steps."""
