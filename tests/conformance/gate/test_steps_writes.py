@@ -118,6 +118,11 @@ CASES: dict[str, Case] = {
         )
         for given in ((True, None), (False, None), (True, 5))
     },
+    "gradient of an adaptive pool": (
+        "adaptive_avg_pool2d_backward",
+        lambda g, x: aten._adaptive_avg_pool2d_backward(g, x),
+        (normal(2, 3, 3, 4, seed=9), X4),
+    ),
     "gradient of a table": (
         "embedding_dense_backward",
         lambda g, i: aten.embedding_dense_backward(g, i, 5, -1, False),

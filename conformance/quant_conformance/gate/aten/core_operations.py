@@ -34,7 +34,7 @@ UNREAD: Mapping[str, str] = {
     **dict.fromkeys(("_fft_c2r", "_fft_r2c"), _COMPLEX),
     **dict.fromkeys(
         (
-            *("_adaptive_avg_pool2d_backward", "convolution_backward"),
+            *("convolution_backward",),
             *("native_group_norm_backward", "native_layer_norm_backward"),
         ),
         _GRADIENT,

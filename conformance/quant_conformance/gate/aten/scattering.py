@@ -212,6 +212,34 @@ def _avg_pool_backward(call: Call) -> Steps:
     ]
 
 
+def _adaptive_backward(call: Call) -> Steps:
+    """Along each axis every gradient over its window's length, to all places of the window."""
+    shape, x = call.shape("self"), str(call["grad_output"])
+    call.read.add("self")
+    steps: Steps = []
+    for dim in (len(shape) - 2, len(shape) - 1):
+        n, m = shape[dim], call.shape("grad_output")[dim]
+        ends = [(i * n // m, -(-(i + 1) * n // m)) for i in range(m)]
+        shares, sums = [], []
+        for i, (start, end) in enumerate(ends):
+            own, share = part(call, f"{dim}/{i}"), part(call, f"{dim}/{i}/share")
+            steps.append(Step("slice", (x,), own, {"dim": dim, "start": i, "end": i + 1}))
+            steps.append(Step("div", (own, float(end - start)), share, {}))
+            shares.append(share)
+        shared = part(call, f"{dim}/shared")
+        steps.append(Step("cat", tuple(shares), shared, {"dim": dim}))
+        for place in range(n):
+            held = [i for i, (start, end) in enumerate(ends) if start <= place < end]
+            given = {"dim": dim, "start": held[0], "end": held[-1] + 1}
+            some, total = part(call, f"{dim}/at {place}"), part(call, f"{dim}/sum {place}")
+            steps.append(Step("slice", (shared,), some, given))
+            steps.append(Step("sum", (some,), total, {"dim": [dim], "keepdim": True}))
+            sums.append(total)
+        x = part(call, f"{dim}/whole")
+        steps.append(Step("cat", tuple(sums), x, {"dim": dim}))
+    return [*steps, call.step("identity", x)]
+
+
 def _twice(given: Any) -> list[int]:
     numbers = [int(n) for n in given]
     return numbers * 2 if len(numbers) == 1 else numbers
@@ -254,6 +282,7 @@ SCATTERING: Mapping[str, Callable[[Call], Steps]] = {
     "col2im": _fold,
     "max_pool2d_with_indices_backward": _max_pool_backward,
     "avg_pool2d_backward": _avg_pool_backward,
+    "adaptive_avg_pool2d_backward": _adaptive_backward,
     "embedding_dense_backward": _embedding_backward,
 }
 """Name of the ATen operation, without underscores around it -> its steps."""
