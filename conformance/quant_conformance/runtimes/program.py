@@ -124,6 +124,7 @@ class Program(Protocol):
         kind: "coreai" or "coreml".
         inputs: input names, in order.
         outputs: output names, in order.
+        handed_on: names of the values that are the outputs, in order.
         shapes: those of the inputs and those of the outputs, in order.
         quantizers: in the order of the program.
         sums: the sums whose scales were divided; their dequantize operations are no readers of a
@@ -145,6 +146,10 @@ class Program(Protocol):
 
     @property
     def outputs(self) -> Sequence[str]:  # noqa: D102
+        ...
+
+    @property
+    def handed_on(self) -> Sequence[str]:  # noqa: D102
         ...
 
     @property

@@ -16,6 +16,7 @@ from tests.conformance.gate.planting import edited
 from tests.conformance.gate.support import failing, quiet
 from torch import nn
 
+from quant_conformance.gate.aten import step_table
 from quant_conformance.gate.check import Question, check_export, open_program
 from quant_conformance.gate.document import GateDocument
 from quant_conformance.gate.errors import GateError
@@ -274,7 +275,9 @@ def test_a_form_of_an_operation_that_the_evaluator_lacks(
     assert document.verdict == "unsupported"
 
 
-def test_an_operation_that_no_bound_is_known_for_is_named() -> None:
+def test_an_operation_that_no_bound_is_known_for_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(step_table.TABLE, "tan")
+
     class Tangent(nn.Module):
         def __init__(self) -> None:
             super().__init__()

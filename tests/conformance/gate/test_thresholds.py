@@ -72,11 +72,28 @@ def program(defect: str) -> Any:
         return Remembering(open_program(path))
 
 
-def fails(defect: str, limits: Thresholds) -> bool:
+def verdicts(defect: str, limits: Thresholds) -> dict[str, str]:
     with quiet():
         recording = made("mixed", "w8a8", "graph")[1]
         found = compare(recording, program(defect), Arithmetic(), limits=limits)
-    return any(x.verdict in FAILING for x in [*found.layers, *found.weights])
+    return {x.name: x.verdict for x in [*found.layers, *found.weights]}
+
+
+def fails(defect: str, limits: Thresholds) -> bool:
+    return any(verdict in FAILING for verdict in verdicts(defect, limits).values())
+
+
+def drawn(seed: int) -> Thresholds:
+    """Any values that are in their ranges."""
+    rng = np.random.default_rng(seed)
+    return Thresholds(
+        **{
+            name: int(rng.integers(least, greatest + 1))
+            if isinstance(least, int)
+            else float(rng.uniform(least, greatest))
+            for name, (least, greatest) in ranges().items()
+        }
+    )
 
 
 def test_what_is_right_passes_by_the_thresholds_as_they_are() -> None:
@@ -93,14 +110,16 @@ def test_a_wrong_file_fails_at_both_ends_of_a_threshold(name: str) -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_a_wrong_file_fails_wherever_all_of_them_are(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    drawn = {
-        name: int(rng.integers(least, greatest + 1)) if isinstance(least, int)
-        else float(rng.uniform(least, greatest))
-        for name, (least, greatest) in ranges().items()
-    }  # fmt: skip
-    limits = Thresholds(**drawn)
+    limits = drawn(seed)
     assert [d for d, plant in DEFECTS.items() if plant is not None and not fails(d, limits)] == []
+
+
+def test_a_right_file_is_not_wrong_wherever_they_are() -> None:
+    """Where tensors are not found, that is said, and nothing is called wrong for it."""
+    tried = [replace(THRESHOLDS, **{n: end}) for n, ends in ranges().items() for end in ends]
+    found = [verdicts("none", limits) for limits in [*tried, *map(drawn, range(12))]]
+    wrong = [{n: v for n, v in one.items() if v == "wrong"} for one in found]
+    assert [one for one in wrong if one] == []
 
 
 def test_each_threshold_has_a_reason_and_lies_in_its_range() -> None:

@@ -33,6 +33,7 @@ from quant_conformance.gate.regions.region import Region, Regions
 from quant_conformance.gate.regions.self_check import SelfCheck
 from quant_conformance.protocol import Array
 from quant_conformance.runtimes.program import Program, ProgramQuantizer, RescaledSum
+from quant_conformance.runtimes.stored import StoredTensor
 from quant_reference.admissible import Arithmetic
 
 
@@ -53,6 +54,9 @@ class Reading:
         quantizers: those of the file.
         sums: the file's sums with divided scales.
         outputs: the file's outputs, in order.
+        handed_on: names of the values that are the outputs.
+        operations: the file's, result -> kind and operands.
+        stored: the quantized constants of the file.
         whole: what the file computes when it runs as it is.
         replaced: what was fixed when it ran cut.
         computed: what it computed then.
@@ -71,6 +75,9 @@ class Reading:
     quantizers: tuple[ProgramQuantizer, ...]
     sums: tuple[RescaledSum, ...]
     outputs: tuple[str, ...]
+    handed_on: tuple[str, ...]
+    operations: Mapping[str, tuple[str, tuple[str, ...]]]
+    stored: Mapping[str, StoredTensor]
     whole: Mapping[str, Array]
     replaced: Mapping[str, Array]
     computed: Mapping[str, Array]
@@ -193,6 +200,9 @@ def read(
         tuple(program.quantizers),
         tuple(program.sums),
         tuple(program.outputs),
+        tuple(program.handed_on),
+        program.operations,
+        program.weights,
         whole,
         found.replaced,
         found.computed,

@@ -15,6 +15,7 @@ from quant_conformance.gate.alignment.reading import Reading, read
 from quant_conformance.gate.alignment.thresholds import THRESHOLDS, Thresholds
 from quant_conformance.gate.document import FAILING, EndToEnd, Layer, Weight
 from quant_conformance.gate.judging.end_to_end import end_to_end
+from quant_conformance.gate.judging.evidence import Evidence
 from quant_conformance.gate.judging.file_verdicts import (
     handed_on,
     judge_held_as_read,
@@ -80,6 +81,15 @@ def compare(
     if not outputs and not any(weight.verdict == "wrong" for weight in weights):
         layers = Unpaired(reading, Judge(expected, arithmetic, reading.self_check)).settled(found)
     layers = _probed(layers, program, reading, arithmetic, keep)
+    evidence = Evidence(program, reading, arithmetic, layers)
+    layers = [
+        evidence.settled_surplus(layer) if region is None else evidence.regions[region.name]
+        for layer, (_, region) in zip(layers, found, strict=True)
+    ]
+    weights = [
+        evidence.settled_weight(quantization, weight)
+        for quantization, weight in zip(reading.regions.weights, weights, strict=True)
+    ]
     return Findings([*layers, *outputs], weights, end_to_end(reading))
 
 

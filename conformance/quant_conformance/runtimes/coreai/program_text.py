@@ -58,6 +58,7 @@ class CoreAIText:
     Attributes:
         inputs: (name in the text, name for callers, element type) of each input.
         outputs: names of the outputs for callers.
+        handed_on: their names in the text.
         shapes: those of the inputs, and those of the outputs.
         operations: name of its result -> operation; those with several results are left out.
         constants: the constants of the main graph.
@@ -79,6 +80,8 @@ class CoreAIText:
         self.shapes = (_shapes(arguments), _shapes(self._results))
         body = self._lines[self._first : self._last]
         self.operations = {op.result: op for op in _parsed(body)}
+        handed_on = (_OUTPUT.match(line) for line in body)
+        self.handed_on = tuple(next((_NAME.findall(found[2]) for found in handed_on if found), ()))
         self.constants = Constants("\n".join(body), text)
         self._line_of = {_result(line): line for line in body if " = " in line}
         self._reads = {name: _operands(line) for name, line in self._line_of.items()}

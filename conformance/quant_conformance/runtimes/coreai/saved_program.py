@@ -63,6 +63,7 @@ class CoreAIProgram:
         self._operations = self._text.operations
         self.inputs = tuple(label for _, label, _ in self._text.inputs)
         self.outputs = self._text.outputs
+        self.handed_on = self._text.handed_on
         self.shapes = self._text.shapes
         self.quantizers = tuple(self._quantizers())
         self.sums: tuple[RescaledSum, ...] = ()

@@ -38,7 +38,7 @@ class MilProgram:
             raise UnloadableProgramError(f"{Path(path).name}: {error}") from error
         self._summands = set[str]()
         self.inputs = self._executor.inputs
-        self.outputs = self._executor.outputs
+        self.outputs = self.handed_on = self._executor.outputs
         self.shapes = self._executor.shapes
         self.sums = tuple(self._sums())
         self.quantizers = tuple(self._quantizers())
