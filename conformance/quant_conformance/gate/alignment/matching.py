@@ -62,7 +62,9 @@ def match(
                 gap = 0.0 if _is_unknown(y) and alike[i, j] else difference(x, y)
                 if gap > limits.rescaled:
                     gap = min(gap, limits.rescaled + _angle(x, y))
-                factor, more = (trust, 0.0) if alike[i, j] else (1.0, _unlike(trust, limits))
+                factor, more = (
+                    (trust, 0.0) if alike[i, j] else (1.0, _qparams_penalty(trust, limits))
+                )
                 if spare and spare[i]:
                     more += limits.spare
                 costs[i, j] = min(costs[i, j], factor * gap + more + limits.order * order)
@@ -135,5 +137,5 @@ def _angle(x: Array, y: Array) -> float:
     return float(np.sqrt(max(0.0, 1 - cosine**2))) if cosine > 0 else 1.0
 
 
-def _unlike(trust: float, limits: Thresholds) -> float:
+def _qparams_penalty(trust: float, limits: Thresholds) -> float:
     return limits.apart if trust == limits.by_qparams else 0.0

@@ -11,6 +11,7 @@ from functools import partial
 
 import numpy as np
 
+from quant_conformance.gate.alignment.paths import Paths
 from quant_conformance.gate.alignment.reading import Reading, read
 from quant_conformance.gate.alignment.thresholds import THRESHOLDS, Thresholds
 from quant_conformance.gate.document import FAILING, EndToEnd, Layer, Weight
@@ -24,7 +25,7 @@ from quant_conformance.gate.judging.file_verdicts import (
 from quant_conformance.gate.judging.probing import Probing
 from quant_conformance.gate.judging.region_verdicts import Judge, Judged
 from quant_conformance.gate.judging.unpaired import Unpaired
-from quant_conformance.gate.judging.weight_verdicts import judge_weight
+from quant_conformance.gate.judging.weight_verdicts import judge_weight, with_evidence
 from quant_conformance.gate.recording.recorder import Recording
 from quant_conformance.gate.regions.region import Region
 from quant_conformance.protocol import Array
@@ -81,13 +82,14 @@ def compare(
     if not outputs and not any(weight.verdict == "wrong" for weight in weights):
         layers = Unpaired(reading, Judge(expected, arithmetic, reading.self_check)).settled(found)
     layers = _probed(layers, program, reading, arithmetic, keep)
-    evidence = Evidence(program, reading, arithmetic, layers)
+    paths = Paths(reading)
+    evidence = Evidence(program, reading, arithmetic, layers, paths)
     layers = [
         evidence.settled_surplus(layer) if region is None else evidence.regions[region.name]
         for layer, (_, region) in zip(layers, found, strict=True)
     ]
     weights = [
-        evidence.settled_weight(quantization, weight)
+        with_evidence(quantization, weight, reading, paths)
         for quantization, weight in zip(reading.regions.weights, weights, strict=True)
     ]
     return Findings([*layers, *outputs], weights, end_to_end(reading))

@@ -8,7 +8,8 @@ where the file itself says that the right tensor was judged:
 - a quantizer is missing where what is computed behind it leaves what may be computed behind one;
 - a quantizer is surplus where it is on the way to a tensor of the model;
 - run as it is, the file gives an output that no right file can give;
-- a weight is wrong where the layer that reads it reads a constant that holds other values, or none.
+- a weight is wrong where the layer that reads it reads a constant that holds other values, or none;
+  see :mod:`.weight_verdicts`.
 
 Everything else is "unpaired": it fails all the same, and says what was looked for.
 """
@@ -24,8 +25,8 @@ import numpy as np
 from quant_conformance.gate.alignment.paths import Path, Paths
 from quant_conformance.gate.alignment.reading import Reading
 from quant_conformance.gate.alignment.rescaled_sums import Rescaled
-from quant_conformance.gate.alignment.stored_qparams import differing_qparams, differing_weight
-from quant_conformance.gate.document import FAILING, Layer, Weight
+from quant_conformance.gate.alignment.stored_qparams import differing_qparams
+from quant_conformance.gate.document import FAILING, Layer
 from quant_conformance.gate.recording.recorder import Quantization
 from quant_conformance.gate.regions.bounds import (
     behind_quantizer,
@@ -51,14 +52,20 @@ class Evidence:
         reading: the file beside the recording.
         arithmetic: what it computes in.
         layers: the verdicts on the regions of the reading, in their order.
+        paths: what the file computes its tensors from.
     """
 
     def __init__(
-        self, program: Program, reading: Reading, arithmetic: Arithmetic, layers: Sequence[Layer]
+        self,
+        program: Program,
+        reading: Reading,
+        arithmetic: Arithmetic,
+        layers: Sequence[Layer],
+        paths: Paths,
     ) -> None:
         self._program, self._reading, self._arithmetic = program, reading, arithmetic
         self._layers = dict(zip([r.name for r in reading.cut], layers, strict=False))
-        self._paths = Paths(reading)
+        self._paths = paths
 
     @cached_property
     def regions(self) -> dict[str, Layer]:
@@ -134,24 +141,6 @@ class Evidence:
             if layer.name in self._paths.to(output).between:
                 return layer
         return _unpaired(layer, "it is on the way to no tensor of the prepared model")
-
-    def settled_weight(self, quantization: Quantization, weight: Weight) -> Weight:
-        """The same of a weight."""
-        if weight.verdict != "wrong":
-            return weight
-        reads = [r for r in self._reading.cut if quantization.result in r.operands]
-        results = [self._paths.result(region) for region in reads]
-        paths = [self._paths.to(name, self._reading.stored) for name in results if name]
-        if not paths:
-            return replace(weight, verdict="unpaired")
-        expected, codes = self._reading.expected, self._reading.expected.codes(quantization)
-        for path in paths:
-            held = [self._reading.stored[n] for n in path.ends if n in self._reading.stored]
-            same_size = [constant for constant in held if constant.codes.size == codes.size]
-            if any(not differing_weight(quantization, expected, c) for c in same_size):
-                said = "a layer that reads it reads a constant with its values"
-                return replace(weight, verdict="unpaired", detail=f"{said}; {weight.detail}")
-        return weight
 
     def _path(self, region: Region) -> Path | None:
         return self._all_paths.get(region.name)

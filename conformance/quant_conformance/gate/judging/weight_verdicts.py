@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from quant_conformance.gate.alignment.constants import Constants
+from quant_conformance.gate.alignment.paths import Paths
+from quant_conformance.gate.alignment.reading import Reading
+from quant_conformance.gate.alignment.stored_qparams import differing_weight
 from quant_conformance.gate.document import Weight
 from quant_conformance.gate.recording.recorder import Quantization
 from quant_conformance.protocol import Array
@@ -39,6 +44,34 @@ def judge_weight(
         verdict, detail = "wrong", constants.differences[name]
     granularity = str(facts.spec.granularity.to_dict()["type"])
     return Weight(facts.name, verdict, facts.spec.dtype, granularity, _clauses(facts.spec), detail)
+
+
+def with_evidence(
+    quantization: Quantization, weight: Weight, reading: Reading, paths: Paths
+) -> Weight:
+    """The verdict on a weight: "unpaired" for "wrong" where the layers that read it do not say so.
+
+    Args:
+        quantization: the weight's.
+        weight: the verdict.
+        reading: the file beside the recording.
+        paths: what the file computes its tensors from.
+    """
+    if weight.verdict != "wrong":
+        return weight
+    reads = [region for region in reading.cut if quantization.result in region.operands]
+    results = [name for region in reads if (name := paths.result(region))]
+    if not results:
+        return replace(weight, verdict="unpaired")
+    size = reading.expected.codes(quantization).size
+    for name in results:
+        ends = paths.to(name, reading.stored).ends
+        held = [reading.stored[end] for end in ends if end in reading.stored]
+        same_size = [constant for constant in held if constant.codes.size == size]
+        if any(not differing_weight(quantization, reading.expected, c) for c in same_size):
+            said = "a layer that reads it reads a constant with its values"
+            return replace(weight, verdict="unpaired", detail=f"{said}; {weight.detail}")
+    return weight
 
 
 def _clauses(spec: QuantizationSpec) -> list[str]:
