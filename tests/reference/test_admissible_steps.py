@@ -105,6 +105,24 @@ def test_exact_infinities(
     assert np.isfinite(found.rigorous).all()
 
 
+def test_an_element_that_a_mask_took_out_leaves_the_rest_of_a_softmax_known() -> None:
+    """What was added to it has a radius of 1e31, and no exponential of that is in the sum."""
+    scores = np.array([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]], F32)
+    mask = np.array([[0.0, np.finfo(F32).min, np.finfo(F32).min], [0.0, 0.0, 0.0]], F32)
+    found = adm.softmax(adm.add(Bounds(scores.astype(float), *(np.full((2, 3), 1e-7),) * 2), mask))
+    assert found.value[0].tolist() == [1.0, 0.0, 0.0]
+    assert found.rigorous.max() < 1e-5
+    assert found.rigorous[0, 1:].max() < 1e-40
+
+
+def test_an_element_that_vanishes_may_come_back_within_its_radius() -> None:
+    for radius, known in ((1.0, True), (900.0, False)):
+        given = np.array([0.0, radius])
+        found = adm.softmax(Bounds(np.array([0.0, -800.0]), given, given))
+        assert found.value.tolist() == [1.0, 0.0]
+        assert (found.rigorous[1] < 1e-40) == known
+
+
 @pytest.mark.parametrize(
     ("op", "operands", "attributes"),
     [

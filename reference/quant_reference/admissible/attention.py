@@ -21,13 +21,17 @@ from quant_reference.errors import InputError
 ONLINE_BLOCK = 16
 """Least number of keys between two rescalings of an online softmax (ADM-9)."""
 
+VANISHED = -745.0
+"""Exponents from here down have no part in what rescaling an online softmax loses (ADM-9)."""
+
 
 def softmax(
     x: Operand, dim: int = -1, *, arithmetic: Arithmetic = FLOAT32, online: bool = False
 ) -> Bounds:
     """Softmax along an axis, with or without subtracting the greatest element (ADM-9).
 
-    Let t = |x − max x| and every exponential be off by the factor e^±L with L = 3u·t + 7u: u·t for
+    Let t = |x − max x|, with what x and the maximum can move, and every exponential be off by the
+    factor e^±L with L = 3u·t + 7u: u·t for
     the subtraction, 2u·t for a detour over 2^(x·log2 e), 6u for exp. A quotient of an exponential
     and a sum of them, each moved by its radius r too, lies within the factor
     F = e^(r + L)·Σ p·e^(r + L)·e^(7u)/(1 − γ) of p: the sum of n positive terms is off by γ_{n+5}
@@ -58,19 +62,29 @@ def softmax(
         for kind, factor in zip(KINDS, factors, strict=True):
             radius = getattr(x, kind)
             span = np.where(np.isneginf(below), 0.0, np.abs(below) + radius)
-            span = span + radius.max(axis=dim, keepdims=True)
+            # How far the maximum can move: an element far below it never becomes it, as those
+            # that a mask took out, whose radius is theirs alone.
+            up = (below + radius).max(axis=dim, keepdims=True)
+            span = span + np.maximum(up, -(below - radius).max(axis=dim, keepdims=True))
             exponent = 3 * unit * span + 7 * unit
             if online:
                 blocks = math.ceil(n / ONLINE_BLOCK)
-                exponent = exponent + 3 * unit * span.max(axis=dim, keepdims=True)
+                # A sum is rescaled by what its terms are below the maximum; those that vanished
+                # have no part in it.
+                near = np.where(below + radius > VANISHED, span, 0.0)
+                exponent = exponent + 3 * unit * near.max(axis=dim, keepdims=True)
                 exponent = exponent + 9 * unit * blocks
             grown = np.exp(radius + exponent)
             # The rest of float64's error hides in 7u. An element of which nothing is known makes
             # a NaN of the sum, and with it of the row, however small its own share.
-            total = (share * grown).sum(axis=dim, keepdims=True)
-            reach = grown * total * np.exp(7 * unit) / (1 - factor) if factor < 1 else np.inf
+            # Where e^x is 0 in float64, the factor is applied to x before the exponential.
+            vanished = np.exp(below + radius + exponent) / weights.sum(axis=dim, keepdims=True)
+            most = np.where(share == 0, vanished, share * grown)
+            total = most.sum(axis=dim, keepdims=True)
+            reach = total * np.exp(7 * unit) / (1 - factor) if factor < 1 else np.inf
             lost = 2 * arithmetic.value.tiny * (4 + 3 * n * share)
-            error = np.where(share == 0, 0.0, share * (reach - 1)) + lost
+            moved = np.where(vanished == 0, 0.0, vanished * reach)
+            error = np.where(share == 0, moved, share * (grown * reach - 1)) + lost
             # e^-inf is exactly 0 beside a greatest element that is known to be finite.
             error = np.where(np.isneginf(below) & np.isfinite(greatest), 0.0, error)
             errors.append(np.where(np.isfinite(total), error, np.inf))

@@ -120,7 +120,14 @@ def times(magnitude: Float64, radius: Float64) -> Float64:
         return np.where(radius == 0, 0.0, magnitude * radius)
 
 
-def result(value: Array, spread: Pair, error: Pair | Float64, arithmetic: Arithmetic) -> Bounds:
+def result(
+    value: Array,
+    spread: Pair,
+    error: Pair | Float64,
+    arithmetic: Arithmetic,
+    *,
+    rounded_once: bool = False,
+) -> Bounds:
     """Assemble the bounds of an operation's result.
 
     Args:
@@ -128,6 +135,8 @@ def result(value: Array, spread: Pair, error: Pair | Float64, arithmetic: Arithm
         spread: What the radii of the operands make of the result.
         error: What the operation's own roundings add; one array where both bounds have the same.
         arithmetic: Its range decides what overflows.
+        rounded_once: Whether the operation rounds its exact result once, to the nearest value:
+            then it overflows only where that result is half a step beyond the greatest value.
 
     Returns:
         Bounds in which nothing is claimed (an infinite radius) where the value is NaN, where a
@@ -141,9 +150,11 @@ def result(value: Array, spread: Pair, error: Pair | Float64, arithmetic: Arithm
         with np.errstate(invalid="ignore", over="ignore"):
             radius = (moved + made) * SLACK + OWN_ERROR * np.abs(value)
         radius = np.where(np.isinf(value) & np.isfinite(moved), 0.0, radius)
-        reach = np.abs(value) + radius
+        # A quarter of the unit is less than half a step at the greatest value.
+        limit = arithmetic.value.greatest * (1 + rounded_once * arithmetic.value.unit / 4)
+        reach = np.abs(value) + (moved if rounded_once else radius)
         lost = np.isnan(radius) | np.isnan(value)
-        lost |= np.isfinite(value) & ~(reach <= arithmetic.value.greatest)
+        lost |= np.isfinite(value) & ~(reach <= limit)
         radii.append(np.broadcast_to(np.where(lost, np.inf, radius), value.shape))
     return Bounds(value, radii[0], np.minimum(radii[1], radii[0]))
 

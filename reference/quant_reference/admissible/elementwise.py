@@ -36,7 +36,10 @@ def add(a: Operand, b: Operand, alpha: float = 1, *, arithmetic: Arithmetic = FL
                 size = abs(alpha) * (np.abs(b.value) + getattr(b, kind))
                 error = error + rounding(size, arithmetic, 3)
             errors.append(error)
-    return result(value, (spread[0], spread[1]), (errors[0], errors[1]), arithmetic)
+    once = abs(alpha) == 1
+    return result(
+        value, (spread[0], spread[1]), (errors[0], errors[1]), arithmetic, rounded_once=once
+    )
 
 
 def sub(a: Operand, b: Operand, alpha: float = 1, *, arithmetic: Arithmetic = FLOAT32) -> Bounds:

@@ -31,6 +31,9 @@ from quant_reference.oracle.balls import (
 from quant_reference.oracle.number import FLOAT32
 from quant_reference.oracle.sums import matmul, scores, total_of
 
+VANISHED = -745
+"""Exponents from here down have no part in what rescaling an online softmax loses (ADM-9)."""
+
 
 def normalized(
     m: Machine, group: Sequence[Ball], groups: int, eps: Real, centred: bool
@@ -244,19 +247,27 @@ def _shares(m: Machine, row: Sequence[Ball], rows: int, online: bool) -> list[Ba
         if which == 1:
             g = gamma_probable(n + 5, m.sums, rows)
         widest = max(ball.radii[which] for ball in row)
+        if infinite(widest):
+            errors.append([INFINITY] * n)
+            continue
+        here = [ball for ball, out in zip(row, gone, strict=True) if not out]
+        up = max(ball.value + ball.radii[which] for ball in here) - top
+        moved = max(up, top - max(ball.value - ball.radii[which] for ball in here))
         spans = [
-            widest + (ZERO if out else abs(ball.value - top) + ball.radii[which])
+            moved + (ZERO if out else abs(ball.value - top) + ball.radii[which])
             for ball, out in zip(row, gone, strict=True)
         ]
-        more = 3 * u * max(spans) + 9 * u * math.ceil(Fraction(n, 16)) if online else ZERO
+        near = [
+            span
+            for ball, span, out in zip(row, spans, gone, strict=True)
+            if not out and ball.value - top + ball.radii[which] > VANISHED
+        ]
+        more = 3 * u * max(near) + 9 * u * math.ceil(Fraction(n, 16)) if online else ZERO
         grown = [
             reals.exp(ball.radii[which] + 3 * u * span + 7 * u + more)
             for ball, span in zip(row, spans, strict=True)
         ]
         total = total_of(p * e for p, e in zip(shares, grown, strict=True))
-        if infinite(widest):
-            errors.append([INFINITY] * n)
-            continue
         errors.append(
             [
                 ZERO
