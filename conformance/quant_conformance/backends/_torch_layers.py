@@ -15,7 +15,8 @@ _TENSOR = ("matmul", "sum", "mean", "add", "sub", "mul", "div", "neg", "clamp", 
            "log", "sqrt", "rsqrt", "pow", "erf", "flatten", "permute", "transpose",
            "squeeze", "unsqueeze", "select", "clone", "cumsum", "flip", "argmax", "argmin",
            "sin", "cos", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh",
-           "exp2", "expm1", "log1p", "log2", "log10")  # fmt: skip
+           "exp2", "expm1", "log1p", "log2", "log10", "tan", "atan2", "lerp", "cdist",
+           "var")  # fmt: skip
 _EXACT = ("floor", "ceil", "trunc", "round", "sign", "abs", "maximum", "minimum", "amax", "amin",
           "eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_xor",
           "logical_not")  # fmt: skip
@@ -37,7 +38,7 @@ def computed(layer: Layer | FloatLayer, operands: Mapping[str, Array]) -> Array:
         raise NotImplementedError("torch does not promise sums in float16")
     import torch
 
-    known: dict[str, Any] = {name: to_torch(array) for name, array in operands.items()}
+    known: dict[str, Any] = {name: to_torch(np.asarray(array)) for name, array in operands.items()}
     with torch.no_grad():
         for step in layer.steps:
             inputs = [known[name] if isinstance(name, str) else name for name in step.inputs]
@@ -154,6 +155,34 @@ def _gather(torch: Any, inputs: list[Any], attributes: dict[str, Any]) -> Any:
     return torch.gather(x, attributes["dim"], index.long())
 
 
+def _scatter(torch: Any, inputs: list[Any], attributes: dict[str, Any]) -> Any:
+    x, index, source = inputs
+    given = dict(attributes)
+    dim, reduce = given.pop("dim"), given.pop("reduce", "replace")
+    index = index.long() % x.shape[dim]  # torch counts no index from the end here
+    source = source if source.dim() else source.expand(index.shape)
+    if reduce == "replace":
+        return x.scatter(dim, index, source)
+    return x.scatter_reduce(dim, index, source, reduce, **given)
+
+
+def _index_put(torch: Any, inputs: list[Any], attributes: dict[str, Any]) -> Any:
+    x, values, *indices = inputs
+    places = [None if i is None else i.long() for i in indices]
+    return torch.ops.aten.index_put(x, places, values, attributes.get("accumulate", False))
+
+
+def _grid_sample(torch: Any, inputs: list[Any], attributes: dict[str, Any]) -> Any:
+    return torch.nn.functional.grid_sample(*inputs, **{"align_corners": False, **attributes})
+
+
+def _upsample_bicubic(torch: Any, inputs: list[Any], attributes: dict[str, Any]) -> Any:
+    corners, factors = attributes.get("align_corners", False), attributes.get("scale_factor")
+    return torch.ops.aten.upsample_bicubic2d(
+        inputs[0], attributes["size"], corners, *(factors or (None, None))
+    )
+
+
 def _sorted(member: str) -> Callable[[Any, list[Any], dict[str, Any]], Any]:
     def sort(torch: Any, inputs: list[Any], attributes: dict[str, Any]) -> Any:
         return getattr(torch.sort(inputs[0], **attributes), member).to(inputs[0].dtype)
@@ -189,6 +218,10 @@ _SPECIAL: Mapping[str, Callable[[Any, list[Any], dict[str, Any]], Any]] = {
     "embedding": _embedding,
     "index": _index,
     "gather": _gather,
+    "scatter": _scatter,
+    "index_put": _index_put,
+    "grid_sample": _grid_sample,
+    "upsample_bicubic": _upsample_bicubic,
     "sort": _sorted("values"),
     "argsort": _sorted("indices"),
     "view": _view,
