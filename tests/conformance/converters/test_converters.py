@@ -94,6 +94,24 @@ def test_a_write_that_the_runtime_dies_of_is_right_exported() -> None:
     assert measure(written, "coreai", "exported").verdict == "exact"
 
 
+@pytest.mark.parametrize(
+    ("operation", "setting"),
+    [("expm1", "of small values"), ("log1p", "of small values"), ("softplus", ""), ("mish", "")],
+)
+def test_what_is_lost_beside_one_is_right_exported(operation: str, setting: str) -> None:
+    """Core AI folds 1 + x - 1 into x, and takes no tensor that a rule makes of Python's numbers."""
+    assert measure(case(operation, setting), "coreai", "exported").verdict == "admissible"
+
+
+def test_the_page_has_nothing_exported_that_is_wrong_or_fails_in_our_rules() -> None:
+    page_of = Path(__file__).parents[3] / "docs" / "converters.md"
+    for line in page_of.read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        if len(cells) == 6:
+            exported = (cells[3], cells[5])
+            assert not any(word in cell for cell in exported for word in ("wrong", "aot_autograd"))
+
+
 def test_an_output_that_is_a_constant_is_read() -> None:
     for setting in ("crossed", "two equal numbers"):
         for way in ("alone", "exported"):

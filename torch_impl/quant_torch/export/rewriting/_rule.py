@@ -36,7 +36,7 @@ def listed(value: int | Sequence[int], rank: int) -> list[int]:
 
 def like(number: float, x: Tensor) -> Tensor:
     """A number as a tensor of no axes, in the dtype of another."""
-    return torch.tensor(number, dtype=x.dtype)
+    return torch.full((), number, dtype=x.dtype)
 
 
 def part(x: Tensor, axis: int, start: int, length: int) -> Tensor:

@@ -52,9 +52,10 @@ def log(x: Tensor) -> Tensor:
 def log1p(x: Tensor) -> Tensor:
     """What is lost where x is small is divided out again (Kahan); converters take log(1 + x)."""
     u = 1.0 + x
+    less = torch.relu(u) - 1.0  # Core AI takes u - 1 for x, but not behind a relu
     whole = torch.logical_or(u == 1.0, u == math.inf)
     log_u = torch.log(torch.where(whole, like(2.0, x), u))
-    small = log_u * (x / torch.where(whole, like(1.0, x), u - 1.0))
+    small = log_u * (x / torch.where(whole, like(1.0, x), less))
     return torch.where(whole, x, small)
 
 

@@ -13,6 +13,7 @@ from quant_torch.export.rewriting.arithmetic import (
     FLAGS,
     FUNCTIONS,
     WHOLE,
+    expm1,
     log,
     log1p,
 )
@@ -47,6 +48,7 @@ COREAI: Rules = {
     **COREAI_POOLS,
     **COREAI_RESIZING,
     aten.log1p.default: log1p,
+    aten.expm1.default: expm1,
 }
 """By the operations of an exported program."""
 
