@@ -15,15 +15,16 @@ from torch import Tensor, nn
 from quant_reference import PerChannel, QuantizationSpec, fake_quantize
 from quant_reference import QParams as ReferenceQParams
 from quant_torch.quantization import Quantizer, QuantizerConfig
-from quant_torch.quantization.spec import QuantizationComponentFactory, _kernels
+from quant_torch.quantization.spec import QuantizationComponentFactory
 from quant_torch.quantization.spec import QuantizationSpec as TorchSpec
-from quant_torch.quantization.spec._memory import (
+from quant_torch.quantization.spec._fast import kernels
+from quant_torch.quantization.spec._fast.memory import (
     fingerprint,
     has_fingerprint,
     holds_zero_byte,
     same_bits,
 )
-from quant_torch.quantization.spec._value_cache import ValueCache
+from quant_torch.quantization.spec._fast.value_cache import ValueCache
 from quant_torch.quantization.spec.fake_quantize import FakeQuantizeImplBase
 
 SHAPES = {"linear": (24, 17), "conv": (6, 5, 3, 3)}
@@ -165,7 +166,7 @@ def test_an_unchanged_weight_is_not_quantized_again(monkeypatch: pytest.MonkeyPa
     def refuse(*args: object, **kwargs: object) -> None:
         raise AssertionError("quantized again")
 
-    monkeypatch.setattr(_kernels, "fake_quantize", refuse)
+    monkeypatch.setattr(kernels, "fake_quantize", refuse)
     made(weight)
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from quant_torch.quantization._fake_quantizers import fake_quantizers
-from quant_torch.quantization.spec._memory import same_bits
+from quant_torch.quantization.spec._fast.memory import same_bits
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from torch import nn
 from quant_torch._torch_internals import pytree
 from quant_torch.quantization._eager._call_sites import SiteKey
 from quant_torch.quantization._eager._scopes import site_at
-from quant_torch.quantization.spec._value_cache import version_of
+from quant_torch.quantization.spec._fast.value_cache import version_of
 
 
 @dataclass(frozen=True, eq=False)

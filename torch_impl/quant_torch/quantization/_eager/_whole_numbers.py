@@ -16,7 +16,7 @@ from quant_torch.quantization._whole_numbers import (
     PASSING,
     ROUNDINGS,
 )
-from quant_torch.quantization.spec._value_cache import version_of
+from quant_torch.quantization.spec._fast.value_cache import version_of
 
 _RANDOM = ("rand", "normal", "bernoulli", "uniform", "exponential", "multinomial", "poisson")
 _VALUES = frozenset({"item", "tolist", "numpy", "__array__", "__float__", "__int__", "__bool__"})

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from quant_torch.quantization.spec._value_cache import ValueCache
+from quant_torch.quantization.spec._fast.value_cache import ValueCache
 
 Tensor = torch.Tensor
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 
-from quant_torch.quantization.spec import _kernels
-from quant_torch.quantization.spec._kernels import CodeMap
+from quant_torch.quantization.spec import formulas
+from quant_torch.quantization.spec._code_map import CodeMap
+from quant_torch.quantization.spec._fast import kernels
 
 
 class StraightThrough(torch.autograd.Function):
@@ -19,7 +20,7 @@ class StraightThrough(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, to: CodeMap, overwrite: bool) -> torch.Tensor:
         """Values in the shape and dtype of x; x itself, written in place, if it may be."""
-        values, inside = _kernels.fake_quantize_with_inside(x, to, x if overwrite else None)
+        values, inside = kernels.fake_quantize_with_inside(x, to, x if overwrite else None)
         if inside is not None:
             ctx.save_for_backward(inside)
         if overwrite:
@@ -34,8 +35,8 @@ class StraightThrough(torch.autograd.Function):
             return grad, None, None
         (inside,) = saved
         if torch.is_grad_enabled():  # this will be differentiated in its turn
-            return torch.where(inside, grad, 0.0), None, None
-        return _kernels.gradient(grad, inside), None, None
+            return formulas.gradient(grad, inside), None, None
+        return kernels.gradient(grad, inside), None, None
 
 
 class PassThrough(torch.autograd.Function):

@@ -11,10 +11,10 @@ from torch import nn
 
 from quant_reference.errors import SpecError
 from quant_torch._registry import KeyedClasses
-from quant_torch.quantization.spec import _qparams
+from quant_torch.quantization.spec import formulas
 from quant_torch.quantization.spec._dtypes import format_of
+from quant_torch.quantization.spec._fast.memory import same_bits
 from quant_torch.quantization.spec._legal import check_bounds, check_elements, check_values
-from quant_torch.quantization.spec._memory import same_bits
 from quant_torch.quantization.spec._qparams import QParams, QuantRange
 from quant_torch.quantization.spec.granularity import QuantizationGranularity, Target
 from quant_torch.quantization.spec.qscheme import QuantizationScheme
@@ -102,7 +102,7 @@ class QParamsCalculatorBase(KeyedClasses, nn.Module, ABC):
             empty = torch.empty(blocks, dtype=torch.float32, device=tensor.device)
             return torch.full_like(empty, lo_bound) + 0.0, torch.full_like(empty, hi_bound) + 0.0
         check_bounds(self.float_range, tensor.dtype)
-        lo, hi = _qparams.widen_to_zero(*self.range_calculator(tensor))
+        lo, hi = formulas.widen_to_zero(*self.range_calculator(tensor))
         # A bound is rounded to float32 first, like any Python number (RANGE-2).
         if lo_bound is not None:
             lo = torch.full_like(lo, lo_bound, dtype=torch.float32).to(lo.dtype) + 0.0
@@ -124,7 +124,7 @@ class QParamsCalculatorBase(KeyedClasses, nn.Module, ABC):
             (scale, zero_point, minval): float32, int32, float32; the latter two None for float
             formats.
         """
-        return _qparams.compute_qparams(min_val, max_val, self.codes)
+        return formulas.compute_qparams(min_val, max_val, self.codes)
 
     @abstractmethod
     def forward(self, tensor: torch.Tensor) -> QParams:

@@ -76,7 +76,7 @@ def check_bounds(bounds: tuple[float | None, float | None], dtype: torch.dtype) 
             )
 
 
-@functools.cache
+@functools.lru_cache(maxsize=128)
 def _holds(bound: float, dtype: torch.dtype) -> bool:
     return bool(torch.tensor(bound, dtype=torch.float32, device="cpu").to(dtype).isfinite())
 

@@ -12,14 +12,15 @@ from quant_torch.quantization.spec._calculator_base import (
     StatefulQParamsCalculatorBase,
     StatelessQParamsCalculatorBase,
 )
-from quant_torch.quantization.spec._qparams import QParams
-from quant_torch.quantization.spec._scalar_qparams import (
+from quant_torch.quantization.spec._fast.scalar_qparams import (
     average,
     compute_qparams,
     greatest,
     least,
     round_float32,
 )
+from quant_torch.quantization.spec._fast.switch import SWITCH
+from quant_torch.quantization.spec._qparams import QParams
 from quant_torch.quantization.spec.granularity import PerTensorGranularity
 from quant_torch.quantization.spec.range_calculator import MinMaxRangeCalculator
 
@@ -133,7 +134,7 @@ class _OnNumbers(StatefulQParamsCalculatorBase):
     def _observe_as_numbers(self, tensor: torch.Tensor) -> bool:
         scale = self._buffers["scale"]
         if (
-            not self._is_plain
+            not (self._is_plain and SWITCH.on)
             or scale is None
             or tensor.dtype != torch.float32
             or tensor.device.type != "cpu"

@@ -1,7 +1,7 @@
 """The qparams of one float32 range, in Python numbers.
 
 A per-tensor observer works on two numbers, and a tensor operation costs some microseconds where
-the arithmetic costs nothing. This is the same arithmetic as in ``_qparams`` and in the observers,
+the arithmetic costs nothing. This is the same arithmetic as in ``formulas`` and in the observers,
 for one block of a float32 tensor; the tests hold both to the same vectors and to one another.
 
 Sums, products and quotients of two float32 numbers are formed in double precision and then rounded
@@ -14,7 +14,8 @@ from __future__ import annotations
 import ctypes
 import math
 
-from quant_torch.quantization.spec._qparams import SCALE_EPS, QuantRange
+from quant_torch.quantization.spec._qparams import QuantRange
+from quant_torch.quantization.spec.formulas import SCALE_EPS
 from quant_torch.quantization.spec.qscheme import QuantizationScheme
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from quant_torch.quantization.spec._memory import fingerprint, has_fingerprint
+from quant_torch.quantization.spec._fast.memory import fingerprint, has_fingerprint
+from quant_torch.quantization.spec._fast.switch import SWITCH
 
 _PRIVATE = "_private_to_a_value_cache"
 """Marks results that no user's code holds."""
@@ -45,7 +46,7 @@ class ValueCache:
 
     def get(self, sources: tuple[torch.Tensor, ...], made_by: object = None) -> torch.Tensor | None:
         """The values computed from ``sources`` by ``made_by``, or None if anything changed."""
-        values = self._values
+        values = self._values if SWITCH.on else None
         if values is None or self._made_by is not made_by or len(sources) != len(self._sources):
             return None
         known = all(ref() is source for ref, source in zip(self._sources, sources, strict=True))
@@ -73,6 +74,8 @@ class ValueCache:
             private: Whether the result stays out of the hands of users.
         """
         self.clear()
+        if not SWITCH.on:
+            return
         dense = tuple(map(_dense, sources))
         if any(tensor.is_inference() for tensor in (*sources, values)) or not all(
             tensor.is_contiguous() for tensor in dense
