@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from quant_torch._torch_internals import inline_calls
+
 
 class Place:
     """Where a tensor goes among the arguments of an operation."""
@@ -22,7 +24,7 @@ def trace_of(function: Callable[..., Any], examples: tuple[Tensor, ...]) -> Any:
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         graph = torch.jit.trace(function, examples, check_trace=False).graph
-    torch._C._jit_pass_inline(graph)
+    inline_calls(graph)
     return graph
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from quant_torch._torch_internals import untraced
 from quant_torch.export.rewriting._rule import Rule, Rules, aten, part
 
 Kept = Callable[[Tensor, list[int], bool, list[Any]], bool]
@@ -66,17 +66,6 @@ def _places(size: int, count: int, factor: float | None, mode: str) -> list[int]
     return [int(n) for n in np.minimum(np.floor(positions), size - 1)]
 
 
-@contextmanager
-def _untraced() -> Iterator[None]:
-    """What is computed meanwhile is a constant of the trace, not a part of it."""
-    state = torch._C._get_tracing_state()
-    torch._C._set_tracing_state(None)
-    try:
-        yield
-    finally:
-        torch._C._set_tracing_state(state)
-
-
 def _factors(rank: int, scales: Sequence[Any]) -> list[float | None]:
     if len(scales) == 1 and isinstance(scales[0], list | tuple):  # the overload "vec"
         return [None if n is None else float(n) for n in scales[0]]
@@ -114,7 +103,7 @@ def _weighted(rank: int, along: Along, kept: Callable[..., bool]) -> Rule:
         for axis, (size, count, factor) in enumerate(
             zip(x.shape[-rank:], wanted, factors, strict=True), start=x.dim() - rank
         ):
-            with _untraced():
+            with untraced():
                 eye = torch.eye(size)[None, None]
                 weights = along(eye, [count, size], align_corners, factor)[0, 0].to(x.dtype)
                 weights = weights.t().contiguous()

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from quant_torch._torch_internals import OpOverload
+from quant_torch._torch_internals import OpOverload, inline_calls, remove_dead_code
 from quant_torch.export.rewriting._calls import call
 from quant_torch.export.rewriting._rule import Rules
 from quant_torch.export.rewriting.inlining import Place, inlined, trace_of
@@ -38,7 +38,7 @@ def rewrite_trace(
         WriteError: A write into memory cannot be expressed by operations that write nowhere.
     """
     graph = traced.graph
-    torch._C._jit_pass_inline(graph)
+    inline_calls(graph)
     without_writes(traced)
     _fold(traced, graph)
     pending = list(graph.nodes())
@@ -53,7 +53,7 @@ def rewrite_trace(
             # A rule that uses its own operation means the one that the converter has.
             pending = [each for each in made if overload_of(each) is not overload] + pending
     without_high_ranks(traced)
-    torch._C._jit_pass_dce(graph)
+    remove_dead_code(graph)
     _fold(traced, graph)
 
 
@@ -84,7 +84,7 @@ def _fold(traced: torch.jit.ScriptModule, graph: Any) -> None:
             continue
         values.put(outputs[0], result)
     _materialize(graph, values)
-    torch._C._jit_pass_dce(graph)
+    remove_dead_code(graph)
 
 
 def _materialize(graph: Any, values: Values) -> None:

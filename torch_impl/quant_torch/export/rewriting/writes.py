@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from quant_torch._torch_internals import remove_dead_code
 from quant_torch.export.rewriting._join import joiner, positions
 from quant_torch.export.rewriting._memory import Memory
 from quant_torch.export.rewriting._written import written
@@ -130,7 +131,7 @@ class _Writes:
             node.destroy()
         for node in self._aliases:
             node.output().replaceAllUsesWith(node.input())
-        torch._C._jit_pass_dce(self._graph)
+        remove_dead_code(self._graph)
         self._refuse_memories()
 
     def _meet(self, value: Any, born: int = 0) -> None:

@@ -9,12 +9,11 @@ from typing import Any
 
 import torch
 
+from quant_torch._torch_internals import take_for, untraced
 from quant_torch.quantization._eager.supported_ops_registry import TorchFunction
 from quant_torch.quantization.spec.fake_quantize import FakeQuantizeImplBase
 
 Path = tuple[str | int, ...]
-
-_TRACER = ("_get_tracing_state", "_set_tracing_state", "_get_value_trace", "_set_value_trace")
 
 COPIES_ARE_TRACED: ContextVar[bool] = ContextVar("COPIES_ARE_TRACED", default=False)
 
@@ -147,19 +146,7 @@ def _copy_unseen(target: torch.Tensor, result: torch.Tensor) -> None:
 
     A copy of a whole tensor would be in the trace, and coremltools converts none; our exporter
     takes it out. Torch has no public way to look away.
-
-    Raises:
-        RuntimeError: This torch has no such way at all.
     """
-    if not all(hasattr(torch._C, name) for name in _TRACER):
-        raise RuntimeError(
-            f"torch {torch.__version__} cannot hide a copy from torch.jit.trace; to convert this "
-            "model for Core ML, write its in-place operations out of place, or use graph mode"
-        )
-    tracing = torch._C._get_tracing_state()
-    torch._C._set_tracing_state(None)
-    try:
+    with untraced():
         target.copy_(result)
-    finally:
-        torch._C._set_tracing_state(tracing)
-    torch._C._set_value_trace(target, torch._C._get_value_trace(result))
+    take_for(target, result)

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
+from quant_torch._torch_internals import NormBase
 from quant_torch.quantization._eager._config_warnings import (
     warn_about_unknown_keys,
     warn_about_unmatched_ops,
@@ -88,8 +89,7 @@ class EagerEngine(Engine):
     def freeze_batch_norm(self, model: nn.Module) -> None:
         """Keep every batch norm in evaluation mode, whatever mode the model is put in."""
         for module in model.modules():
-            # The common base of batch and instance norms has no public name.
-            if isinstance(module, nn.modules.batchnorm._NormBase):
+            if isinstance(module, NormBase):
                 module.eval()
                 if _stay_in_evaluation not in module._forward_pre_hooks.values():
                     module.register_forward_pre_hook(_stay_in_evaluation)

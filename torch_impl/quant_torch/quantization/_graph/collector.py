@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-_EXPORTER = "torch.export._trace"
+from quant_torch._torch_internals import EXPORTER
 
 
 @contextmanager
@@ -36,11 +36,11 @@ def import_exporter() -> None:
     as the collector goes on, and these are half a million. What an export makes stays young, since
     there the collector does find something.
     """
-    if _EXPORTER in sys.modules:
+    if EXPORTER in sys.modules:
         return
     with collector_paused():
         with suppress(ImportError):  # torch's own affair; without it, the export imports its own
-            importlib.import_module(_EXPORTER)
+            importlib.import_module(EXPORTER)
         if gc.get_freeze_count() == 0:
             gc.freeze()
             gc.unfreeze()
