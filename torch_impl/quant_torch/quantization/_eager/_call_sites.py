@@ -61,8 +61,9 @@ class _Code:
             self.places.update((offset, place) for offset in range(start, end, 2))
 
 
-# Keys hold ids of code objects, because hashing the objects themselves is slow.
-_KNOWN: dict[int, _Code] = {}
+# Keys hold ids of code objects, because hashing the objects themselves is slow. A prepared model
+# keeps what its keys name, and no longer than it lives itself.
+Codes = dict[int, _Code]
 
 
 # Torch's own frames are kept out of listings; a torch that names them otherwise lists two more.
@@ -72,7 +73,7 @@ _PLUMBING = frozenset(
 )
 
 
-def site_key(op_name: str, path: int, depth: int, end: CodeType) -> SiteKey:
+def site_key(op_name: str, path: int, depth: int, end: CodeType, codes: Codes) -> SiteKey:
     """Identify a call by its operation and the instructions that led to it inside its module.
 
     Source lines would not do: one line may hold several calls. Code objects and instruction
@@ -83,18 +84,19 @@ def site_key(op_name: str, path: int, depth: int, end: CodeType) -> SiteKey:
         path: Which of the module's own call sites led there.
         depth: Frames between this function and the caller of the operation.
         end: Code of the function that runs a module's forward, where the walk outwards ends.
+        codes: What the model knows of code objects; more is added.
     """
     key: list[Any] = [op_name, path]
     frame: FrameType | None = sys._getframe(depth)
     while frame is not None and frame.f_code is not end:
         code = frame.f_code
-        known = _KNOWN.get(id(code)) or _noted(code)
+        known = codes.get(id(code)) or _noted(code, codes)
         key += (id(code), known.places[frame.f_lasti])
         frame = frame.f_back
     return tuple(key)
 
 
-def module_key(depth: int, end: CodeType) -> SiteKey:
+def module_key(depth: int, end: CodeType, codes: Codes) -> SiteKey:
     """Identify the call of a module by the instructions that led to it in the module around it.
 
     Torch's own frames do not count: hooks, ``torch.jit.trace`` and ``torch.export`` add some.
@@ -102,20 +104,21 @@ def module_key(depth: int, end: CodeType) -> SiteKey:
     Args:
         depth: Frames between this function and whatever called the module.
         end: Code of the function that runs a module's forward, where the walk outwards ends.
+        codes: What the model knows of code objects; more is added.
     """
     key: list[Any] = []
     frame: FrameType | None = sys._getframe(depth)
     while frame is not None and frame.f_code is not end:
         code = frame.f_code
-        known = _KNOWN.get(id(code)) or _noted(code)
+        known = codes.get(id(code)) or _noted(code, codes)
         if not known.of_torch:
             key += (id(code), known.places[frame.f_lasti])
         frame = frame.f_back
     return tuple(key)
 
 
-def _noted(code: CodeType) -> _Code:
-    known = _KNOWN[id(code)] = _Code(code)
+def _noted(code: CodeType, codes: Codes) -> _Code:
+    known = codes[id(code)] = _Code(code)
     return known
 
 

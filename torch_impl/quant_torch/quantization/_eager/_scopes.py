@@ -144,7 +144,7 @@ class ModuleScope:
                     "recomputes: checkpoint the module around them, or none"
                 )
             return 0
-        key = (self.name, *module_key(4, _RUN))
+        key = (self.name, *module_key(4, _RUN, self.state.codes))
         place = (caller.scope.name, caller.path, caller.next_visit(key), *key)
         return self.paths.setdefault(place, len(self.paths))
 
@@ -215,7 +215,7 @@ class SiteMode(TorchFunctionMode):
         elif op_name is None:
             return func(*args, **kwargs)
         frame = self.frames[-1]
-        key = site_key(op_name, frame.path, 2, _RUN)
+        key = site_key(op_name, frame.path, 2, _RUN, state.codes)
         visit = frame.next_visit(key)
         if state.trace is not None:
             result = func(*args, **kwargs)

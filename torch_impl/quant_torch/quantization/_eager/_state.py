@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from quant_torch.quantization._eager._call_sites import SiteKey
+from quant_torch.quantization._eager._call_sites import Codes, SiteKey
 from quant_torch.quantization._eager._sites import Site
 from quant_torch.quantization._eager.supported_ops_registry import TorchFunction
 
@@ -58,6 +58,7 @@ class PreparedState:
         observing: Whether observers are on: a site that is reached for the first time is then
             quantized too.
         quantizing: Whether fake-quantization is on, for such sites.
+        codes: The code objects that the keys of call sites name.
         passed_by: Sites that were reached too late to be quantized; each is warned about once.
     """
 
@@ -67,6 +68,7 @@ class PreparedState:
         self.trace: Recorder | None = None
         self.observing = False
         self.quantizing = True
+        self.codes: Codes = {}
         self.passed_by: set[tuple[str, SiteKey, int]] = set()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> PreparedState:
@@ -74,5 +76,6 @@ class PreparedState:
         memo[id(self)] = twin
         twin.functions = dict(self.functions)  # functions are shared, as functions always are
         twin.observing, twin.quantizing = self.observing, self.quantizing
+        twin.codes = dict(self.codes)
         twin.passed_by = set(self.passed_by)
         return twin
