@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from xml.etree import ElementTree as Xml
 
 from quant_conformance.report.causes import failure_groups, general_diagnosis, spread
-from quant_conformance.report.rules import rule_lines
+from quant_conformance.report.followed_rules import rule_lines
 from quant_conformance.report.scoreboard_rows import occurring, policy_lines, rows
 from quant_conformance.runner.notes import unjudged
 from quant_conformance.runner.run import Run

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from quant_conformance.report.causes import failure_groups, spread
-from quant_conformance.report.rules import rule_lines
+from quant_conformance.report.followed_rules import rule_lines
 from quant_conformance.report.scoreboard_rows import (
     COLUMNS,
     FAILED,
