@@ -94,6 +94,17 @@ def test_float_results_must_be_close(share: float) -> None:
     assert found == ({"mm": "matmul"} if share < 0.02 else {})
 
 
+def test_what_a_relu_took_away_tells_two_float_results_apart() -> None:
+    """A batch norm with a bias of -8e-7 after a relu, the relu behind it, and what it reads."""
+    x = np.maximum(tensors(1)[0], 0)
+    right = x - 8e-7
+    theirs = {"cat": x, "batch_norm": right, "relu": np.maximum(right, 0)}
+    half = {name: array.astype(np.float16).astype(np.float64) for name, array in theirs.items()}
+    for names in (("cat", "batch_norm", "relu"), ("relu", "cat", "batch_norm")):
+        found = match_floats({"batch_norm": right}, {name: half[name] for name in names})
+        assert found == {"batch_norm": "batch_norm"}
+
+
 def test_a_float_result_is_given_once() -> None:
     (x,) = tensors(1)
     assert match_floats({"a": x, "b": x}, {"one": x}) == {"a": "one"}

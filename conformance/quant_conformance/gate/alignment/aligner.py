@@ -196,7 +196,7 @@ class Aligner:
     ) -> dict[str, str]:
         theirs = {name: values[name] for name in self._program.floats if name in values}
         ours = {name: array for name, array in self._cuts.items() if name not in given}
-        found = {**given, **match_floats(ours, theirs, given.values(), self._limits.far_float)}
+        found = {**given, **match_floats(ours, theirs, given.values(), self._limits)}
         return {name: found[name] for name in self._cuts if name in found}
 
     def _mistakes(

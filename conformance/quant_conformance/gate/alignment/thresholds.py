@@ -30,6 +30,17 @@ class Thresholds:
         "The same for float results, which differ by roundings only, with what flipped codes "
         "before them add.",
     )  # fmt: skip
+    near_float: float = _within(
+        1.5, 1.0, 3.0,
+        "Float results of a file whose differences from one of the model are within this factor of "
+        "the least differ from it by roundings alike; then single elements tell, as those that a "
+        "relu behind a tensor took away.",
+    )  # fmt: skip
+    own_size: float = _within(
+        2.0**-6, 2.0**-9, 0.5,
+        "Share of its own size by which an element differs that such a result is not known by: "
+        "more than roundings to float16 change one.",
+    )  # fmt: skip
     rescaled: float = _within(
         0.1, 0.0, 0.9,
         "What it costs that two tensors agree only up to a factor, as where a converter moves a "
