@@ -25,7 +25,11 @@ from quant_conformance.gate.judging.file_verdicts import (
 from quant_conformance.gate.judging.probing import Probing
 from quant_conformance.gate.judging.region_verdicts import Judge, Judged
 from quant_conformance.gate.judging.unpaired import Unpaired
-from quant_conformance.gate.judging.weight_verdicts import judge_weight, with_evidence
+from quant_conformance.gate.judging.weight_verdicts import (
+    judge_weight,
+    with_evidence,
+    with_folded,
+)
 from quant_conformance.gate.recording.recorder import Recording
 from quant_conformance.gate.regions.region import Region
 from quant_conformance.protocol import Array
@@ -88,9 +92,13 @@ def compare(
         evidence.settled_surplus(layer) if region is None else evidence.regions[region.name]
         for layer, (_, region) in zip(layers, found, strict=True)
     ]
+    readers = [
+        [layer for layer, (_, r) in zip(layers, found, strict=True) if r and q.result in r.operands]
+        for q in reading.regions.weights
+    ]
     weights = [
-        with_evidence(quantization, weight, reading, paths)
-        for quantization, weight in zip(reading.regions.weights, weights, strict=True)
+        with_folded(q, with_evidence(q, w, reading, paths), q.result in reading.constants.names, by)
+        for q, w, by in zip(reading.regions.weights, weights, readers, strict=True)
     ]
     return Findings([*layers, *outputs], weights, end_to_end(reading))
 

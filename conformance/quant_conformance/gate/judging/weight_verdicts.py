@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from quant_conformance.gate.alignment.constants import Constants
 from quant_conformance.gate.alignment.paths import Paths
 from quant_conformance.gate.alignment.reading import Reading
 from quant_conformance.gate.alignment.stored_qparams import differing_weight
-from quant_conformance.gate.document import Weight
+from quant_conformance.gate.document import Layer, Weight
 from quant_conformance.gate.recording.recorder import Quantization
 from quant_conformance.protocol import Array
 from quant_reference import QuantizationSpec
@@ -72,6 +73,31 @@ def with_evidence(
             said = "a layer that reads it reads a constant with its values"
             return replace(weight, verdict="unpaired", detail=f"{said}; {weight.detail}")
     return weight
+
+
+def with_folded(
+    quantization: Quantization,
+    weight: Weight,
+    held: bool,
+    readers: Sequence[Layer],
+) -> Weight:
+    """The verdict on a constant that is an activation, as a table of angles that a product reads.
+
+    A converter may compute its quantizer beforehand: then the file has the values and no codes,
+    and whoever reads it shows whether they are the right ones.
+
+    Args:
+        quantization: the constant's.
+        weight: the verdict.
+        held: whether the file has codes for it.
+        readers: the verdicts on what reads it.
+    """
+    folded = quantization.facts.target == "activation" and not held
+    passed = bool(readers) and all(layer.verdict in ("exact", "admissible") for layer in readers)
+    if weight.verdict not in ("wrong", "unpaired") or not folded or not passed:
+        return weight
+    said = "computed before the program runs; what reads it computes with its values"
+    return replace(weight, verdict="exact", detail=said)
 
 
 def _clauses(spec: QuantizationSpec) -> list[str]:
