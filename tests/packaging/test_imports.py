@@ -76,7 +76,7 @@ def third_party_imports(package: str) -> dict[str, set[str]]:
             for name in names:
                 top = name.partition(".")[0]
                 if top not in sys.stdlib_module_names and top != package:
-                    found.setdefault(top, set()).add(path.name)
+                    found.setdefault(top, set()).add(str(path.relative_to(ROOT)))
     return found
 
 
@@ -165,11 +165,24 @@ def test_every_imported_distribution_is_declared(package: str) -> None:
     declared = {normal(re.split(r"[^\w.-]", line)[0]) for group in groups for line in group}
     owners = packages_distributions()
     for name, files in third_party_imports(package).items():
-        if name in SOURCES:
+        if name in SOURCES or (name in WITHOUT_DEPENDENCIES and all(map(of_architectures, files))):
             continue
         assert importlib.util.find_spec(name), f"{sorted(files)} import {name}: not installed"
         distributions = {normal(owner) for owner in owners.get(name, [name])}
         assert distributions & declared, f"{sorted(files)} import {name}: in no dependency list"
+
+
+WITHOUT_DEPENDENCIES = {
+    re.split("==", line)[0]
+    for line in (ROOT / "conformance/architectures.txt").read_text(encoding="utf-8").splitlines()
+    if not line.startswith("#")
+}
+"""Installed into a folder of their own by ``make architectures``, and in no extra."""
+
+
+def of_architectures(file: object) -> bool:
+    """Whether a file is of the models that those packages have."""
+    return "models/architectures/" in str(file)
 
 
 def normal(name: str) -> str:
