@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 from quant_conformance.converters.measure import convert_alone
-from quant_conformance.gate.check import SUFFIXES, open_program
+from quant_conformance.export_matrix.cell import arithmetic_of
+from quant_conformance.gate.check import SUFFIXES, open_program, save_finalized
 from quant_conformance.gate.document import FAILING, GateDocument, Layer, Weight
 from quant_conformance.gate.errors import verdict_of
 from quant_conformance.gate.freezing.vector_set import record_set
@@ -30,13 +31,10 @@ from quant_conformance.gate.recording.recorder import Recording, record
 from quant_conformance.gate.recording.subject import Subject
 from quant_conformance.models.architectures import Built, build
 from quant_conformance.models.zoo import BACKENDS, config_of
-from quant_conformance.models.zoo.prepare import one_thread
+from quant_conformance.models.zoo.prepare import calibrated, one_thread
 from quant_conformance.runner.runs import Plan, Runner
 from quant_conformance.runtimes.quiet import quiet
-from quant_reference.admissible import Arithmetic
 from quant_vectors import load
-
-CONFIGS = ("w8a8", "w4_per_block")
 
 SHOWN = 6
 """Tensors of which a cell tells why they fail."""
@@ -49,7 +47,7 @@ def run_cell(name: str, config: str, mode: str) -> Result:
 
     Args:
         name: of the architecture.
-        config: one of ``CONFIGS``.
+        config: name in ``models.zoo.CONFIGS``.
         mode: "graph" or "eager".
 
     Returns:
@@ -97,10 +95,7 @@ class _Prepared:
         with one_thread():
             settings = QuantizerConfig.from_dict(config_of(config, mode))
             self.quantizer = Quantizer(built.model, settings)
-            self.model = self.quantizer.prepare(self.example)
-            with self.quantizer.calibration_mode():
-                for batch in built.batches[:-1]:
-                    self.model(*batch)
+            self.model = calibrated(self.quantizer, built.batches[:-1], self.example)
             _train(self.quantizer, self.model, built.batches[0])
 
     @property
@@ -130,8 +125,6 @@ def _train(quantizer: Any, model: Any, batch: tuple[Any, ...]) -> None:
 
 
 def _targets(name: str, made: _Prepared, backend: str, folder: Path) -> Iterator[Any]:
-    from quant_torch.export import save_coreai, save_coreml
-
     recording = made.recording
     finalized: Any = None
     for half in (False, True):
@@ -140,24 +133,14 @@ def _targets(name: str, made: _Prepared, backend: str, folder: Path) -> Iterator
         path = folder / f"{key}{SUFFIXES[backend]}"
         try:
             if finalized is None:
-                finalized = made.quantizer.finalize(backend=_target(backend))
-            if backend == "coreai":
-                save_coreai(finalized, made.example, path, cast_16bit=half)
-            else:
-                precision = "float16" if half else "float32"
-                save_coreml(finalized, made.example, path, compute_precision=precision)
+                finalized = made.quantizer.finalize(backend=backend)
+            save_finalized(finalized, made.example, backend, half, path)
         except Exception as error:  # the exporter's, which is judged here
             float_error = _alone(build(name), backend)
             yield key, {"verdict": "refused", "detail": _first(error), **float_error}
             continue
         found = _judged(recording, path, backend, half)
         yield key, {**found, "seconds": round(time.perf_counter() - began, 1)}
-
-
-def _target(backend: str) -> Any:
-    from quant_torch import ExportBackend
-
-    return ExportBackend.CoreAI if backend == "coreai" else ExportBackend.CoreML
 
 
 def _alone(built: Built, backend: str) -> Result:
@@ -172,12 +155,10 @@ def _alone(built: Built, backend: str) -> Result:
 
 
 def _judged(recording: Recording, path: Path, backend: str, half: bool) -> Result:
-    # What the gate is told of Core AI's float16 sums is in docs/findings.md.
-    sums = "float16" if half and backend == "coreai" else "float32"
     try:
         program = open_program(path)
         try:
-            found = compare(recording, program, Arithmetic("float16" if half else "float32", sums))
+            found = compare(recording, program, arithmetic_of(backend, half))
         finally:
             program.close()
     except Exception as error:  # the runtime's or the gate's

@@ -78,11 +78,8 @@ def _run(made: Prepared, config: str, backend: str, cast_16bit: bool, folder: Pa
     recording = record(made.model, made.example)
     path = export_prepared(made.quantizer, made.example, backend, cast_16bit, folder)
     program = open_program(path)
-    # What the gate is told of Core AI's float16 sums is in docs/findings.md.
-    sums = "float16" if cast_16bit and backend == "coreai" else "float32"
-    arithmetic = Arithmetic("float16" if cast_16bit else "float32", sums)
     try:
-        found = compare(recording, program, arithmetic)
+        found = compare(recording, program, arithmetic_of(backend, cast_16bit))
         wrong = missing_weights(known, list(program.weights.values()), cast_16bit)
     finally:
         program.close()
@@ -93,4 +90,15 @@ def _run(made: Prepared, config: str, backend: str, cast_16bit: bool, folder: Pa
     return Cell(len(known), tuple(wrong), sqnr, failed, undecided)
 
 
-__all__ = ["Cell", "Expected", "build", "run_cell"]
+def arithmetic_of(backend: str, half: bool) -> Arithmetic:
+    """What a file computes in; Core AI makes sums in float16 in 16 bits (docs/findings.md).
+
+    Args:
+        backend: "coreai" or "coreml".
+        half: whether it was cast to 16 bits.
+    """
+    sums = "float16" if half and backend == "coreai" else "float32"
+    return Arithmetic("float16" if half else "float32", sums)
+
+
+__all__ = ["Cell", "Expected", "arithmetic_of", "build", "run_cell"]

@@ -188,18 +188,34 @@ def export_prepared(
 
 
 def _export(subject: Subject, quantizer: Any, question: Question, folder: Path) -> Path:
-    from quant_torch.export import save_coreai, save_coreml
-
     half, made = question.half, subject.finalized
     if made is None:
         example = subject.example.bound(subject.model)
         return export_prepared(quantizer, example, question.backend, half, folder)
-    path, example = folder / f"model{SUFFIXES[question.backend]}", subject.example.bound(made)
-    args, kwargs = example.args, example.kwargs or None
-    if question.backend == "coreai":
-        return save_coreai(made, args, path, example_kwargs=kwargs, cast_16bit=half)
+    path = folder / f"model{SUFFIXES[question.backend]}"
+    return save_finalized(made, subject.example.bound(made), question.backend, half, path)
+
+
+def save_finalized(
+    finalized: Any, example: Inputs | tuple[Any, ...], backend: str, half: bool, path: Path
+) -> Path:
+    """Saves a finalized model by ``quant_torch``'s own calls.
+
+    Args:
+        finalized: what ``finalize()`` gave for the backend.
+        example: inputs of one forward pass.
+        backend: "coreai" or "coreml".
+        half: whether the program computes in 16 bits.
+        path: of the file.
+    """
+    from quant_torch.export import save_coreai, save_coreml
+
+    given = Inputs.of(example)
+    args, kwargs = given.args, given.kwargs or None
+    if backend == "coreai":
+        return save_coreai(finalized, args, path, example_kwargs=kwargs, cast_16bit=half)
     precision = _precision(half)
-    return save_coreml(made, args, path, example_kwargs=kwargs, compute_precision=precision)
+    return save_coreml(finalized, args, path, example_kwargs=kwargs, compute_precision=precision)
 
 
 def _precision(half: bool) -> str:

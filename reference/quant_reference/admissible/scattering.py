@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -194,28 +195,6 @@ def _replaced(
     return Bounds(value, radii[0], radii[1])
 
 
-def _added(
-    line: Bounds,
-    places: Places,
-    given: Bounds,
-    count: Places,
-    include_self: bool,
-    arithmetic: Arithmetic,
-) -> Bounds:
-    return _summed(line, places, given, count, include_self, arithmetic, average=False)
-
-
-def _averaged(
-    line: Bounds,
-    places: Places,
-    given: Bounds,
-    count: Places,
-    include_self: bool,
-    arithmetic: Arithmetic,
-) -> Bounds:
-    return _summed(line, places, given, count, include_self, arithmetic, average=True)
-
-
 def _summed(
     line: Bounds,
     places: Places,
@@ -268,12 +247,12 @@ def _multiplied(
     for kind in KINDS:
         wide = [np.abs(part.value) + getattr(part, kind) for part in (line, given)]
         reach = product(*wide)
-        partial = product(*(np.maximum(part, 1.0) for part in wide))
+        partials = product(*(np.maximum(part, 1.0) for part in wide))
         with np.errstate(invalid="ignore"):
             moved = reach - size
-            beyond = partial * (1 + growth) > arithmetic.value.greatest
+            beyond = partials * (1 + growth) > arithmetic.value.greatest
         spread.append(np.where(beyond, np.inf, moved))
-        errors.append(growth * reach + depth * arithmetic.value.tiny * partial * (1 + growth))
+        errors.append(growth * reach + depth * arithmetic.value.tiny * partials * (1 + growth))
     return result(value, (spread[0], spread[1]), (errors[0], errors[1]), arithmetic)
 
 
@@ -310,8 +289,8 @@ def _extreme(function: np.ufunc, least: float) -> Any:
 
 _REDUCED: dict[str, Any] = {
     "replace": _replaced,
-    "sum": _added,
-    "mean": _averaged,
+    "sum": partial(_summed, average=False),
+    "mean": partial(_summed, average=True),
     "prod": _multiplied,
     "amax": _extreme(np.maximum, -np.inf),
     "amin": _extreme(np.minimum, np.inf),

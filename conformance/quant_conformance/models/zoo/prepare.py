@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -55,13 +55,21 @@ def prepare(model: str, config: str, mode: str, package: str = QUANTIZERS[0]) ->
     with one_thread():
         told = quantization.QuantizerConfig.from_dict(config_of(config, mode))
         quantizer = quantization.Quantizer(made, told)
-        prepared = quantizer.prepare(example)
-        with quantizer.calibration_mode():
-            for batch in calibration:
-                prepared(*batch)
+        prepared = calibrated(quantizer, calibration, example)
         if CONFIGS[config].train:
             _train(quantizer, prepared, calibration)
     return Prepared(quantizer, prepared, calibration, example)
+
+
+def calibrated(
+    quantizer: Any, calibration: Sequence[tuple[Any, ...]], example: tuple[Any, ...]
+) -> Any:
+    """Prepares a quantizer's model on its example, and runs it on what calibrates it."""
+    prepared = quantizer.prepare(example)
+    with quantizer.calibration_mode():
+        for batch in calibration:
+            prepared(*batch)
+    return prepared
 
 
 @contextlib.contextmanager

@@ -13,14 +13,14 @@ from quant_reference import Granularity, GranularityError, PerBlock, PerChannel,
 Shape = tuple[int, ...]
 
 
-def _mended(mend: Callable[[Shape, Any], Granularity | None]) -> Step:
-    """Another granularity where the right one is refused: ``mend(shape, granularity)``."""
+def _repaired(repair: Callable[[Shape, Any], Granularity | None]) -> Step:
+    """Another granularity where the right one is refused: ``repair(shape, granularity)``."""
 
     def extents(p: Mutated, shape: Shape, granularity: Granularity, target: Any) -> Shape:
         try:
             return block_shape(shape, granularity, target)
         except GranularityError:
-            other = mend(shape, granularity)
+            other = repair(shape, granularity)
             if other is None:
                 raise
             return block_shape(shape, other, target)
@@ -67,27 +67,27 @@ MISFITS = (
         "takes a smaller extent where the one asked for does not divide its axis",
         "GRAN-6",
         RANGE_AND_QPARAMS,
-        block_shape=_mended(_divisors),
+        block_shape=_repaired(_divisors),
     ),
     known(
         "axis-out-of-range-accepted",
         "counts an axis beyond the rank round the clock",
         "GRAN-6",
         RANGE_AND_QPARAMS,
-        block_shape=_mended(_round_the_clock),
+        block_shape=_repaired(_round_the_clock),
     ),
     known(
         "missing-axis-accepted",
         "takes axis 0 where none is given",
         "GRAN-6",
         RANGE_AND_QPARAMS,
-        block_shape=_mended(_first_axis),
+        block_shape=_repaired(_first_axis),
     ),
     known(
         "extents-of-other-rank-accepted",
         "fills up or cuts off a tuple of extents of another length than the rank",
         "GRAN-6",
         RANGE_AND_QPARAMS,
-        block_shape=_mended(_lengthened),
+        block_shape=_repaired(_lengthened),
     ),
 )

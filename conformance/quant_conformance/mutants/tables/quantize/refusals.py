@@ -16,20 +16,20 @@ from quant_conformance.protocol import Array
 from quant_reference import Format, QParams, QuantizationSpec
 
 
-def _params(mend: Callable[[QParams, QuantizationSpec], QParams]) -> Step:
-    """Checks qparams as if they had been mended, and uses them as they are."""
+def _params(repair: Callable[[QParams, QuantizationSpec], QParams]) -> Step:
+    """Checks qparams as if they had been repaired, and uses them as they are."""
 
     def check_params(
         p: Mutated, shape: Any, spec: QuantizationSpec, qparams: QParams, clause: str
     ) -> None:
-        p.right.check_params(shape, spec, mend(qparams, spec), clause)
+        p.right.check_params(shape, spec, repair(qparams, spec), clause)
 
     return check_params
 
 
-def _scales(mend: Callable[[Array], Any]) -> Step:
+def _scales(repair: Callable[[Array], Any]) -> Step:
     """The same, for scales alone."""
-    return _params(lambda q, spec: replace(q, scale=np.asarray(mend(q.scale), q.scale.dtype)))
+    return _params(lambda q, spec: replace(q, scale=np.asarray(repair(q.scale), q.scale.dtype)))
 
 
 def _one_block(qparams: QParams, spec: QuantizationSpec) -> QParams:
@@ -61,11 +61,11 @@ def _is_power(scale: Array) -> Array:
     return np.asarray(np.isnan(scale) | (np.frexp(scale)[0] == 0.5))
 
 
-def _codes(mend: Callable[[Array, Format], Array]) -> Step:
-    """Checks codes as if they had been mended, and uses them as they are."""
+def _codes(repair: Callable[[Array, Format], Array]) -> Step:
+    """Checks codes as if they had been repaired, and uses them as they are."""
 
     def code_array(p: Mutated, codes: Array, form: Format, clause: str) -> Array:
-        p.right.code_array(mend(codes, form), form, clause)
+        p.right.code_array(repair(codes, form), form, clause)
         return codes
 
     return code_array
@@ -77,9 +77,9 @@ def _within(codes: Array, form: Format) -> Array:
     return np.asarray(codes & np.array(2**form.bits - 1, codes.dtype))
 
 
-def _e8m0(mend: Callable[[Array], Any]) -> Step:
-    """Checks values for e8m0 as if they had been mended, and encodes them as they are."""
-    return lambda p, values: p.right.check_scale_values(np.asarray(mend(values), F32))
+def _e8m0(repair: Callable[[Array], Any]) -> Step:
+    """Checks values for e8m0 as if they had been repaired, and encodes them as they are."""
+    return lambda p, values: p.right.check_scale_values(np.asarray(repair(values), F32))
 
 
 REFUSALS = (
