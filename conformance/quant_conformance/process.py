@@ -105,7 +105,7 @@ class Child:
         except subprocess.TimeoutExpired:
             return "the process closed its connection"
         self._reader.join(1)
-        how = f"exited with code {code}" if code >= 0 else f"died of {_signal_name(-code)}"
+        how = ending_of(code)
         tail = self.printed.strip()
         printed = "".join(c if c.isprintable() else " " for c in tail)[-_SHOWN_TAIL:]
         return f"the process {how}" + (f"; it printed: {printed}" if printed else "")
@@ -146,6 +146,11 @@ def die_with_parent() -> None:
         os._exit(3)
 
     threading.Thread(target=wait, daemon=True, name="lifeline").start()
+
+
+def ending_of(code: int) -> str:
+    """Says how a process ended, of the code that ``subprocess`` gives."""
+    return f"exited with code {code}" if code >= 0 else f"died of {_signal_name(-code)}"
 
 
 def _signal_name(number: int) -> str:

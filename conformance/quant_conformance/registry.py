@@ -23,5 +23,12 @@ BACKENDS: dict[str, str] = {
 }
 """Backend name to "module:Class", in the order in which the scoreboard shows them."""
 
+PROGRAMS: dict[str, str] = {
+    "cmd": "quant_conformance.wire.command:backend_of",
+    "pipe": "quant_conformance.wire.stream:backend_of",
+    "answers": "quant_conformance.wire.answered:backend_of",
+}
+"""Scheme of a reference such as ``cmd://PROGRAM`` to what makes the backend's class of it."""
+
 LONGEST = ("coreai-torch", "quant-torch-graph", "coreml-mil", "coreai-runtime", "quant-torch-eager")
 """Those that take longest, the longest first: they convert models, or capture graphs."""

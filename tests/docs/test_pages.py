@@ -21,7 +21,10 @@ from quant_conformance.commands.app import app
 ROOT = pages.ROOT
 WRITTEN = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md")),
-    *(ROOT / "docs" / f"{name}.md" for name in ("vendor", "quantizer", "gate", "architecture")),
+    *(
+        ROOT / "docs" / f"{name}.md"
+        for name in ("vendor", "wire", "quantizer", "gate", "architecture")
+    ),
 ]
 """Pages that are written by hand, with snippets and commands that a reader would paste."""
 

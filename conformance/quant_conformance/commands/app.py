@@ -16,6 +16,14 @@ from rich.console import Console
 import quant_vectors
 from quant_conformance.commands.check_export import check_export
 from quant_conformance.commands.record import record
+from quant_conformance.commands.wire import (
+    BackendCmd,
+    BackendPipe,
+    ProgramOptions,
+    judge_command,
+    program_references,
+    questions,
+)
 from quant_conformance.converters.command import converters
 from quant_conformance.errors import UsageError, unknown
 from quant_conformance.files import check_reports, write_reports
@@ -61,6 +69,8 @@ _EXAMPLES = {
     "record": "record my_model.py:perceptron --out vectors",
     "converters": "converters --operation conv2d --out conv2d.md",
     "generate": "vectors generate --check",
+    "questions": "questions --out questions --family quantize --format raw",
+    "judge": "judge questions/answers --name my-chip",
 }
 
 
@@ -110,6 +120,9 @@ Timeout = Annotated[float, typer.Option(min=0.01, help="Seconds per case (in chi
 @app.command(epilog=_example("run"))
 def run(
     backend: Backends = None,
+    backend_cmd: BackendCmd = None,
+    backend_pipe: BackendPipe = None,
+    program_options: ProgramOptions = None,
     tier: Annotated[Tier, typer.Option(help="How much to run.")] = Tier.QUICK,
     family: Families = None,
     flag: Flags = None,
@@ -130,6 +143,8 @@ def run(
     ] = None,
 ) -> None:
     """Run backends and print the scoreboard."""
+    programs = program_references(backend_cmd, backend_pipe, program_options, timeout)
+    backend = [*(backend or []), *programs] or None
     references = list(dict.fromkeys(backend or BACKENDS))
     if expectations is not None and len(references) != 1:
         raise UsageError("--expectations belongs to one backend; name it with --backend")
@@ -303,6 +318,8 @@ def mutants(
 
 
 app.command("check-export", epilog=_example("check-export"))(check_export)
+app.command("questions", epilog=_example("questions"))(questions)
+app.command("judge", epilog=_example("judge"))(judge_command(run))
 app.command("record", epilog=_example("record"))(record)
 app.command("converters", epilog=_example("converters"))(converters)
 

@@ -21,6 +21,7 @@ _JUNIT_CHILD = {
     Verdict.WRONG: "failure",
     Verdict.CRASHED: "error",
     Verdict.TIMED_OUT: "error",
+    Verdict.UNANSWERED: "failure",
     Verdict.UNSUPPORTED: "skipped",
     Verdict.UNAVAILABLE: "skipped",
     Verdict.EXPECTED: "skipped",

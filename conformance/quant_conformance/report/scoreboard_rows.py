@@ -39,6 +39,7 @@ COLUMNS = (
     Column("undecided", "und.", (Verdict.UNDECIDED,), "bold red", rare=True),
     Column("crashed", "crash", (Verdict.CRASHED,), "bold red", rare=True),
     Column("hung", "hung", (Verdict.TIMED_OUT,), "bold red", rare=True),
+    Column("unanswered", "none", (Verdict.UNANSWERED,), "bold red", rare=True),
     Column("expected", "exp.", (Verdict.EXPECTED,), "yellow"),
     Column("unsupported", "uns.", (Verdict.UNSUPPORTED, Verdict.UNAVAILABLE), "dim"),
 )

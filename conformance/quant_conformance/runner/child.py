@@ -17,7 +17,7 @@ from pathlib import Path
 from quant_conformance.process import die_with_parent
 from quant_conformance.protocol import Backend
 from quant_conformance.runner.captured import Captured
-from quant_conformance.runner.invoke import announce, invoke
+from quant_conformance.runner.invoke import announce, close, invoke
 from quant_conformance.runner.loading import open_backend
 from quant_conformance.runner.questions import READY, Question
 from quant_conformance.verdicts.outcome import Outcome
@@ -47,6 +47,7 @@ def main(handle: int, questions_file: str, reference: str, tier: str) -> None:
         try:
             indices: list[int] = connection.recv()
         except EOFError:
+            close(backend)
             return
         try:
             announce(backend, [questions[index] for index in indices], printed)

@@ -10,9 +10,9 @@ from typing import Self
 
 from quant_conformance.errors import UsageError
 from quant_conformance.runner.captured import Captured
-from quant_conformance.runner.invoke import announce, invoke
+from quant_conformance.runner.invoke import announce, close, invoke
 from quant_conformance.runner.isolated import Isolated
-from quant_conformance.runner.loading import is_builtin, load_class, open_backend
+from quant_conformance.runner.loading import is_builtin, is_program, load_class, open_backend
 from quant_conformance.runner.questions import Executor, Limits, Question
 from quant_conformance.verdicts.outcome import Outcome
 
@@ -55,7 +55,8 @@ class InProcess:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        return None
+        if self._backend is not None:
+            close(self._backend)
 
 
 def wants_isolation(reference: str) -> bool:
@@ -63,6 +64,8 @@ def wants_isolation(reference: str) -> bool:
 
     Backends of others do, and are never imported here; ours do if their class says so.
     """
+    if is_program(reference):  # it is a process already, or a file
+        return False
     return not is_builtin(reference) or load_class(reference).isolated
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from quant_conformance.operations import OPERATIONS, MalformedAnswer
 from quant_conformance.protocol import Array, Backend, implements
 from quant_conformance.runner.captured import Captured
+from quant_conformance.runner.case_backend import CaseBackend
 from quant_conformance.runner.protocol_check import misspelt
 from quant_conformance.runner.tracebacks import place_of, trace_of
 from quant_conformance.verdicts.outcome import Outcome
@@ -58,6 +59,12 @@ def announce(
         _LOG.warning("%s: prepare: %s", backend.name, describe(error))
 
 
+def close(backend: Backend) -> None:
+    """Ends what a backend may have started."""
+    if isinstance(backend, CaseBackend):
+        backend.close()
+
+
 def invoke(
     backend: Backend,
     case: Case,
@@ -77,7 +84,8 @@ def invoke(
     operation = OPERATIONS.get(case.operation)
     if operation is None:
         return Outcome("unsupported", text=f"this suite has no operation {case.operation!r}")
-    if not implements(backend, operation.method):
+    whole = isinstance(backend, CaseBackend)
+    if not whole and not implements(backend, operation.method):
         return _lacking(backend, operation.method)
     copies = {name: _copy(tensor) for name, tensor in tensors.items()}
     try:
@@ -87,7 +95,9 @@ def invoke(
     try:
         with _contained(printed):
             outcome = _not_to_be_asked(backend, case, tier)
-            if outcome is None:
+            if outcome is None and isinstance(backend, CaseBackend):
+                outcome = backend.ask(case, copies)
+            elif outcome is None:
                 answer = getattr(backend, operation.method)(*arguments)
                 outcome = Outcome("answer", outputs=operation.outputs(answer))
     except KeyboardInterrupt:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import tempfile
 import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -13,13 +13,10 @@ from typing import Self
 
 from quant_conformance.errors import UsageError
 from quant_conformance.process import Child, ChildDiedError
+from quant_conformance.runner.giving_up import GIVE_UP_AFTER, GivingUp
 from quant_conformance.runner.loading import Hello, check_reference, display_name, is_builtin
 from quant_conformance.runner.questions import READY, Limits, Question
-from quant_conformance.verdicts.outcome import Kind, Outcome
-
-GIVE_UP_AFTER: dict[Kind, int] = {"timed_out": 5, "died": 20}
-"""After so many in a row of one operation, its other cases are not run but get the same verdict:
-a backend that hangs on everything would else take hours."""
+from quant_conformance.verdicts.outcome import Outcome
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 """For the suite's own backends: tensors are small, and several backends run at a time. Others may
@@ -39,8 +36,7 @@ class Isolated:
         self._cancelled = threading.Event()
         self._child: Child | None = None
         self._printed = ""
-        self._in_a_row: Counter[str] = Counter()
-        self._given_up: dict[str, Kind] = {}
+        self._given_up = GivingUp()
         self._folder = tempfile.TemporaryDirectory(prefix="quant-conformance-")
         self._file = Path(self._folder.name) / "questions.pickle"
         self._file.write_bytes(pickle.dumps(list(questions), protocol=5))
@@ -62,7 +58,8 @@ class Isolated:
         waiting = deque(indices)
         while waiting and not self._cancelled.is_set():
             if self._operations[waiting[0]] in self._given_up:
-                yield self._not_run(waiting.popleft())
+                index = waiting.popleft()
+                yield index, self._given_up.not_run(self._operations[index])
             elif (hello := self._started()).problem is not None:
                 # Never mind which case comes next: it would wait for one more start that fails.
                 while waiting:
@@ -89,7 +86,7 @@ class Isolated:
                     return
                 waiting.remove(index)  # near the left end, so this is quick
                 answered += outcome.kind not in GIVE_UP_AFTER
-                self._count(index, outcome)
+                self._given_up.count(self._operations[index], outcome)
                 yield index, outcome
                 if outcome.kind in GIVE_UP_AFTER:
                     return
@@ -120,22 +117,6 @@ class Isolated:
             return Outcome("died", text="the process answered out of turn")
         outcome: Outcome = answer[1]
         return outcome
-
-    def _count(self, index: int, outcome: Outcome) -> None:
-        operation = self._operations[index]
-        if outcome.kind not in GIVE_UP_AFTER:
-            self._in_a_row[operation] = 0
-            return
-        self._in_a_row[operation] += 1
-        if self._in_a_row[operation] >= GIVE_UP_AFTER[outcome.kind]:
-            self._given_up[operation] = outcome.kind
-
-    def _not_run(self, index: int) -> tuple[int, Outcome]:
-        operation = self._operations[index]
-        kind = self._given_up[operation]
-        times = GIVE_UP_AFTER[kind]
-        word = {"timed_out": "timed out", "died": "died"}[kind]
-        return index, Outcome(kind, text=f"not run: {operation} {word} {times} times in a row")
 
     def _started(self) -> Hello:
         return self.hello if self._child is not None else self._start()

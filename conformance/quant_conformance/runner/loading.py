@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from quant_conformance.errors import UsageError, unknown
 from quant_conformance.protocol import Backend, missing_packages, pip_line
-from quant_conformance.registry import BACKENDS
+from quant_conformance.registry import BACKENDS, PROGRAMS
 from quant_conformance.runner.invoke import describe
 from quant_conformance.runner.protocol_check import misnamed, mistakes, wrong_attributes
 from quant_conformance.runner.tracebacks import place_of
@@ -54,13 +54,25 @@ def is_builtin(reference: str) -> bool:
 
 def display_name(reference: str) -> str:
     """Returns a name for a backend that never came to say its own."""
+    if is_program(reference):
+        return reference
     return reference if is_builtin(reference) else reference.rpartition(":")[2]
+
+
+def is_program(reference: str) -> bool:
+    """Tells whether the reference is of a program or of a file of answers (``wire``)."""
+    return _program_class(reference) is not None
+
+
+def _program_class(reference: str) -> str | None:
+    kind, slashes, _ = reference.partition("://")
+    return PROGRAMS.get(kind.partition("+")[0]) if slashes else None
 
 
 def check_reference(reference: str) -> None:
     """Raises UsageError unless the reference has one of the three forms."""
     where, colon, name = reference.rpartition(":")
-    if is_builtin(reference):
+    if is_builtin(reference) or is_program(reference):
         return
     if not colon:
         raise unknown("backend", reference, [*BACKENDS, "module:Class", "path/file.py:Class"])
@@ -78,6 +90,11 @@ def load_class(reference: str) -> type[Backend]:
         ModuleNotFoundError: the backend's module imports a package that is missing.
     """
     check_reference(reference)
+    program = _program_class(reference)
+    if program is not None:
+        place, _, factory = program.partition(":")
+        made: type[Backend] = getattr(importlib.import_module(place), factory)(reference)
+        return made
     where, _, name = BACKENDS.get(reference, reference).rpartition(":")
     try:
         module = _module_of_file(Path(where)) if where.endswith(".py") else _module_of_name(where)
@@ -177,8 +194,10 @@ def open_backend(reference: str) -> tuple[Backend | None, Hello]:
             versions,
             policies,
             patience,
-            misnamed=tuple(misnamed(backend)),
-            strangers=tuple(misnamed(backend, every=not is_builtin(reference))),
+            misnamed=() if is_program(reference) else tuple(misnamed(backend)),
+            strangers=()
+            if is_program(reference)
+            else tuple(misnamed(backend, every=not is_builtin(reference))),
         )
     except KeyboardInterrupt:
         raise

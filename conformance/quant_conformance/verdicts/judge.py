@@ -25,6 +25,7 @@ _WITHOUT_ANSWER = {
     "raised": Verdict.CRASHED,
     "died": Verdict.CRASHED,
     "timed_out": Verdict.TIMED_OUT,
+    "unanswered": Verdict.UNANSWERED,
 }
 
 

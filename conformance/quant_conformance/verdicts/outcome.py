@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Kind = Literal[
-    "answer", "malformed", "unsupported", "raised", "died", "timed_out", "left_out", "invalid"
+    "answer",
+    "malformed",
+    "unsupported",
+    "raised",
+    "died",
+    "timed_out",
+    "unanswered",
+    "left_out",
+    "invalid",
 ]
 
 

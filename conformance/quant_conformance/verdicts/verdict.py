@@ -31,12 +31,21 @@ class Verdict(StrEnum):
     """The backend raised, exited or died."""
     TIMED_OUT = "timed_out"
     """The backend gave no answer within the time limit."""
+    UNANSWERED = "unanswered"
+    """A file or a program that answers questions by itself left this one out."""
     EXPECTED = "expected"
     """A failure that the backend's expectations file names, with its reason."""
 
 
 FAILURES = frozenset(
-    {Verdict.UNLIKELY, Verdict.UNDECIDED, Verdict.WRONG, Verdict.CRASHED, Verdict.TIMED_OUT}
+    {
+        Verdict.UNLIKELY,
+        Verdict.UNDECIDED,
+        Verdict.WRONG,
+        Verdict.CRASHED,
+        Verdict.TIMED_OUT,
+        Verdict.UNANSWERED,
+    }
 )
 """Verdicts that fail a run."""
 
@@ -52,6 +61,7 @@ RANK = {
     Verdict.WRONG: 3,
     Verdict.CRASHED: 3,
     Verdict.TIMED_OUT: 3,
+    Verdict.UNANSWERED: 3,
 }
 """How bad a verdict is, for comparing two runs; equal ranks are a change, not better or worse."""
 

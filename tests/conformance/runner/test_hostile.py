@@ -9,7 +9,7 @@ import pytest
 from tests.conformance.backends_for_tests import RaisesInConstructor, reference
 from tests.conformance.sets import encodes, make_set, one_of_each
 
-from quant_conformance.runner.isolated import GIVE_UP_AFTER
+from quant_conformance.runner.giving_up import GIVE_UP_AFTER
 from quant_conformance.runner.questions import Limits
 from quant_conformance.runner.run import Run
 from quant_conformance.runner.runs import Plan, Runner
