@@ -174,7 +174,8 @@ def grouped(found: Mapping[str, Array]) -> dict[str, Array]:
 
 def shortened(names: Iterable[str]) -> str:
     """Names of rules in one line; a rule that is there under every order is ``rule@*``."""
-    given = set(names)
+    ordered = list(names)
+    given = set(ordered)
     parts: list[str] = []
     for rule in RULES.values():
         own = rule_names(rule)
@@ -182,7 +183,9 @@ def shortened(names: Iterable[str]) -> str:
             parts.append(rule.name + EVERY_ORDER)
         else:
             parts += [name for name in own if name in given]
-    return " ".join([*parts, *(name for name in POOL_RULES if name in given)])
+    parts += [name for name in POOL_RULES if name in given]
+    told = {rule for part in parts for rule in expanded(part)}
+    return " ".join([*parts, *(name for name in ordered if name not in told)])
 
 
 def expanded(text: str) -> tuple[str, ...]:

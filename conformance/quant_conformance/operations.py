@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from quant_conformance.block_questions import arguments_of as block_arguments_of
 from quant_conformance.integer_questions import layer_of as integer_layer_of
 from quant_conformance.integer_questions import requantization_of
 from quant_conformance.layers import float_layer_of, layer_of
@@ -272,6 +273,11 @@ OPERATIONS: Mapping[str, Operation] = {
     "integer_layer": Operation(
         "integer_layer", lambda case, t: (integer_layer_of(case, t),), _array("codes")
     ),
+    "block_scale": Operation("block_scale", block_arguments_of, _array("codes")),
+    "block_quantize": Operation("block_quantize", block_arguments_of, _array("codes")),
+    "block_dequantize": Operation("block_dequantize", block_arguments_of, _array("values")),
+    "block_dot": Operation("block_dot", block_arguments_of, _array("values")),
+    "scale_layout": Operation("scale_layout", lambda case, t: (t["scales"],), _array("packed")),
     "validate_spec": Operation(
         "validate_spec", lambda case, t: (deepcopy(case.arguments["mapping"]),), _accepted
     ),

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from quant_reference import QParams, QuantizationSpec
     from quant_reference.admissible import FloatLayer, Layer
     from quant_reference.batch_norm import BatchNorm
+    from quant_reference.block import BlockForm, BlockTensor
     from quant_reference.integer import IntegerLayer, Requantization
     from quant_reference.lifecycle import Lifecycle, Trace
     from quant_vectors import Case
@@ -289,6 +290,58 @@ class Backend:
         Returns:
             The codes of the result, in the storage of ``layer.output_dtype``.
         """
+        raise NotImplementedError
+
+    def block_scale(self, x: Array, form: BlockForm, tensor_amax: Array | None) -> Array:
+        """Chooses the scales of a tensor's blocks, by whatever rule the system has (BLK-3, BLK-4).
+
+        Args:
+            x: the tensor.
+            form: name, size, axis and tail of the blocks; its formats are in ``form.element`` and
+                ``form.scale``.
+            tensor_amax: float32 greatest magnitude of the whole tensor, for NVFP4, from which the
+                system forms the scale of the tensor as it does; else None.
+
+        Returns:
+            uint8 codes of the scale format, one for each block.
+        """
+        raise NotImplementedError
+
+    def block_quantize(
+        self, x: Array, scales: Array, form: BlockForm, tensor_amax: Array | None
+    ) -> Array:
+        """Encodes the elements of blocks whose scales are given (BLK-5).
+
+        Args:
+            x: the tensor.
+            scales: uint8 codes of the scale format.
+            form: as for :meth:`block_scale`.
+            tensor_amax: as for :meth:`block_scale`.
+
+        Returns:
+            Codes of the elements, one in each byte.
+        """
+        raise NotImplementedError
+
+    def block_dequantize(
+        self, codes: Array, scales: Array, form: BlockForm, tensor_amax: Array | None
+    ) -> Array:
+        """Decodes a block-scaled tensor to float32 (BLK-6).
+
+        Args:
+            codes: codes of the elements, one in each byte.
+            scales: uint8 codes of the scale format.
+            form: as for :meth:`block_scale`.
+            tensor_amax: as for :meth:`block_scale`.
+        """
+        raise NotImplementedError
+
+    def block_dot(self, a: BlockTensor, b: BlockTensor) -> Array:
+        """Sums the products of two block-scaled vectors, as float32 of rank 0 (BLK-8)."""
+        raise NotImplementedError
+
+    def scale_layout(self, scales: Array) -> Array:
+        """Puts a matrix of scales in the order of tiles of 128 by 4, as a row of bytes (BLK-7)."""
         raise NotImplementedError
 
     def model_output(self, inputs: Sequence[Array], output: int) -> Array:

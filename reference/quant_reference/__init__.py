@@ -9,7 +9,7 @@ from quant_reference.errors import (
     QuantError,
     SpecError,
 )
-from quant_reference.formats import ALIASES, FORMATS, Format, get_format
+from quant_reference.formats import ALIASES, FORMATS, SPEC_FORMATS, Format, get_format
 from quant_reference.gradient import fake_quantize_gradient
 from quant_reference.granularity import (
     MODULE_KINDS,
@@ -34,6 +34,7 @@ __all__ = [
     "CONTAINER_ORDER",
     "FORMATS",
     "MODULE_KINDS",
+    "SPEC_FORMATS",
     "Format",
     "FormatError",
     "Granularity",

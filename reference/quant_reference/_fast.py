@@ -34,6 +34,14 @@ _ML_DTYPES: dict[str, np.dtype[Any]] = {
     "float8_e5m2": np.dtype(ml_dtypes.float8_e5m2),
     "float4_e2m1fn": np.dtype(ml_dtypes.float4_e2m1fn),
     "float8_e8m0fnu": np.dtype(ml_dtypes.float8_e8m0fnu),
+    "float8_e3m4": np.dtype(ml_dtypes.float8_e3m4),
+    "float8_e4m3ieee": np.dtype(ml_dtypes.float8_e4m3),
+    "float8_e4m3fnuz": np.dtype(ml_dtypes.float8_e4m3fnuz),
+    "float8_e4m3b11fnuz": np.dtype(ml_dtypes.float8_e4m3b11fnuz),
+    "float8_e5m2fnuz": np.dtype(ml_dtypes.float8_e5m2fnuz),
+    "float6_e2m3fn": np.dtype(ml_dtypes.float6_e2m3fn),
+    "float6_e3m2fn": np.dtype(ml_dtypes.float6_e3m2fn),
+    "float8_ue4m3": np.dtype(ml_dtypes.float8_e4m3fn),  # the codes below that of -0
 }
 
 _ENABLED: ContextVar[bool] = ContextVar("quant_reference_fast", default=True)

@@ -1,4 +1,4 @@
-"""encode and decode: numbers to codes and back (SPEC.md, ENC-1 to ENC-7 and DEC-1)."""
+"""encode and decode: numbers to codes and back (SPEC.md, ENC-1 to ENC-11 and DEC-1)."""
 
 from __future__ import annotations
 
@@ -7,39 +7,96 @@ import numpy as np
 from quant_reference._arrays import Array, Float32, float_array, native, widen
 from quant_reference._fast import cast_from_codes, cast_to_codes, enabled, over
 from quant_reference.errors import FormatError, InputError
-from quant_reference.formats import Format, get_format
+from quant_reference.formats import Format, codec_format
 
 
 def encode(x: Array, format: str | Format) -> Array:
     """Round numbers to the nearest code of a format, ties to the even code.
 
     Clauses ENC-1 (rounding), ENC-2 (subnormals), ENC-3 (sign of zero), ENC-4 (NaN), ENC-5
-    (overflow and infinities saturate), ENC-6 (e8m0), ENC-7 (integers).
+    (overflow and infinities saturate), ENC-6 (e8m0), ENC-7 (integers), ENC-8 (formats without
+    -0), ENC-9 (mxint8), ENC-10 (unsigned E4M3), ENC-11 (tables).
 
     Args:
         x: Any shape; float16, bfloat16 or float32.
         format: Name of the format, or the format.
 
     Returns:
-        Codes in the shape of x: int8 for signed integers, uint8 for the rest; FP4 codes are in
-        the low nibble.
+        Codes in the shape of x: int8 for signed integers and mxint8, uint8 for the rest; FP4 and
+        FP6 codes are in the low bits.
 
     Raises:
-        FormatError: Unknown format (FMT-4); a value that e8m0 cannot hold (ENC-6).
-        InputError: Another dtype (ENC-1); a NaN for an integer format (ENC-7).
+        FormatError: Unknown format (FMT-4); a value that a scale format cannot hold (ENC-6,
+            ENC-10).
+        InputError: Another dtype (ENC-1); a NaN for a format that has none and no policy for it
+            (ENC-7, ENC-9, ENC-11).
     """
-    fmt = get_format(format)
+    fmt = codec_format(format)
     values = widen(float_array(x, "x", "ENC-1"))
     if fmt.kind == "scale":
         check_scale_values(values)
         return encode_scale(values, fmt)
     # numpy's kernels for SSE2 raise the flag for values beyond int32.
     with np.errstate(invalid="ignore"):
-        if not fmt.is_integer:
+        if fmt.kind == "float":
+            if not fmt.signed:
+                check_not_negative(values, fmt)
+                values = np.abs(values)
             return np.asarray(encode_element(saturate(values, fmt), fmt))
+        if fmt.kind == "fixed":
+            return encode_fixed(values, fmt)
+        if fmt.kind == "table":
+            return encode_table(values, fmt)
         check_not_nan(values)
         rounded = round_code(values.copy())
         return np.asarray(cast_code(clamp(rounded, fmt.quant_min, fmt.quant_max), fmt))
+
+
+def check_not_negative(values: Float32, fmt: Format) -> None:
+    """Refuse negative numbers for a format without a sign; -0 is no such number (ENC-10)."""
+    negative = values < 0
+    if negative.any():
+        raise FormatError(
+            f"{fmt.name} has no sign",
+            given=float(values[negative].flat[0]),
+            allowed="numbers from 0, and NaN",
+            clause="ENC-10",
+        )
+
+
+def fixed_unit(fmt: Format) -> float:
+    """The value of the code 1 of a fixed-point format (FMT-6)."""
+    return float(2.0**-fmt.mantissa_bits)
+
+
+def encode_fixed(values: Float32, fmt: Format) -> Array:
+    """Whole numbers of units, ties to even, clamped to the codes of the format (ENC-9)."""
+    check_not_nan(values, "ENC-9")
+    with np.errstate(over="ignore"):
+        steps = fixed_steps(values, fmt)
+    return np.clip(steps, *fixed_bounds(fmt)).astype(fmt.code_dtype)
+
+
+def fixed_steps(values: Float32, fmt: Format) -> Float32:
+    """Values counted in units, rounded to the nearest whole number, ties to even (ENC-9)."""
+    return np.asarray(np.rint(values * np.float32(1 / fixed_unit(fmt))), np.float32)
+
+
+def fixed_bounds(fmt: Format) -> tuple[float, float]:
+    """Least and greatest code of a fixed-point format (FMT-6)."""
+    return -(2.0 ** (fmt.bits - 1)), 2.0 ** (fmt.bits - 1) - 1
+
+
+def encode_table(values: Float32, fmt: Format) -> Array:
+    """The code of the nearest value; of two equally near ones the lower (ENC-11)."""
+    check_not_nan(values, "ENC-11")
+    return np.searchsorted(table_limits(fmt), values.astype(np.float64)).astype(np.uint8)
+
+
+def table_limits(fmt: Format) -> Array:
+    """The midpoints of neighbouring values of a table, exact in float64 (ENC-11)."""
+    table = np.array(fmt.values, np.float64)
+    return np.asarray((table[:-1] + table[1:]) / 2)
 
 
 def round_code(values: Float32) -> Float32:
@@ -57,14 +114,15 @@ def cast_code(values: Float32, fmt: Format) -> Array:
     return values.astype(fmt.code_dtype)
 
 
-def check_not_nan(values: Float32) -> None:
-    """Refuse NaN for an integer format (ENC-7)."""
+def check_not_nan(values: Float32, clause: str = "ENC-7") -> None:
+    """Refuse NaN for an integer, fixed-point or table format (ENC-7, ENC-9, ENC-11)."""
     if np.isnan(values).any():
+        what = "an integer format" if clause == "ENC-7" else "the format"
         raise InputError(
-            "an integer format has no code for NaN",
+            f"{what} has no code for NaN",
             given="NaN in x",
             allowed="numbers and infinities",
-            clause="ENC-7",
+            clause=clause,
         )
 
 
@@ -79,6 +137,8 @@ def encode_element(values: Float32, fmt: Format) -> Array:
     The values are clamped first because casts disagree beyond ±max.
     """
     codes = cast_to_codes(values, fmt) if enabled() else nearest_code(values, fmt)
+    if not fmt.negative_zero and not enabled():
+        codes = without_negative_zero(codes, fmt)
     nan = np.isnan(values)
     if nan.any():
         codes = np.where(nan, nan_code(sign_bit(values, fmt), fmt), codes)
@@ -114,12 +174,21 @@ def least_exponent(fmt: Format) -> int:
 
 def sign_bit(values: Float32, fmt: Format) -> Array:
     """The sign in its place: set for negative numbers, -0 and negative NaN (ENC-3, ENC-4)."""
+    if not fmt.signed:
+        return np.zeros(values.shape, np.int32)
     return np.signbit(values).astype(np.int32) << (fmt.bits - 1)
 
 
 def nan_code(sign: Array, fmt: Format) -> Array:
     """What is stored for NaN: the canonical code, or +0 in a format without NaN (ENC-4)."""
+    if not fmt.negative_zero:
+        return np.full_like(sign, fmt.nan_code)
     return sign * 0 if fmt.nan_code is None else sign | fmt.nan_code
+
+
+def without_negative_zero(codes: Array, fmt: Format) -> Array:
+    """The code of the sign alone, which is NaN in some formats, becomes that of zero (ENC-8)."""
+    return np.where(codes == fmt.nan_code, 0, codes)
 
 
 def check_scale_values(values: Float32) -> None:
@@ -152,7 +221,7 @@ def decode(codes: Array, format: str | Format) -> Float32:
     """Give the exact value of every code (DEC-1).
 
     Args:
-        codes: Any shape; int8 for signed integer formats, uint8 for the rest.
+        codes: Any shape; int8 for signed integer formats and mxint8, uint8 for the rest.
         format: Name of the format, or the format.
 
     Returns:
@@ -162,7 +231,7 @@ def decode(codes: Array, format: str | Format) -> Float32:
         FormatError: Unknown format (FMT-4).
         InputError: Another dtype, or a code outside the format's width (DEC-1).
     """
-    fmt = get_format(format)
+    fmt = codec_format(format)
     checked = code_array(codes, fmt, "DEC-1")
     return decode_codes(checked, fmt)
 
@@ -171,6 +240,10 @@ def decode_codes(codes: Array, fmt: Format) -> Float32:
     """Values of codes that were checked, in a new array (DEC-1)."""
     if fmt.is_integer:
         return codes.astype(np.float32)
+    if fmt.kind == "fixed":
+        return codes.astype(np.float32) * np.float32(fixed_unit(fmt))
+    if fmt.kind == "table":
+        return np.array(fmt.values, np.float32)[codes]
     if enabled():
         return cast_from_codes(codes, fmt)
     bits = codes.astype(np.int32)
@@ -182,7 +255,10 @@ def decode_codes(codes: Array, fmt: Format) -> Float32:
         field > 0, normal_value(field, fraction, fmt), subnormal_value(fraction, fmt)
     )
     magnitude = special_value(magnitude, field, fraction, fmt)
-    return signed(magnitude, (bits >> (fmt.bits - 1)) & 1)
+    if not fmt.signed:
+        return magnitude
+    values = signed(magnitude, (bits >> (fmt.bits - 1)) & 1)
+    return values if fmt.negative_zero else nan_of_sign(values, bits, fmt)
 
 
 def decode_scale(bits: Array, fmt: Format) -> Float32:
@@ -204,13 +280,18 @@ def subnormal_value(fraction: Array, fmt: Format) -> Float32:
     return np.asarray(np.ldexp(fraction.astype(np.float32), step))
 
 
+def nan_of_sign(values: Float32, bits: Array, fmt: Format) -> Float32:
+    """The code of the sign alone is the NaN of a format without -0 (FMT-5)."""
+    return np.where(bits == fmt.nan_code, np.float32(np.nan), values)
+
+
 def special_value(magnitude: Float32, field: Array, fraction: Array, fmt: Format) -> Float32:
     """NaN and infinity codes (FMT-2)."""
     top = field == 2**fmt.exponent_bits - 1
     if fmt.has_inf:
         special = np.where(fraction == 0, np.float32(np.inf), np.float32(np.nan))
         return np.where(top, special, magnitude)
-    if fmt.nan_code is None:
+    if fmt.nan_code is None or not fmt.negative_zero:
         return magnitude
     all_ones = top & (fraction == 2**fmt.mantissa_bits - 1)
     return np.where(all_ones, np.float32(np.nan), magnitude)

@@ -1,4 +1,4 @@
-"""pack and unpack: sub-byte codes in bytes (SPEC.md, PACK-1 to PACK-3)."""
+"""pack and unpack: sub-byte codes in bytes (SPEC.md, PACK-1 to PACK-4)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from quant_reference._arrays import Array, native
 from quant_reference.encoding import code_array
 from quant_reference.errors import InputError
-from quant_reference.formats import Format, get_format
+from quant_reference.formats import Format, codec_format
 
 PackOrder = Literal["low_first", "high_first"]
 
@@ -24,13 +24,14 @@ CONTAINER_ORDER: Mapping[str, PackOrder | None] = MappingProxyType(
         "coreml": "low_first",
     }
 )
-"""Packing order of each container; None means one code per byte (PACK-1)."""
+"""Packing order of each container; None means one code per byte (PACK-1, PACK-4)."""
 
 
 def pack(codes: Array, format: str | Format, order: PackOrder) -> Array:
     """Pack codes into bytes.
 
-    Clauses PACK-1 (order in a byte) and PACK-3 (an incomplete last byte is filled with zeros).
+    Clauses PACK-1 (order in a byte), PACK-3 (an incomplete last byte is filled with zeros) and
+    PACK-4 (codes that run over the ends of bytes).
 
     Args:
         codes: Any shape, taken in C order; int8 for signed formats, uint8 for the rest.
@@ -44,12 +45,38 @@ def pack(codes: Array, format: str | Format, order: PackOrder) -> Array:
     Raises:
         InputError: Wrong dtype or a code too wide (DEC-1), or an unknown order (PACK-1).
     """
-    fmt = get_format(format)
+    fmt = codec_format(format)
     fields = field_of(code_array(codes, fmt, "PACK-1").reshape(-1), fmt)
     shifts = shifts_of(fmt, order)
+    if 8 % packed_bits(fmt):
+        return bytes_of_stream(fields, fmt, order)
     rows = padded(fields, -fields.size % shifts.size).reshape(-1, shifts.size)
     packed: Array = np.bitwise_or.reduce(rows << shifts, axis=1)
     return packed
+
+
+def packed_bits(fmt: Format) -> int:
+    """Bits that a packed code takes: its own, and 8 for a code of 7 (PACK-4)."""
+    return 8 if fmt.bits > 6 else fmt.bits
+
+
+def bytes_of_stream(fields: Array, fmt: Format, order: PackOrder) -> Array:
+    """A row of bytes whose bits are those of one code behind the other (PACK-4)."""
+    if order == "low_first":
+        rows = np.unpackbits(fields[:, None], axis=1, bitorder="little")[:, : fmt.bits]
+        return np.packbits(rows.reshape(-1), bitorder="little")
+    rows = np.unpackbits(fields[:, None], axis=1)[:, 8 - fmt.bits :]
+    return np.packbits(rows.reshape(-1))
+
+
+def codes_of_stream(packed: Array, fmt: Format, order: str) -> Array:
+    """The fields of a row of bytes, inverse of :func:`bytes_of_stream` (PACK-4)."""
+    bitorder: Literal["little", "big"] = "little" if order == "low_first" else "big"
+    bits = np.unpackbits(packed, bitorder=bitorder)
+    rows = bits[: bits.size // fmt.bits * fmt.bits].reshape(-1, fmt.bits)
+    if order == "low_first":
+        return np.packbits(rows, axis=1, bitorder="little").reshape(-1)
+    return np.asarray(np.packbits(rows, axis=1).reshape(-1) >> np.uint8(8 - fmt.bits))
 
 
 def field_of(codes: Array, fmt: Format) -> Array:
@@ -65,8 +92,8 @@ def padded(fields: Array, count: int) -> Array:
 def unpack(packed: Array, format: str | Format, order: PackOrder, count: int) -> Array:
     """Take codes out of bytes.
 
-    Clauses PACK-1 (order in a byte), PACK-2 (sign extension) and PACK-3 (bits behind the last
-    code are ignored).
+    Clauses PACK-1 (order in a byte), PACK-2 (sign extension), PACK-3 (bits behind the last code
+    are ignored) and PACK-4 (codes that run over the ends of bytes).
 
     Args:
         packed: uint8 of shape ``(n,)``.
@@ -80,10 +107,12 @@ def unpack(packed: Array, format: str | Format, order: PackOrder, count: int) ->
     Raises:
         InputError: Wrong dtype or rank, or fewer bytes than ``count`` codes need (PACK-3).
     """
-    fmt = get_format(format)
+    fmt = codec_format(format)
     data = native(packed, "packed", "uint8, 1-D", "PACK-1")
     shifts = shifts_of(fmt, order)
     check_packed(data, count, fmt)
+    if 8 % packed_bits(fmt):
+        return taken(codes_of_stream(data, fmt, order), count)
     fields = ((data[:, None] >> shifts) & np.uint8(2**fmt.bits - 1)).reshape(-1)
     return extend_sign(taken(fields, count), fmt)
 
@@ -99,7 +128,7 @@ def check_packed(packed: Array, count: object, fmt: Format) -> None:
         )
     if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 0:
         raise InputError("count of codes", given=count, allowed="an int >= 0", clause="PACK-3")
-    held = packed.size * (8 // fmt.bits)
+    held = packed.size * 8 // packed_bits(fmt)
     if count > held:
         raise InputError(
             f"{packed.size} bytes hold fewer {fmt.name} codes than asked for",
@@ -116,7 +145,7 @@ def taken(fields: Array, count: int) -> Array:
 
 def extend_sign(fields: Array, fmt: Format) -> Array:
     """Two's complement for signed formats (PACK-2)."""
-    if fmt.kind != "int":
+    if fmt.kind not in ("int", "fixed"):
         return fields
     unused = np.int8(8 - fmt.bits)
     # Move the field's sign bit to bit 7, then shift back arithmetically.
@@ -132,5 +161,5 @@ def shifts_of(fmt: Format, order: str) -> Array:
             allowed=" or ".join(get_args(PackOrder)),
             clause="PACK-1",
         )
-    shifts = np.arange(0, 8, fmt.bits, dtype=np.uint8)
+    shifts = np.arange(0, 8, packed_bits(fmt), dtype=np.uint8)
     return shifts if order == "low_first" else shifts[::-1]

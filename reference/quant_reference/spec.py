@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from quant_reference.errors import SpecError
-from quant_reference.formats import ALIASES, FORMATS, Format, get_format
+from quant_reference.formats import ALIASES, SPEC_FORMATS, Format, get_format
 from quant_reference.granularity import (
     Granularity,
     PerBlock,
@@ -25,7 +25,7 @@ QScheme = Literal["symmetric", "symmetric_with_clipping", "asymmetric"]
 QFormulation = Literal["zp", "minval"]
 Calculator = Literal["default", "static", "moving_average", "global_minmax", "dynamic"]
 
-_SCALE_DTYPES = tuple(n for n in (*FORMATS, *ALIASES) if get_format(n).kind == "scale")
+_SCALE_DTYPES = tuple(n for n in (*SPEC_FORMATS, *ALIASES) if get_format(n).kind == "scale")
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class QuantizationSpec:
     @property
     def format(self) -> Format:
         """The format of the codes."""
-        return FORMATS[self.dtype]
+        return SPEC_FORMATS[self.dtype]
 
     @property
     def quant_min(self) -> float:
@@ -161,11 +161,11 @@ def check_spec(given: object) -> None:
 
 def _format_of(what: str, name: object) -> Format:
     fmt = get_format(name)  # type: ignore[arg-type]  # any object: a wrong one is refused there
-    if fmt.kind == "scale":
+    if fmt.kind == "scale" or fmt.name not in SPEC_FORMATS:
         raise SpecError(
             what,
             given=fmt.name,
-            allowed=", ".join(f.name for f in FORMATS.values() if f.kind != "scale"),
+            allowed=", ".join(f.name for f in SPEC_FORMATS.values() if f.kind != "scale"),
             clause="SPEC-1",
         )
     return fmt

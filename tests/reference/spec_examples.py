@@ -138,7 +138,7 @@ def evaluated(call: str, functions: dict[str, Any]) -> str:
 
 
 REFUSED = "refused"
-REFUSED_BY_THE_ORACLE = ("ENC-6", "ENC-7")
+REFUSED_BY_THE_ORACLE = ("ENC-6", "ENC-7", "ENC-9", "ENC-10", "ENC-11")
 """The oracle takes inputs to be legal, but for those that have no code."""
 
 

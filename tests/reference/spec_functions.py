@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tests.reference.spec_block_scaling import numpy_blocks, oracle_blocks
 from tests.reference.spec_integers import numpy_integers, oracle_integers
 from tests.reference.spec_questions import Asked, Functions, held, plain, single
 from tests.reference.spec_regions import (
@@ -118,6 +119,7 @@ def of_oracle() -> Functions:
     return {
         **Asked(answer).functions(),
         **oracle_integers(),
+        **oracle_blocks(),
         "rounded": lambda v, dtype: [
             float(oracle.round_to(n, BINARIES[dtype])) for n in numbers(np.asarray(v, np.float64))
         ],
@@ -178,6 +180,7 @@ def of_numpy() -> Functions:
     return {
         **of_backend(NumpyReference()),
         **numpy_integers(),
+        **numpy_blocks(),
         "rounded": lambda v, dtype: plain(held_in(v, dtype)),
         "rint": lambda v: plain(np.rint(held(v))),
         "clamp": lambda v, a, b: plain(np.clip(held(v), np.float32(a), np.float32(b))),

@@ -19,7 +19,7 @@ Array = NDArray[Any]
 Functions = dict[str, Callable[..., Any]]
 POLICIES = (
     "nan_payload", "nan_in_e2m1", "overflow", "nan_to_integer", "e8m0_nonfinite_range",
-    "zero_gradient_sign", "calibration_weights",
+    "zero_gradient_sign", "calibration_weights", "nan_in_fp6", "mxint8_least",
 )  # fmt: skip
 ARGUMENTS = (
     "format", "order", "count", "kind", "averaging_constant", "eps", "transposed", "groups",
@@ -113,12 +113,12 @@ class Asked:
         return plain(found["codes"])
 
     def decode(self, codes: Any, format: str) -> Any:
-        dtype = np.int8 if format.startswith("int") else np.uint8
+        dtype = np.int8 if format.startswith(("int", "mxint")) else np.uint8
         found = self._ask("decode", {"codes": np.array(codes, dtype)}, format=format)
         return plain(found["values"])
 
     def pack(self, codes: Any, format: str, order: str) -> Any:
-        dtype = np.int8 if format.startswith("int") else np.uint8
+        dtype = np.int8 if format.startswith(("int", "mxint")) else np.uint8
         given = {"codes": np.array(codes, dtype)}
         return plain(self._ask("pack", given, format=format, order=order)["packed"])
 

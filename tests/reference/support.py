@@ -11,7 +11,7 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from quant_reference import FORMATS, QParams, QuantizationSpec, oracle
+from quant_reference import SPEC_FORMATS, QParams, QuantizationSpec, oracle
 from quant_reference.oracle import BlockQParams, Number
 
 Array = NDArray[Any]
@@ -22,8 +22,8 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "bfloat16": BFLOAT16,
     "float16": np.dtype(np.float16),
 }
-INTEGERS = tuple(name for name, fmt in FORMATS.items() if fmt.is_integer)
-FLOATS = tuple(name for name, fmt in FORMATS.items() if fmt.kind == "float")
+INTEGERS = tuple(name for name, fmt in SPEC_FORMATS.items() if fmt.is_integer)
+FLOATS = tuple(name for name, fmt in SPEC_FORMATS.items() if fmt.kind == "float")
 SCHEMES = ("symmetric", "symmetric_with_clipping", "asymmetric")
 FORMULATIONS = ("zp", "minval")
 

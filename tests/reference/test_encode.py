@@ -22,7 +22,7 @@ from quant_reference import FORMATS, FormatError, InputError, decode, encode, or
 
 def all_codes(name: str) -> Array:
     fmt = FORMATS[name]
-    first = int(fmt.quant_min) if fmt.is_integer else 0
+    first = int(fmt.quant_min) if fmt.is_integer else -128 if fmt.kind == "fixed" else 0
     return np.arange(first, first + 2**fmt.bits).astype(fmt.code_dtype)
 
 
@@ -199,7 +199,7 @@ def test_dec_1_codes_of_another_dtype_are_refused(name: str, dtype: type) -> Non
     with pytest.raises(InputError, match="DEC-1") as refusal:
         decode(np.zeros(2, dtype), name)
     assert refusal.value.allowed == FORMATS[name].code_dtype
-    other = np.uint8 if FORMATS[name].kind == "int" else np.int8
+    other = np.uint8 if FORMATS[name].code_dtype == "int8" else np.int8
     with pytest.raises(InputError, match="DEC-1"):
         decode(np.zeros(2, other), name)
 

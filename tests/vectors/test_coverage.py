@@ -10,7 +10,7 @@ from tests.vectors.sets import v1
 
 from quant_conformance.backends.numpy_reference import NumpyReference
 from quant_conformance.operations import OPERATIONS
-from quant_reference import FORMATS, QuantizationSpec, decode
+from quant_reference import SPEC_FORMATS, QuantizationSpec, decode
 from quant_vectors import Case
 
 
@@ -19,8 +19,8 @@ def of(operation: str) -> list[Case]:
 
 
 def all_specs() -> list[QuantizationSpec]:
-    integers = [n for n, f in FORMATS.items() if f.is_integer]
-    floats = [n for n, f in FORMATS.items() if f.kind == "float"]
+    integers = [n for n, f in SPEC_FORMATS.items() if f.is_integer]
+    floats = [n for n, f in SPEC_FORMATS.items() if f.kind == "float"]
     schemes = ("symmetric", "symmetric_with_clipping", "asymmetric")
     found = [
         QuantizationSpec(d, s, f)  # type: ignore[arg-type]
@@ -62,13 +62,13 @@ def test_every_legal_combination_is_there(operation: str) -> None:
     assert seen == wanted
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", SPEC_FORMATS)
 def test_every_code_is_decoded(name: str) -> None:
     seen: set[int] = set()
     for case in of("decode"):
         if case.arguments["format"] == name and case.expected:
             seen |= set(v1().inputs(case)["codes"].ravel().tolist())
-    fmt = FORMATS[name]
+    fmt = SPEC_FORMATS[name]
     codes = (
         range(int(fmt.quant_min), int(fmt.quant_max) + 1) if fmt.is_integer else range(2**fmt.bits)
     )
@@ -84,7 +84,7 @@ def test_every_finite_code_and_every_midpoint_is_encoded(name: str) -> None:
             if case.arguments["format"] == name and case.expected
         ]
     )
-    every = decode(np.arange(2 ** FORMATS[name].bits, dtype=np.uint8), name)
+    every = decode(np.arange(2 ** SPEC_FORMATS[name].bits, dtype=np.uint8), name)
     values = np.unique(every[np.isfinite(every)])
     middles = ((values[1:].astype(np.float64) + values[:-1]) / 2).astype(np.float32)
     middles = middles[middles != 0]

@@ -19,10 +19,15 @@ from quant_vectors import FAMILIES, OPERATION_OUTPUTS
 from quant_vectors.model import SPEC_DEFAULTS
 
 SPEC = (files(quant_reference) / "SPEC.md").read_text(encoding="utf-8")
+SMALL_FORMATS = {
+    "FMT-5", "FMT-6", "FMT-7", "FMT-8", "ENC-8", "ENC-9", "ENC-10", "ENC-11", "PACK-4"
+}  # fmt: skip
+"""Clauses of block_v1."""
 CLAUSES = [
     clause
     for clause in re.findall(r"^### ([A-Z][A-Z0-9]*-\d+) ", SPEC, re.MULTILINE)
-    if not clause.startswith(("INT-", "CONV-"))  # a set of their own; conventions of all cases
+    # Sets of their own; conventions of all cases.
+    if not clause.startswith(("INT-", "BLK-", "CONV-")) and clause not in SMALL_FORMATS
 ]
 POLICIES = {
     "overflow": {"saturate", "saturate_finite", "nonsaturate"},

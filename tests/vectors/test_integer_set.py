@@ -197,11 +197,14 @@ def test_what_must_be_refused_is_there() -> None:
     assert len(refused) >= 10
 
 
-def test_both_sets_are_run_as_one() -> None:
+def test_all_sets_are_run_as_one() -> None:
     both = load_frozen()
-    assert len(both) == len(load()) + len(vectors())
-    assert both.version == "v1 + integer_v1"
-    assert both.manifest["sets"] == {"v1": load().digest, INTEGER: vectors().digest}
+    blocks = load("block_v1")
+    assert len(both) == len(load()) + len(vectors()) + len(blocks)
+    assert both.version == "v1 + integer_v1 + block_v1"
+    assert both.manifest["sets"] == {
+        "v1": load().digest, INTEGER: vectors().digest, "block_v1": blocks.digest
+    }  # fmt: skip
     assert both.digest not in (load().digest, vectors().digest)
     assert both.digest == load_frozen().digest
     case = vectors().cases[0]

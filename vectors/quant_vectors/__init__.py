@@ -1,7 +1,8 @@
 """Frozen answers of the reference, and the loader that checks them before use.
 
 ``load()`` gives the frozen set v1, ``load("integer_v1")`` the one of integer layers,
-``load_frozen()`` both as one; ``load(path=folder)`` gives a set of your own.
+``load("block_v1")`` that of small formats and
+blocks, ``load_frozen()`` all as one; ``load(path=folder)`` gives a set of your own.
 """
 
 from quant_vectors.errors import (
@@ -18,6 +19,7 @@ from quant_vectors.errors import (
 )
 from quant_vectors.loader import FROZEN, load, load_frozen
 from quant_vectors.model import (
+    BLOCK_FAMILIES,
     FAMILIES,
     INTEGER_FAMILIES,
     OPERATION_OUTPUTS,
@@ -28,6 +30,7 @@ from quant_vectors.model import (
 from quant_vectors.writer import SetWriter
 
 __all__ = [
+    "BLOCK_FAMILIES",
     "FAMILIES",
     "FROZEN",
     "INTEGER_FAMILIES",

@@ -24,6 +24,7 @@ from quant_vectors.errors import (
     UnsafePathError,
 )
 from quant_vectors.model import (
+    BLOCK_FAMILIES,
     CASES_SCHEMA,
     FAMILIES,
     FLAGS_SCHEMA,
@@ -48,7 +49,7 @@ from quant_vectors.parsing import (
 MANIFEST_NAME = "manifest.json"
 FLAGS_NAME = "flags.json"
 
-FROZEN = ("v1", "integer_v1")
+FROZEN = ("v1", "integer_v1", "block_v1")
 """The frozen sets of this release, in the order in which they are run."""
 
 _VERSION = re.compile(r"([a-z]+_)?v[0-9]+")
@@ -222,5 +223,5 @@ def _check_unique(cases: list[Case]) -> None:
 
 
 def _family_order(family: str) -> tuple[int, str]:
-    known = (*FAMILIES, *INTEGER_FAMILIES)
+    known = (*FAMILIES, *INTEGER_FAMILIES, *BLOCK_FAMILIES)
     return (known.index(family) if family in known else len(known), family)

@@ -45,6 +45,18 @@ FAMILIES: Final = (
 INTEGER_FAMILIES: Final = ("requantize", "integer_layer")
 """Families of integer_v1."""
 
+BLOCK_FAMILIES: Final = (
+    "format_encode",
+    "format_decode",
+    "format_pack",
+    "block_scale",
+    "block_quantize",
+    "block_dequantize",
+    "block_dot",
+    "block_layout",
+)
+"""Families of block_v1: codecs of formats that no spec names, and block-scaled tensors."""
+
 SETS: Final = ("low", "high", "likely_low", "likely_high")
 """Outputs of a case with rule ``"admissible"``: the ends of the rigorous and the probable set."""
 
@@ -79,6 +91,11 @@ OPERATION_OUTPUTS: Final[Mapping[str, tuple[str, ...]]] = {
     "model_output": ("values", *SETS),
     "requantize": ("codes",),
     "integer_layer": ("codes",),
+    "block_scale": ("codes",),
+    "block_quantize": ("codes",),
+    "block_dequantize": ("values",),
+    "block_dot": ("values",),
+    "scale_layout": ("packed",),
 }
 """Operation -> the outputs that it may give; those without any answer in ``Case.result``."""
 

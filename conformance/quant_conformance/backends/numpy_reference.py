@@ -14,6 +14,13 @@ from quant_conformance.plain_layers import Layers
 from quant_conformance.protocol import Array, Backend
 from quant_reference.admissible import FloatLayer, Layer
 from quant_reference.batch_norm import BatchNorm, fold_batch_norm
+from quant_reference.block import (
+    block_dequantize,
+    block_dot,
+    block_quantize,
+    block_scale,
+    swizzle,
+)
 from quant_reference.granularity import Target, complete_axis
 from quant_reference.integer import integer_layer, requantize
 from quant_reference.lifecycle import run_lifecycle
@@ -85,6 +92,11 @@ class NumpyReference(Backend):
     export_weights = staticmethod(export_weights)
     requantize: Any = staticmethod(requantize)
     integer_layer: Any = staticmethod(integer_layer)
+    block_scale: Any = staticmethod(block_scale)
+    block_quantize: Any = staticmethod(block_quantize)
+    block_dequantize: Any = staticmethod(block_dequantize)
+    block_dot: Any = staticmethod(block_dot)
+    scale_layout: Any = staticmethod(swizzle)
     validate_spec: Any = staticmethod(ref.QuantizationSpec.from_dict)
 
     def layer(self, layer: Layer) -> Array:

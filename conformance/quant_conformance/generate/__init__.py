@@ -10,6 +10,8 @@ from typing import Final
 from quant_conformance.generate.builder import Builder
 from quant_conformance.generate.families import (
     batch_norm,
+    blocks,
+    blocks_together,
     decode,
     dequantize,
     elementwise_cover,
@@ -43,10 +45,12 @@ from quant_conformance.generate.families import (
     refused,
     refused_qparams,
     requantize,
+    small_formats,
     specs,
     value_range,
 )
 from quant_conformance.generate.flags import FLAGS
+from quant_conformance.generate.flags_block import BLOCK_FLAGS
 from quant_conformance.generate.flags_integer import INTEGER_FLAGS
 from quant_conformance.generate.readable import readable_path, readable_text
 from quant_conformance.generate.streams import SEED
@@ -55,6 +59,7 @@ from quant_vectors import SetWriter, load
 VERSION: Final = "v1"
 GENERATOR: Final = "1"
 INTEGER: Final = "integer_v1"
+BLOCK: Final = "block_v1"
 
 _FAMILIES = (
     encode,
@@ -94,17 +99,19 @@ _FAMILIES = (
 
 
 _INTEGER_FAMILIES = (requantize, integer_layer, integer_moves)
+_BLOCK_FAMILIES = (small_formats, blocks, blocks_together)
 
 
 def build(version: str = VERSION) -> SetWriter:
     """Build a set in memory.
 
     Args:
-        version: ``"v1"`` or ``"integer_v1"``.
+        version: ``"v1"``, ``"integer_v1"`` or ``"block_v1"``.
     """
     named, families = {
         VERSION: (FLAGS, _FAMILIES),
         INTEGER: (INTEGER_FLAGS, _INTEGER_FAMILIES),
+        BLOCK: (BLOCK_FLAGS, _BLOCK_FAMILIES),
     }[version]
     flags = {name: flag._asdict() for name, flag in named.items()}
     writer = SetWriter(version, GENERATOR, SEED, flags)

@@ -13,6 +13,7 @@ from quant_conformance.backends.numpy_reference import NumpyReference
 from quant_conformance.generate.policies import touched
 from quant_conformance.layers import layer_arguments, layer_clauses, layer_inputs
 from quant_conformance.operations import OPERATIONS
+from quant_conformance.rule_questions import policy_of
 from quant_reference import QParams, QuantError, QuantizationSpec
 from quant_reference.admissible import Layer, judge_codes
 from quant_vectors import Case, SetWriter, VectorError
@@ -100,6 +101,20 @@ class Builder:
             rule = {"rule": "policy", "policy": one.policy, "choice": one.choice}
             rule["alternatives"] = others
         self._write(draft, tensors, expected, rule)
+
+    def add_told(self, case_id: str, operation: str, **members: Any) -> None:
+        """Add a case with the policy of its rules if they part on it, else as exact.
+
+        Args:
+            case_id: As for :meth:`add`.
+            operation: As for :meth:`add`.
+            **members: The other arguments of :meth:`add`, without the policy.
+        """
+        asked = _draft(case_id, operation, (), (), "", arguments=members.get("arguments", {}))
+        try:
+            self.add(case_id, operation, **members, policy=policy_of(asked))
+        except VectorError:
+            self.add(case_id, operation, **members)
 
     def add_layer(
         self,

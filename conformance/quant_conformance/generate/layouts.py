@@ -13,7 +13,7 @@ from typing import Any
 
 from quant_conformance.generate.covering import Row
 from quant_reference import (
-    FORMATS,
+    SPEC_FORMATS,
     Granularity,
     PerBlock,
     PerChannel,
@@ -114,13 +114,13 @@ FORMULATIONS = ("zp", "minval")
 
 
 def integer_formats() -> list[str]:
-    """Names of the integer formats."""
-    return [f.name for f in FORMATS.values() if f.is_integer]
+    """Names of the integer formats of a spec."""
+    return [f.name for f in SPEC_FORMATS.values() if f.is_integer]
 
 
 def float_formats() -> list[str]:
-    """Names of the element formats that are floats."""
-    return [f.name for f in FORMATS.values() if f.kind == "float"]
+    """Names of the formats of a spec that are floats."""
+    return [f.name for f in SPEC_FORMATS.values() if f.kind == "float"]
 
 
 def spec_kinds() -> dict[str, dict[str, Any]]:

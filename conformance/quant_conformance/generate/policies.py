@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quant_conformance.integer_questions import POLICY, answers, grouped
+from quant_conformance.block_questions import form_of
 from quant_conformance.operations import lifecycle_of
-from quant_reference import QuantizationSpec, get_format, make_observer, value_range
+from quant_conformance.rule_questions import answers, grouped, output_of, policy_of
+from quant_reference import Format, QuantizationSpec, get_format, make_observer, value_range
 from quant_reference.blocks import spread
 from quant_reference.lifecycle import run_lifecycle
 from quant_reference.quantize import unclamped_codes
@@ -26,11 +27,20 @@ from quant_vectors import Case
 Array = NDArray[Any]
 Tensors = Mapping[str, Array]
 
-_INFINITY = {"float8_e4m3fn": 0x7F, "float8_e5m2": 0x7C}  # e4m3fn has none: NaN takes its place
-_OVERFLOW = {"float8_e4m3fn": 464.0, "float8_e5m2": np.nextafter(np.float32(61440), np.float32(0))}
-"""Greatest value that still rounds to max (ENC-5)."""
 
-_E2M1_NAN = {"positive_zero": 0, "negative_zero": 8, "max": 7, "min": 15}
+def _infinity(fmt: Format) -> int:
+    """Code of +infinity, or the NaN that takes its place."""
+    if fmt.has_inf:
+        return ((1 << fmt.exponent_bits) - 1) << fmt.mantissa_bits
+    return int(fmt.nan_code or 0)
+
+
+def _overflow(fmt: Format) -> float:
+    """Greatest value that still rounds to max (ENC-5); a tie goes to the even code."""
+    step = 2.0 ** (fmt.max_pow2 - fmt.mantissa_bits)
+    middle = np.float32(fmt.quant_max + step / 2)
+    odd = int(fmt.quant_max / step) % 2
+    return float(np.nextafter(middle, np.float32(0)) if odd else middle)
 
 
 @dataclass(frozen=True)
@@ -56,17 +66,30 @@ def touched(case: Case, inputs: Tensors, expected: Tensors) -> list[Alternatives
 
 def _encode(case: Case, inputs: Tensors, expected: Tensors) -> list[Alternatives]:
     fmt = get_format(case.arguments["format"])
+    if fmt.kind == "fixed":
+        return _least_code(expected["codes"])
     return _float_codes(fmt.name, inputs["x"], expected["codes"]) if fmt.kind == "float" else []
 
 
+def _least_code(codes: Array) -> list[Alternatives]:
+    """ENC-9: whether the code that has no negative is used."""
+    if not (codes == -128).any():
+        return []
+    other = np.where(codes == -128, np.int8(-127), codes)
+    return [Alternatives("mxint8_least", "used", {"unused": {"codes": other}})]
+
+
 def _float_codes(name: str, values: Array, codes: Array) -> list[Alternatives]:
+    fmt = get_format(name)
     found = _nan_codes(name, np.isnan(values), codes)
-    if name not in _OVERFLOW:
+    if not fmt.has_nan:
         return found
     wide = values.astype(np.float32)
-    infinite, beyond = np.isinf(wide), np.abs(wide) > _OVERFLOW[name]
+    infinite, beyond = np.isinf(wide), np.abs(wide) > _overflow(fmt)
     if beyond.any():
-        signed = (np.signbit(wide).astype(np.uint8) << 7) | np.uint8(_INFINITY[name])
+        signed = np.full(wide.shape, _infinity(fmt), np.uint8)
+        if fmt.signed and fmt.negative_zero:
+            signed |= np.signbit(wide).astype(np.uint8) << 7
         others = {
             "saturate_finite": {"codes": np.where(infinite, signed, codes)},
             "nonsaturate": {"codes": np.where(beyond, signed, codes)},
@@ -76,17 +99,21 @@ def _float_codes(name: str, values: Array, codes: Array) -> list[Alternatives]:
 
 
 def _nan_codes(name: str, nan: Array, codes: Array) -> list[Alternatives]:
+    fmt = get_format(name)
     if not nan.any():
         return []
-    if get_format(name).has_nan:
+    if fmt.has_nan:
+        if not (fmt.negative_zero and fmt.signed):  # which have one NaN
+            return []
         # The comparison with an alternative takes any NaN code for any other.
         return [Alternatives("nan_payload", "canonical", {"any_nan": {"codes": codes}})]
+    top = 1 << (fmt.bits - 1)
+    stored = {"negative_zero": top, "max": top - 1, "min": 2 * top - 1}
     others = {
-        choice: {"codes": np.where(nan, np.uint8(code), codes)}
-        for choice, code in _E2M1_NAN.items()
-        if choice != "positive_zero"
+        choice: {"codes": np.where(nan, np.uint8(code), codes)} for choice, code in stored.items()
     }
-    return [Alternatives("nan_in_e2m1", "positive_zero", others)]
+    policy = "nan_in_e2m1" if fmt.bits == 4 else "nan_in_fp6"
+    return [Alternatives(policy, "positive_zero", others)]
 
 
 def _quantize(case: Case, inputs: Tensors, expected: Tensors) -> list[Alternatives]:
@@ -159,13 +186,33 @@ def _lifecycle(case: Case, inputs: Tensors, expected: Tensors) -> list[Alternati
     return [Alternatives("calibration_weights", "float", {"quantized": other})]
 
 
-def _requantized(case: Case, inputs: Tensors, expected: Tensors) -> list[Alternatives]:
-    """Every rule of INT-5 to INT-7 whose codes are others than the reference's."""
-    found = grouped(answers(case, inputs))
-    same = expected["codes"].tobytes()
-    (choice,) = (names for names, codes in found.items() if codes.tobytes() == same)
-    others = {names: {"codes": codes} for names, codes in found.items() if names != choice}
-    return [Alternatives(POLICY, choice, others)] if others else []
+def _ruled(case: Case, inputs: Tensors, expected: Tensors) -> list[Alternatives]:
+    """Every rule whose answer is another than the reference's."""
+    if case.operation == "block_scale":
+        special = _special_blocks(case, inputs, expected)
+        if special:
+            return special
+    found, output = grouped(answers(case, inputs)), output_of(case)
+    same = expected[output].tobytes()
+    (choice,) = (names for names, answer in found.items() if answer.tobytes() == same)
+    others = {names: {output: answer} for names, answer in found.items() if names != choice}
+    return [Alternatives(policy_of(case), choice, others)] if others else []
+
+
+def _special_blocks(case: Case, inputs: Tensors, expected: Tensors) -> list[Alternatives]:
+    """BLK-3: blocks of zeros, and blocks that are not finite."""
+    form, x = form_of(case.arguments["block"]), inputs["x"]
+    if form.two_levels or not x.size:
+        return []
+    codes = expected["codes"]
+    if not x.astype(np.float32).any():
+        others = {"least_normal": np.full_like(codes, 1), "one": np.full_like(codes, 127)}
+        told = {name: {"codes": other} for name, other in others.items()}
+        return [Alternatives("zero_block_scale", "least", told)]
+    if (codes == 255).all() and form.element.max_pow2:
+        other = {"codes": np.full_like(codes, 255 - form.element.max_pow2)}
+        return [Alternatives("e8m0_nonfinite_range", "nan_scale", {"exponent_field": other})]
+    return []
 
 
 def unclamped(inputs: Tensors, spec: QuantizationSpec) -> Array:
@@ -190,7 +237,11 @@ _FINDERS: Mapping[str, Callable[[Case, Tensors, Tensors], list[Alternatives]]] =
         "qparams": _qparams,
         "observe": _observe,
         "lifecycle": _lifecycle,
-        "requantize": _requantized,
-        "integer_layer": _requantized,
+        "requantize": _ruled,
+        "integer_layer": _ruled,
+        "block_scale": _ruled,
+        "block_quantize": _ruled,
+        "block_dequantize": _ruled,
+        "block_dot": _ruled,
     }
 )

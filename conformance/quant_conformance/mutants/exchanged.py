@@ -39,6 +39,11 @@ MODULES: tuple[ModuleType, ...] = tuple(
         "quant_reference.observers",
         "quant_reference.batch_norm",
         "quant_reference.lifecycle",
+        "quant_reference.block.forms",
+        "quant_reference.block.scales",
+        "quant_reference.block.elements",
+        "quant_reference.block.layout",
+        "quant_reference.block.dot",
         "quant_conformance.backends.numpy_reference",
         "quant_conformance.mutants.declarations",
     )
@@ -103,6 +108,10 @@ class Mutated(Integers, Layers):
     def lifecycle(self, *arguments: Any) -> Any:
         """LIFE-1 to LIFE-7."""
         return self.run_lifecycle(*arguments)
+
+    def scale_layout(self, *arguments: Any) -> Any:
+        """BLK-7."""
+        return self.swizzle(*arguments)
 
     def __getattr__(self, name: str) -> Step:
         raise AttributeError(f"no step {name!r}")

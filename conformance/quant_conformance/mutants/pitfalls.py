@@ -131,6 +131,17 @@ PITFALLS: Mapping[str, Pitfall] = MappingProxyType(
             "fixed-point multipliers too coarse for models calibrated in float",
             ("google/XNNPACK#2036",),
         ),
+        "nvfp4-scale": Pitfall(
+            "NVFP4 scale: nearest, up or down; global scale or its inverse; reciprocal",
+            (
+                "triton-lang/triton#11668",
+                "radixark/miles#1054",
+                "vllm-project/vllm#54974",
+            ),
+        ),
+        "zero-block": Pitfall(
+            "a block of zeros has the scale 0", ("huggingface/kernels-community#681",)
+        ),
         "observer-ranges": Pitfall(
             "observers of zeros only and of one-sided data",
             ("pytorch/pytorch#39239", "pytorch/pytorch#23838"),

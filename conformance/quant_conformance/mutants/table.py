@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from quant_conformance.mutants.model import Mutant
+from quant_conformance.mutants.tables.blocks import BLOCKS
 from quant_conformance.mutants.tables.dequantize import VALUE_BUGS
 from quant_conformance.mutants.tables.encoding import ENCODE
 from quant_conformance.mutants.tables.exports import EXPORTS
@@ -39,6 +40,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *LAYERS,  # 15
     *LIFECYCLES,  # 13 and 16
     *INTEGERS,  # 17
+    *BLOCKS,  # 18, and formats that no spec names
     # Of several chapters: exported weights, and what judged systems get wrong.
     *EXPORTS,
     *SYSTEMS,

@@ -11,6 +11,7 @@ import numpy as np
 from quant_conformance.mutants.diagnosis import diagnose, sentence
 from quant_conformance.protocol import Array
 from quant_conformance.report.sources import from_blocks, from_operands
+from quant_conformance.rule_questions import output_of
 from quant_conformance.verdicts.admissible import answer_name, beyond, code_format
 from quant_conformance.verdicts.answers import answers_of
 from quant_conformance.verdicts.bits import show
@@ -126,8 +127,8 @@ def _answer(
     alternatives, inputs = vectors.alternatives(case), vectors.inputs(case)
     # A legal answer is shown beside the alternative that it follows.
     if outcome is not None and follows_rules(case) and choice is None:  # beside the nearest rule
-        codes = legal_answers(vectors, case)
-        choice = nearest(codes, outputs.get("codes"))
+        judged, by_rule = output_of(case), legal_answers(vectors, case)
+        choice = nearest(by_rule, outputs.get(judged), judged)
         yield f"nearest    {choice}"
     expected = alternatives.pop(choice or "", None) or vectors.expected(case)
     rules = rules_for(case.operation, case.arguments, case.spec or {})

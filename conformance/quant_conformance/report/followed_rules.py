@@ -1,4 +1,4 @@
-"""Which requantization rule a backend follows, operator by operator, and where rules part."""
+"""Which rule a backend follows, operator by operator, and where rules part."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quant_conformance.integer_questions import POLICY, expanded, shortened
+from quant_conformance.integer_questions import POLICY
+from quant_conformance.rule_questions import expanded, kind_of, shortened
 from quant_conformance.runner.run import Run
 from quant_conformance.verdicts.verdict import CaseResult, RuleMatches
 from quant_vectors import VectorSet
@@ -86,9 +87,11 @@ def rule_lines(run: Run) -> list[str]:
     """
     found = followed(run.results)
     declared = run.declared.get(POLICY)
-    lines = [_line(one, declared) for one in found]
-    warning = mixed(found)
-    return [*lines, *([warning] if warning else [])]
+    lines = [_line(one, declared if kind_of(one.operator) == POLICY else None) for one in found]
+    for kind in dict.fromkeys(kind_of(one.operator) for one in found):
+        warning = mixed([one for one in found if kind_of(one.operator) == kind])
+        lines += [warning] if warning else []
+    return lines
 
 
 def mixed(found: Sequence[Followed]) -> str | None:

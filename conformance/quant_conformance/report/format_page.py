@@ -18,7 +18,7 @@ def page() -> str:
     lines = [
         "# Formats in numbers",
         "",
-        "Made from `quant_reference.formats` and `decode` (FMT-1 to FMT-3, DEC-1). A number line "
+        "Made from `quant_reference.formats` and `decode` (FMT-1 to FMT-8, DEC-1). A number line "
         "has a mark for each finite value, at its place. A table has a row for each high digit of "
         "the code, in hexadecimal, and a column for the low one.",
         "",
@@ -36,7 +36,7 @@ def page() -> str:
 def values_of(fmt: Format) -> list[float]:
     """The value of each code, in the order of the bit patterns."""
     bits = np.arange(1 << fmt.bits, dtype=np.uint8)
-    signed = fmt.is_integer and fmt.quant_min < 0
+    signed = fmt.code_dtype == "int8"
     # Integer codes are held sign-extended (FMT-1).
     codes = np.where(bits >> (fmt.bits - 1), bits.astype(np.int16) - (1 << fmt.bits), bits)
     held = codes.astype(np.int8) if signed else bits
@@ -104,4 +104,9 @@ def _properties(fmt: Format) -> str:
         return f"{fmt.bits} bits, codes {shown(fmt.quant_min)} to {shown(fmt.quant_max)}."
     if fmt.name == "float8_e8m0fnu":
         return f"{fmt.bits} bits, a format of scales: an exponent alone; code 255 is NaN."
-    return f"{fmt.bits} bits, greatest finite value {shown(float(fmt.quant_max))}."
+    if fmt.kind == "table":
+        return f"{fmt.bits} bits, a table of values."
+    if fmt.kind == "fixed":
+        return f"{fmt.bits} bits, two's complement in steps of 2^−{fmt.mantissa_bits}."
+    sign = "" if fmt.signed else ", a format of scales, without a sign"
+    return f"{fmt.bits} bits, greatest finite value {shown(float(fmt.quant_max))}{sign}."

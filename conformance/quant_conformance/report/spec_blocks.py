@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from quant_conformance.registry import BACKENDS
+from quant_conformance.rule_questions import is_told
 from quant_conformance.runner.questions import Limits
 from quant_conformance.runner.runs import Plan, Runner
 from quant_conformance.verdicts.clauses import spec_clauses
+from quant_reference import block as blocks
 from quant_reference import integer
 from quant_reference.admissible import OPERATIONS
-from quant_vectors import load
+from quant_vectors import load_frozen
 
 HIDDEN: Final = ("arithmetic", "axes", "online")
 """Parameters that are no attribute of an operation."""
@@ -32,8 +34,13 @@ OTHER_POLICIES: Final[Mapping[str, tuple[str, ...]]] = {
     "bias_rounding": ("float64_away", "float32_even"),
     "multiplier_order": tuple(integer.MULTIPLIER_ORDERS),
     "requantization": tuple(integer.RULES),
+    "mx_scale": tuple(blocks.MX_RULES),
+    "nvfp4_scale": tuple(blocks.rules.ORDERS),
+    "block_quotient": tuple(blocks.QUOTIENT_RULES),
+    "block_product": tuple(blocks.PRODUCT_RULES),
+    "block_dot": tuple(blocks.DOT_RULES),
 }
-"""Policies that no case of the frozen set tells apart: the choices, the reference's first."""
+"""Policies that no case names one choice of alone: the choices, the reference's first."""
 
 WITHOUT_REFERENCE: Final = ("multiplier_order",)
 """Policies whose choice is a part of another one's."""
@@ -52,6 +59,14 @@ SOURCES: Final[Mapping[str, str]] = {
     "bias_rounding": "the converter of TFLite; the quantizer of onnxruntime",
     "multiplier_order": "the table of INT-3",
     "requantization": "the tables of INT-5, INT-6 and INT-7",
+    "nan_in_fp6": "OCP Microscaling v1.0 leaves it to the implementation",
+    "mxint8_least": "OCP Microscaling v1.0: the code may be left unused",
+    "zero_block_scale": "OCP Microscaling v1.0 leaves it to the implementation",
+    "mx_scale": "the table of BLK-3",
+    "nvfp4_scale": "the table of BLK-4; with `+up`, `+down`, `+least`, `+normal` behind",
+    "block_quotient": "the table of BLK-5",
+    "block_product": "the table of BLK-6",
+    "block_dot": "the table of BLK-8",
 }
 """Where the choices of a policy come from."""
 
@@ -65,8 +80,8 @@ def operations() -> str:
 def choices() -> dict[str, tuple[str, ...]]:
     """Policy -> its choices, the reference's first, in the order in which SPEC.md names them."""
     seen: dict[str, dict[str, None]] = {}
-    for case in load():
-        if case.policy is not None and case.choice is not None:
+    for case in load_frozen():
+        if case.policy is not None and case.choice is not None and not is_told(case):
             names = seen.setdefault(case.policy, {})
             names.update(dict.fromkeys((case.choice, *case.alternatives)))
     found = {policy: tuple(names) for policy, names in seen.items()} | dict(OTHER_POLICIES)
@@ -75,8 +90,8 @@ def choices() -> dict[str, tuple[str, ...]]:
 
 def followers() -> dict[str, dict[str, list[str]]]:
     """Policy -> choice -> the backends that followed it in a run of the cases that tell."""
-    loaded = load()
-    chosen = [case for case in loaded if case.policy is not None]
+    loaded = load_frozen()
+    chosen = [case for case in loaded if case.policy is not None and not is_told(case)]
     runs = Runner(loaded, chosen, Plan(Limits(timeout=60.0), None, 1)).run_all(list(BACKENDS))
     found: dict[str, dict[str, list[str]]] = {}
     for run in runs:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from quant_conformance.integer_questions import POLICY, expanded
+from quant_conformance.rule_questions import expanded, is_told
 from quant_conformance.runner.loading import Hello
 from quant_conformance.runner.run import Run
 from quant_conformance.verdicts.verdict import CaseResult, Verdict
@@ -97,7 +97,7 @@ def _policies(declared: Mapping[str, str], cases: Iterable[Case]) -> Iterator[st
     for case in cases:
         if case.policy is not None and case.choice is not None:
             names = (case.choice, *case.alternatives)
-            if case.policy == POLICY:
+            if is_told(case):
                 names = tuple(rule for name in names for rule in expanded(name))
             known.setdefault(case.policy, set()).update(names)
     for policy, choice in declared.items():

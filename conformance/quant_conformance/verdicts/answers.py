@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from quant_conformance.operations import OPERATIONS
 from quant_conformance.protocol import Array
+from quant_conformance.rule_questions import output_of
 from quant_conformance.verdicts.admissible import words_of
 from quant_conformance.verdicts.exact import differing, rules_for
 from quant_conformance.verdicts.outcome import Outcome
@@ -97,7 +98,7 @@ def answers_of(
     if follows_rules(case) and given is not None:
         # Of several rules the one that the answer is nearest to says what is right.
         legal = legal_answers(vectors, case)
-        expected = legal[nearest(legal, given.get("codes"))]
+        expected = legal[nearest(legal, given.get(output_of(case)), output_of(case))]
     if given is None or _size(given) > 4 * _size(expected) + ROOM:
         return []
     return [Answer(case, inputs, expected, given)]

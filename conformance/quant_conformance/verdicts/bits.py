@@ -17,8 +17,12 @@ Ordinals = NDArray[np.int64]
 
 CODE_DTYPES: dict[str, np.dtype[Any]] = {
     name: np.dtype(getattr(ml_dtypes, name))
-    for name in ("float8_e4m3fn", "float8_e5m2", "float4_e2m1fn", "float8_e8m0fnu")
-}
+    for name in (
+        "float8_e4m3fn", "float8_e5m2", "float4_e2m1fn", "float8_e8m0fnu", "float8_e3m4",
+        "float8_e4m3fnuz", "float8_e4m3b11fnuz", "float8_e5m2fnuz", "float6_e2m3fn",
+        "float6_e3m2fn",
+    )
+} | {"float8_e4m3ieee": np.dtype(ml_dtypes.float8_e4m3)}  # fmt: skip
 """Float formats whose uint8 codes ml_dtypes can read."""
 
 

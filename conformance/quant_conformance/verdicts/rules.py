@@ -1,4 +1,4 @@
-"""Judges integer layers: which requantization rules an answer follows, and on what share of it."""
+"""Judges answers by rules: which ones an answer follows, and on what share of it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quant_conformance.integer_questions import (
-    OPERATIONS_JUDGED,
-    answers,
-    grouped,
-    operator_of,
-)
 from quant_conformance.protocol import Array
-from quant_conformance.verdicts.exact import Difference, compare, rules_for
+from quant_conformance.rule_questions import answers, grouped, is_told, operator_of, output_of
+from quant_conformance.verdicts.exact import Difference, compare, differing, rules_for
 from quant_conformance.verdicts.verdict import CaseResult, RuleMatches, Verdict
 
 if TYPE_CHECKING:
@@ -23,14 +18,14 @@ if TYPE_CHECKING:
 
 
 def follows_rules(case: Case) -> bool:
-    """Tells whether the answer of a case is told by its requantization rule."""
-    return case.operation in OPERATIONS_JUDGED and case.result is None
+    """Tells whether the answer of a case is told by its rule."""
+    return is_told(case)
 
 
 def judge_rules(
     vectors: VectorSet, case: Case, outputs: Mapping[str, Array], base: CaseResult
 ) -> CaseResult:
-    """Judges the codes of an integer layer: right under a rule on every element, or wrong.
+    """Judges an answer: right under a rule on every element, or wrong.
 
     Args:
         vectors: the set.
@@ -43,13 +38,14 @@ def judge_rules(
     inputs = vectors.inputs(case)
     differences = {name: compare(codes, outputs, rules, inputs) for name, codes in legal.items()}
     names = next((name for name, found in differences.items() if found is None), None)
-    expected = vectors.expected(case)["codes"]
-    got = outputs.get("codes")
+    output = output_of(case)
+    expected = vectors.expected(case)[output]
+    got = outputs.get(output)
     if got is None or (got.shape, got.dtype) != (expected.shape, expected.dtype):
         found = next(iter(differences.values()))
         assert found is not None  # noqa: S101 (it has another shape or dtype)
         return replace(base, verdict=Verdict.WRONG, detail=found.what)
-    wrong = {name: got != codes["codes"] for name, codes in legal.items()}
+    wrong = {name: differing(output, own[output], got, None) for name, own in legal.items()}
     matches = {name: int(np.sum(~where)) for name, where in wrong.items()}
     acc = inputs.get("acc")
     leaves = {
@@ -59,7 +55,7 @@ def judge_rules(
     }
     told = RuleMatches(operator_of(case), int(got.size), matches, leaves)
     if names is None:
-        best = nearest(legal, got)
+        best = nearest(legal, got, output)
         detail = _unexplained(best, matches[best], int(got.size), differences[best])
         return replace(base, verdict=Verdict.WRONG, detail=detail, rules=told)
     if case.rule == "policy":
@@ -67,17 +63,20 @@ def judge_rules(
     return replace(base, verdict=Verdict.EXACT, rules=told)
 
 
-def nearest(legal: Mapping[str, Mapping[str, Array]], got: Array | None) -> str:
-    """The rules whose codes agree with most elements of an answer, in one line.
+def nearest(
+    legal: Mapping[str, Mapping[str, Array]], got: Array | None, output: str = "codes"
+) -> str:
+    """The rules that agree with most elements of an answer, in one line.
 
     Args:
         legal: what :func:`legal_answers` gives.
         got: the answer; if it has another shape, the reference's rules are the nearest.
+        output: name of the output.
     """
     names = list(legal)
-    if got is None or any(got.shape != legal[name]["codes"].shape for name in names):
+    if got is None or any(got.shape != legal[name][output].shape for name in names):
         return names[0]
-    return max(names, key=lambda name: int(np.sum(got == legal[name]["codes"])))
+    return max(names, key=lambda name: int(np.sum(got == legal[name][output])))
 
 
 def legal_answers(vectors: VectorSet, case: Case) -> dict[str, dict[str, Array]]:

@@ -17,7 +17,7 @@ from quant_conformance.mutants.model import known
 from quant_conformance.mutants.report import kill_rates
 from quant_conformance.verdicts.clauses import spec_clauses
 from quant_reference import QParams, QuantizationSpec, SpecError, quantize
-from quant_vectors import FAMILIES, INTEGER_FAMILIES
+from quant_vectors import BLOCK_FAMILIES, FAMILIES, INTEGER_FAMILIES
 
 
 def test_a_step_has_one_name() -> None:
@@ -70,7 +70,7 @@ def test_a_row_is_sound(mutant: Mutant) -> None:
     assert mutant.clauses
     assert set(mutant.clauses) <= spec_clauses().keys()
     assert mutant.families
-    assert set(mutant.families) <= {*FAMILIES, *INTEGER_FAMILIES}
+    assert set(mutant.families) <= {*FAMILIES, *INTEGER_FAMILIES, *BLOCK_FAMILIES}
     assert mutant.steps
     assert all(exchanged.is_step(step) for step in mutant.steps)
     assert mutant.pitfall in {"", *PITFALLS}

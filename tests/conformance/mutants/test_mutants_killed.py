@@ -11,9 +11,9 @@ from quant_conformance.mutants import MUTANTS, PITFALLS, Mutant, Mutated, report
 from quant_conformance.mutants.hunt import Hunter, ask, prepare
 from quant_conformance.mutants.model import known
 from quant_conformance.runner.selection import TIERS, Selection, select_cases
-from quant_vectors import FAMILIES, INTEGER_FAMILIES, Case, VectorSet, load_frozen
+from quant_vectors import BLOCK_FAMILIES, FAMILIES, INTEGER_FAMILIES, Case, VectorSet, load_frozen
 
-EVERY = (*FAMILIES, *INTEGER_FAMILIES)
+EVERY = (*FAMILIES, *INTEGER_FAMILIES, *BLOCK_FAMILIES)
 
 
 @functools.cache

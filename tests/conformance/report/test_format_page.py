@@ -30,7 +30,9 @@ def read(text: str) -> float | Fraction:
 
 @pytest.mark.parametrize("fmt", FORMATS.values(), ids=lambda fmt: fmt.name)
 def test_a_table_has_the_value_of_every_code(fmt: Format) -> None:
-    dtype = INTEGERS.get(fmt.name) or getattr(ml_dtypes, fmt.name)
+    others = {"float8_e4m3ieee": "float8_e4m3", "float8_ue4m3": "float8_e4m3fn"}
+    name = others.get(fmt.name, fmt.name)
+    dtype = INTEGERS.get(fmt.name) or getattr(ml_dtypes, name, None)
     bits = np.arange(1 << fmt.bits, dtype=np.uint8)
     if fmt.is_integer and fmt.quant_min < 0:
         top = 1 << (fmt.bits - 1)
@@ -38,6 +40,10 @@ def test_a_table_has_the_value_of_every_code(fmt: Format) -> None:
         wanted = bits.astype(np.float64)
     elif fmt.is_integer:
         wanted = bits.astype(np.float64)
+    elif fmt.kind == "fixed":
+        wanted = bits.view(np.int8) / 64
+    elif fmt.kind == "table":
+        wanted = np.array(fmt.values)
     else:
         wanted = bits.view(dtype).astype(np.float64)
     _, _, *rows = code_table(values_of(fmt))

@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 
 from quant_conformance.generate.builder import Builder
 from quant_conformance.generate.layouts import float_formats
-from quant_reference import FORMATS, decode, get_format
+from quant_reference import SPEC_FORMATS, decode, get_format
 
 Array = NDArray[Any]
 
 
 def build(builder: Builder) -> None:
     """Add the family."""
-    for name in FORMATS:
+    for name in SPEC_FORMATS:
         _every_code(builder, name)
         _shapes(builder, name)
     for name in float_formats():

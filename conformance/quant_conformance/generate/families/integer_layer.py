@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 
 from quant_conformance.generate.builder import Builder
-from quant_conformance.generate.families.requantize import add_told, scale
+from quant_conformance.generate.families.requantize import scale
 from quant_conformance.generate.streams import integers, reals
 from quant_conformance.integer_questions import (
     layer_arguments,
@@ -62,8 +62,7 @@ def add(
 ) -> None:
     """Add a case, with the policy if its rules give more than one answer."""
     arguments, tensors = layer_arguments(layer), layer_inputs(layer)
-    add_told(
-        builder,
+    builder.add_told(
         f"integer_layer/{name}",
         "integer_layer",
         clauses=tuple(dict.fromkeys([*clauses.split(), *RULES])),

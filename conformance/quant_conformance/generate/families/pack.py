@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from quant_conformance.generate.builder import Builder
 from quant_conformance.generate.streams import integers, words
-from quant_reference import FORMATS, Format, get_format, pack
+from quant_reference import SPEC_FORMATS, Format, get_format, pack
 
 Array = NDArray[Any]
 
@@ -21,7 +21,7 @@ _FEW = (1, 3, 5, 7, 16)
 
 def build(builder: Builder) -> None:
     """Add the family."""
-    for fmt in FORMATS.values():
+    for fmt in SPEC_FORMATS.values():
         for order in _ORDERS:
             if fmt.bits < 8:
                 _counts(builder, fmt, order)

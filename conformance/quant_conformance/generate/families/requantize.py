@@ -9,13 +9,11 @@ import numpy as np
 from quant_conformance.generate.builder import Builder
 from quant_conformance.generate.streams import integers, reals
 from quant_conformance.integer_questions import (
-    POLICY,
     requantization_arguments,
     requantization_inputs,
 )
 from quant_conformance.protocol import Array
 from quant_reference.integer import CODE_FORMATS, Requantization
-from quant_vectors import VectorError
 
 F32 = np.float32
 ONE: Final = np.ones((), F32)
@@ -49,8 +47,7 @@ def add(
     values = np.asarray(acc).astype(np.int64 if wide else np.int32)
     tensors = requantization_inputs(values, params)
     arguments = requantization_arguments(params)
-    add_told(
-        builder,
+    builder.add_told(
         f"requantize/{name}",
         "requantize",
         clauses=clauses,
@@ -59,14 +56,6 @@ def add(
         arguments=arguments,
         inputs=tensors,
     )  # fmt: skip
-
-
-def add_told(builder: Builder, *question: Any, **members: Any) -> None:
-    """Add a case with the policy if its rules give more than one answer, else as exact."""
-    try:
-        builder.add(*question, **members, policy=POLICY)
-    except VectorError:
-        builder.add(*question, **members)
 
 
 def scale(value: float) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from quant_reference.formats import FORMATS, Format, get_format
+from quant_reference.formats import SPEC_FORMATS, Format, get_format
 from quant_torch._suggest import closest
 
 TORCH_DTYPES: dict[str, torch.dtype] = {
@@ -19,9 +19,9 @@ TORCH_DTYPES: dict[str, torch.dtype] = {
     "float4_e2m1fn": torch.float4_e2m1fn_x2,
     "float8_e8m0fnu": torch.float8_e8m0fnu,
 }
-"""torch dtype of every format, by canonical name (FMT-1 to FMT-3)."""
+"""torch dtype of every format of a spec, by canonical name (FMT-1 to FMT-3)."""
 
-_FORMATS = {dtype: FORMATS[name] for name, dtype in TORCH_DTYPES.items()}
+_FORMATS = {dtype: SPEC_FORMATS[name] for name, dtype in TORCH_DTYPES.items()}
 
 
 def format_of(dtype: torch.dtype) -> Format:
@@ -32,7 +32,7 @@ def format_of(dtype: torch.dtype) -> Format:
     """
     found = _FORMATS.get(dtype)
     if found is None:
-        raise ValueError(f"{dtype} is no quantized format; there are {', '.join(FORMATS)}")
+        raise ValueError(f"{dtype} is no quantized format; there are {', '.join(SPEC_FORMATS)}")
     return found
 
 
@@ -45,8 +45,11 @@ def torch_dtype(given: object) -> torch.dtype:
     if isinstance(given, torch.dtype):
         return TORCH_DTYPES[format_of(given).name]
     if isinstance(given, str):
-        return TORCH_DTYPES[get_format(given.removeprefix("torch.")).name]
-    hint = closest(given, FORMATS)
+        name = get_format(given.removeprefix("torch.")).name
+        if name in TORCH_DTYPES:
+            return TORCH_DTYPES[name]
+        raise ValueError(f"{given!r} is no format of a spec; there are {', '.join(SPEC_FORMATS)}")
+    hint = closest(given, SPEC_FORMATS)
     raise ValueError(f"dtype must be a torch dtype or its name, given {given!r}{hint}")
 
 

@@ -9,7 +9,7 @@ from quant_conformance.mutants.exchanged import Step
 from quant_conformance.mutants.model import known
 from quant_conformance.mutants.tables.families import INVALID
 from quant_conformance.mutants.tables.steps import Plain, reading
-from quant_reference import ALIASES, FORMATS, QuantizationSpec, SpecError
+from quant_reference import ALIASES, SPEC_FORMATS, QuantizationSpec, SpecError
 from quant_reference.granularity import granularity_from_dict
 
 FIELDS = frozenset(QuantizationSpec().to_dict())
@@ -44,7 +44,7 @@ def _dtype(name: Any) -> Any:
     if not isinstance(name, str):
         return "int8"
     plain = name.lower().removeprefix("torch.").replace("-", "_")
-    fits = [f for f in (*FORMATS, *ALIASES) if plain.startswith(f) or f.startswith(plain)]
+    fits = [f for f in (*SPEC_FORMATS, *ALIASES) if plain.startswith(f) or f.startswith(plain)]
     return fits[0] if fits else "int8"
 
 
@@ -101,7 +101,7 @@ ILLEGAL_SPECS = (
         tolerated=reading(
             lambda m: (
                 m | {"dtype": _dtype(m.get("dtype", "int8"))}
-                if m.get("dtype") not in (*FORMATS, *ALIASES)
+                if m.get("dtype") not in (*SPEC_FORMATS, *ALIASES)
                 else m
             )
         ),
