@@ -282,7 +282,7 @@ def subnormal_value(fraction: Array, fmt: Format) -> Float32:
 
 def nan_of_sign(values: Float32, bits: Array, fmt: Format) -> Float32:
     """The code of the sign alone is the NaN of a format without -0 (FMT-5)."""
-    return np.where(bits == fmt.nan_code, np.float32(np.nan), values)
+    return np.where(bits == fmt.nan_code, -np.float32(np.nan), values)
 
 
 def special_value(magnitude: Float32, field: Array, fraction: Array, fmt: Format) -> Float32:

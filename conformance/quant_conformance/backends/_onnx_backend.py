@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from quant_conformance.backends._formats import lacking
 from quant_conformance.backends._layout import Layout, layout_of
 from quant_conformance.backends._onnx_models import ModelKey
 from quant_conformance.protocol import Array, Backend
 from quant_reference import QParams, QuantizationSpec
-from quant_reference.formats import FORMATS
+from quant_reference.formats import FORMATS, SPEC_FORMATS
 from quant_reference.granularity import PerTensor
+
+if TYPE_CHECKING:
+    from quant_vectors import Case
 
 _PER_TENSOR = Layout("tensor")
 
@@ -33,6 +37,9 @@ class OnnxBackend(Backend):
     ) -> None:
         """Runs the model of ``key`` and fills ``outputs``, arrays of the right shape and dtype."""
         raise NotImplementedError
+
+    def supports(self, case: Case) -> str | None:
+        return lacking(case, SPEC_FORMATS, "ONNX")
 
     def refuse(self, fmt: str) -> None:
         """Raises NotImplementedError if the runtime has no kernels for ``fmt``."""

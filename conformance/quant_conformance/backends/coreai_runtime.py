@@ -21,11 +21,12 @@ from quant_conformance.backends._coreai_requests import (
     quantize_request,
     statistics_requests,
 )
+from quant_conformance.backends._formats import lacking
 from quant_conformance.operations import OPERATIONS
 from quant_conformance.protocol import Array, Backend
 from quant_conformance.runtimes.coreai.client import Runtime, answer_all
 from quant_conformance.runtimes.coreai.requests import Request
-from quant_reference import QParams, QuantizationSpec, scale_shape
+from quant_reference import SPEC_FORMATS, QParams, QuantizationSpec, scale_shape
 
 if TYPE_CHECKING:
     from quant_vectors import Case
@@ -53,13 +54,14 @@ class CoreAIRuntime(Backend):
 
     def supports(self, case: Case) -> str | None:
         self._manner = Manner.of(case)
-        return None
+        return lacking(case, SPEC_FORMATS, "Core AI")
 
     def prepare(self, questions: Sequence[tuple[Case, Mapping[str, Array]]]) -> None:
         """Notes what will be asked, so that the runtime can be asked many requests at a time."""
         for case, tensors in questions:
             operation = OPERATIONS[case.operation]
-            self.supports(case)
+            if self.supports(case) is not None:
+                continue
             for request in self._requests(operation.method, operation.arguments(case, tensors)):
                 self._waiting.setdefault(request.key, request)
 

@@ -10,13 +10,16 @@ import numpy as np
 from quant_conformance.backends._layout import block_extents, blocks_of
 from quant_conformance.protocol import Array, Backend
 from quant_reference import QParams, QuantizationSpec
-from quant_reference.formats import FORMATS
+from quant_reference.formats import FORMATS, SPEC_FORMATS
 
 _NAMES = {
     "float8_e4m3fn": "format_info_ocp_e4m3",
     "float8_e5m2": "format_info_ocp_e5m2",
     "float4_e2m1fn": "format_info_ocp_e2m1",
     "float8_e8m0fnu": "format_info_ocp_e8m0",
+    "float6_e2m3fn": "format_info_ocp_e2m3",
+    "float6_e3m2fn": "format_info_ocp_e3m2",
+    "mxint8": "format_info_ocp_int8",
 }
 
 
@@ -39,10 +42,10 @@ class Gfloat(Backend):
         import gfloat.formats
 
         self._gfloat = gfloat
-        self._infos = {name: self._info(name) for name in FORMATS}
+        self._infos = {name: self._info(name) for name in {**SPEC_FORMATS, **_NAMES}}
 
     def encode(self, x: Array, fmt: str) -> Array:
-        info = self._infos[fmt]
+        info = self._described(fmt)
         if not FORMATS[fmt].has_nan and np.isnan(x).any():
             raise NotImplementedError("gfloat refuses to round NaN to a format without NaN")
         rounded = self._gfloat.round_ndarray(info, x, sat=True)
@@ -50,7 +53,7 @@ class Gfloat(Backend):
         return _from_field(codes, fmt)
 
     def decode(self, codes: Array, fmt: str) -> Array:
-        values = self._gfloat.decode_ndarray(self._infos[fmt], _to_field(codes, fmt))
+        values = self._gfloat.decode_ndarray(self._described(fmt), _to_field(codes, fmt))
         return np.asarray(values).astype(np.float32)
 
     def qparams(self, x: Array, spec: QuantizationSpec, target: str) -> QParams:
@@ -99,6 +102,11 @@ class Gfloat(Backend):
             out[part] = np.asarray(rounded).reshape(block.shape)
         return out.astype(x.dtype)
 
+    def _described(self, fmt: str) -> Any:
+        if fmt not in self._infos:
+            raise NotImplementedError(f"gfloat has no {fmt}")
+        return self._infos[fmt]
+
     def _check_formulation(self, spec: QuantizationSpec, qparams: QParams) -> None:
         if spec.qformulation == "minval":
             raise NotImplementedError("gfloat's blocks have a scale and no offset")
@@ -137,7 +145,7 @@ def _to_field(codes: Array, fmt: str) -> Array:
 
 
 def _from_field(fields: Array, fmt: str) -> Array:
-    if FORMATS[fmt].kind != "int":
+    if FORMATS[fmt].code_dtype != "int8":
         return fields
     sign = np.uint8(2 ** (FORMATS[fmt].bits - 1))
     return ((fields ^ sign) - sign).view(np.int8)

@@ -37,4 +37,7 @@ class MlDtypes(Backend):
         return values
 
     def _dtype(self, fmt: str) -> Any:
-        return np.dtype(getattr(self._module, fmt))
+        name = "float8_e4m3" if fmt == "float8_e4m3ieee" else fmt
+        if not hasattr(self._module, name):
+            raise NotImplementedError(f"ml_dtypes has no {fmt}")
+        return np.dtype(getattr(self._module, name))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from quant_conformance.backends._formats import lacking
 from quant_conformance.backends._layout import Layout, layout_of
 from quant_conformance.backends._torch_arrays import to_numpy, to_torch
 from quant_conformance.backends._torch_layers import computed
@@ -13,7 +14,10 @@ from quant_conformance.protocol import Array, Backend
 from quant_reference import QParams, QuantizationSpec, quantize
 from quant_reference.admissible import FloatLayer, Layer
 from quant_reference.batch_norm import BatchNorm
-from quant_reference.formats import FORMATS
+from quant_reference.formats import FORMATS, SPEC_FORMATS
+
+if TYPE_CHECKING:
+    from quant_vectors import Case
 
 _PACKED = {"uint4": "quint4x2", "uint2": "quint2x4"}
 
@@ -43,6 +47,10 @@ class Torch(Backend):
 
         self._torch = torch
         self._decomposed = torch.ops.quantized_decomposed
+
+    def supports(self, case: Case) -> str | None:
+        formats = (*SPEC_FORMATS, "float8_e4m3fnuz", "float8_e5m2fnuz")
+        return lacking(case, formats, "torch")
 
     def encode(self, x: Array, fmt: str) -> Array:
         if fmt == "float4_e2m1fn":

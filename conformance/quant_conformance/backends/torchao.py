@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from quant_conformance.backends._formats import lacking
 from quant_conformance.backends._layout import block_extents
 from quant_conformance.backends._torch_arrays import to_numpy, to_torch
 from quant_conformance.backends._torch_observers import observed
 from quant_conformance.protocol import Array, Backend
 from quant_reference import QParams, QuantizationSpec
-from quant_reference.formats import FORMATS
+from quant_reference.formats import FORMATS, SPEC_FORMATS
+
+if TYPE_CHECKING:
+    from quant_vectors import Case
 
 SCALE_EPS = 2.0**-23
 
@@ -46,6 +50,9 @@ class Torchao(Backend):
 
         self._torch, self._mx, self._pt2e = torch, mx, pt2e
         self._primitives, self._kernels = primitives, kernels
+
+    def supports(self, case: Case) -> str | None:
+        return lacking(case, SPEC_FORMATS, "torchao")
 
     def encode(self, x: Array, fmt: str) -> Array:
         if fmt == "float4_e2m1fn":

@@ -157,7 +157,7 @@ def cut(values: NDArray[Any], form: BlockForm, shape: tuple[int, ...]) -> NDArra
     return np.ascontiguousarray(values[index])
 
 
-def block_view(values: NDArray[Any], form: BlockForm) -> NDArray[Any]:
+def blocks_of_axis(values: NDArray[Any], form: BlockForm) -> NDArray[Any]:
     """Whole blocks, the elements of each on an axis of their own behind the block's (BLK-2)."""
     axis = form.check(values.shape)
     shape = values.shape

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quant_reference._arrays import Float32, float_array, widen
-from quant_reference.block.forms import BlockForm, block_view, with_tail
+from quant_reference.block.forms import BlockForm, blocks_of_axis, with_tail
 from quant_reference.block.rules import UnsignedRule, get_rule, unsigned_rule
 from quant_reference.encoding import decode, encode
 from quant_reference.errors import InputError
@@ -52,7 +52,7 @@ def block_scale(
 def block_amax(values: Float32, form: BlockForm) -> Float32:
     """Greatest magnitude of each block; NaN if there is one (BLK-2, BLK-3)."""
     axis = form.check(values.shape)
-    view = block_view(with_tail(values, form), form)
+    view = blocks_of_axis(with_tail(values, form), form)
     greatest = view.max(axis=axis + 1, initial=0.0)
     least = view.min(axis=axis + 1, initial=0.0)
     return np.asarray(np.maximum(greatest, -least))

@@ -138,7 +138,7 @@ def _encode_magnitude(x: Number, fmt: Format, overflow: Overflow) -> int:
 
 
 def decode(code: int, format: str | Format) -> Number:
-    """Exact value of one code (FMT-1 to FMT-8, DEC-1); bits above the width are not looked at."""
+    """Exact value of one code (FMT-1 to FMT-3, FMT-5 to FMT-8, DEC-1)."""
     fmt = get_format(format)
     if fmt.kind == "fixed":
         return number(Fraction(code, 64))

@@ -226,10 +226,12 @@ def test_vectors_generate_calls_the_generator(
     assert main(["vectors", "generate"]) == 1
     main(["vectors", "generate", "--set", "integer_v1", "--out", str(tmp_path)])
     assert calls[0] == (tmp_path, True, "v1")
-    for (out, check, version), name in zip(calls[1:3], ("v1", "integer_v1"), strict=True):
+    for (out, check, version), name in zip(
+        calls[1:4], ("v1", "integer_v1", "block_v1"), strict=True
+    ):
         assert out.parts[-2:] == ("quant_vectors", name)
         assert (check, version) == (False, name)
-    assert calls[3] == (tmp_path, False, "integer_v1")
+    assert calls[4] == (tmp_path, False, "integer_v1")
 
 
 @pytest.mark.parametrize(

@@ -33,11 +33,13 @@ def run(vectors: VectorSet, name: str, plan: Plan | None = None) -> Run:
 def test_every_operation_of_the_vectors_can_be_asked() -> None:
     assert OPERATIONS.keys() == OPERATION_OUTPUTS.keys()
     # Models are asked for in test_placement.py, test_exported_family.py and gate/test_family.py,
-    # layers in test_record.py, those on integers in report/test_rules.py.
+    # layers in test_record.py, those on integers in report/test_rules.py,
+    # blocks in tests/vectors/test_block_set.py.
     asked = {draft.operation for draft in one_of_each()}
     elsewhere = {
         "placement", "export_weights", "layer", "float_layer", "model_output", "model",
         "fold_batch_norm", "lifecycle", "requantize", "integer_layer",
+        "block_scale", "block_quantize", "block_dequantize", "block_dot", "scale_layout",
     }  # fmt: skip
     assert asked | elsewhere == OPERATIONS.keys()
 
