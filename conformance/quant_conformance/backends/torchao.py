@@ -11,6 +11,7 @@ from quant_conformance.backends._formats import lacking
 from quant_conformance.backends._layout import block_extents
 from quant_conformance.backends._torch_arrays import to_numpy, to_torch
 from quant_conformance.backends._torch_observers import observed
+from quant_conformance.backends._torchao_blocks import TorchaoBlocks
 from quant_conformance.protocol import Array, Backend
 from quant_reference import QParams, QuantizationSpec
 from quant_reference.formats import FORMATS, SPEC_FORMATS
@@ -23,7 +24,7 @@ SCALE_EPS = 2.0**-23
 Blocks = tuple[int, ...]
 
 
-class Torchao(Backend):
+class Torchao(TorchaoBlocks, Backend):
     """The three ways in which torchao quantizes on a CPU.
 
     * Integer formats: ``choose_qparams_affine``, ``quantize_affine``, ``dequantize_affine`` and

@@ -30,6 +30,7 @@ def build(builder: Builder) -> None:
         _cuts(builder, name)
         _tensors(builder, name)
     _nvfp4_elements(builder)
+    _own_scales(builder)
     _refused(builder)
 
 
@@ -254,6 +255,24 @@ def _nvfp4_elements(builder: Builder) -> None:
         held = integers(f"block/nvfp4/codes/{index}", (320,), 0, 15).astype(np.uint8)
         add(builder, "block_dequantize", f"products/{index}", form, {"codes": held, **given},
             "BLK-6", "TensorScale", "products of three factors")  # fmt: skip
+
+
+def _own_scales(builder: Builder) -> None:
+    """The same, with a first element from which every rule chooses the scale that is given."""
+    form = block_form("nvfp4", 16)
+    ties = np.array([0.25, 0.75, 1.25, 1.75, 2.5, 3.5, 5.0])
+    for index, amax in enumerate(f32(3.7, 0.3, 411.2, 9e4, 7.7, 17.3)):
+        label = f"block/nvfp4/own/{index}"
+        codes = integers(label, (20,), 9, 126).astype(np.uint8)
+        scale = decode(codes, form.scale).astype(np.float64) * (float(amax) / 2688)
+        near = ties[integers(f"{label}/ties", (20, 16), 0, 6)] * scale[:, None]
+        x = step(near.astype(F32), integers(f"{label}/steps", (20, 16), -2, 2))
+        x[:, 0] = -6 * scale
+        given = {"scales": codes, "tensor_amax": np.asarray(amax)}
+        add(
+            builder, "block_quantize", f"own-scales/{index}", form, {"x": x.reshape(-1), **given},
+            "BLK-5", "ScaleReciprocal TensorScale", "beside ties, under the scale of the block",
+        )  # fmt: skip
 
 
 def _refused(builder: Builder) -> None:
