@@ -76,6 +76,22 @@ def over(function: Callable[..., Any], values: Array, *operands: Any) -> Array:
     return np.asarray(function(values, *operands))
 
 
+def in_chunks(encoded: Callable[[Array], Array], values: Array) -> Array:
+    """uint8 codes of an array, a chunk after the other if it is long and contiguous.
+
+    Args:
+        encoded: The codes of a part.
+        values: The whole.
+    """
+    if not enabled() or values.size <= CHUNK_ELEMENTS or not values.flags.c_contiguous:
+        return np.asarray(encoded(values))
+    flat, codes = values.reshape(-1), np.empty(values.size, np.uint8)
+    for start in range(0, flat.size, CHUNK_ELEMENTS):
+        part = slice(start, start + CHUNK_ELEMENTS)
+        codes[part] = encoded(flat[part])
+    return codes.reshape(values.shape)
+
+
 def cast_to_codes(values: Float32, form: Format) -> Array:
     """Codes of values within ±max by one cast; what it gives for NaN is left to the caller.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from quant_reference._arrays import Array, Float32, float_array, native, widen
-from quant_reference._fast import cast_from_codes, cast_to_codes, enabled, over
+from quant_reference._fast import cast_from_codes, cast_to_codes, enabled, in_chunks, over
 from quant_reference.errors import FormatError, InputError
 from quant_reference.formats import Format, codec_format
 
@@ -42,7 +42,7 @@ def encode(x: Array, format: str | Format) -> Array:
             if not fmt.signed:
                 check_not_negative(values, fmt)
                 values = np.abs(values)
-            return np.asarray(encode_element(saturate(values, fmt), fmt))
+            return in_chunks(lambda part: encode_element(saturate(part, fmt), fmt), values)
         if fmt.kind == "fixed":
             return encode_fixed(values, fmt)
         if fmt.kind == "table":
