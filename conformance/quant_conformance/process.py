@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from multiprocessing import Pipe
 from pathlib import Path
@@ -56,7 +57,8 @@ class Child:
         handle = theirs.fileno()
         command = [sys.executable, "-c", _START, path, module, str(handle), *arguments]
         # Whatever a killed process leaves in its temporary folder goes with ours.
-        environment = {**(variables or {}), **os.environ, "TMPDIR": str(folder)}
+        self._mark = new_mark("CHILD")
+        environment = {**(variables or {}), **os.environ, "TMPDIR": str(folder), **self._mark}
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -120,6 +122,7 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        kill_marked(self._mark)
         self._connection.close()
         if self._process.stdin is not None:
             self._process.stdin.close()
@@ -146,6 +149,43 @@ def die_with_parent() -> None:
         os._exit(3)
 
     threading.Thread(target=wait, daemon=True, name="lifeline").start()
+
+
+def new_mark(who: str) -> dict[str, str]:
+    """Returns a variable by which a process is known, and whatever it starts."""
+    return {f"QUANT_CONFORMANCE_{who}": uuid.uuid4().hex}
+
+
+def kill_marked(mark: Mapping[str, str]) -> None:
+    """Kills the processes that have a variable, also those that have left the session.
+
+    They are found in ``/proc``; where there is none, nothing is done.
+    """
+    ((name, value),) = mark.items()
+    entry = f"{name}={value}".encode()
+    for _ in range(20):  # one that is killed may have started another
+        found = [number for number in _processes() if entry in _environment(number)]
+        for number in found:
+            with contextlib.suppress(OSError):
+                os.kill(number, signal.SIGKILL)
+        if not found:
+            return
+        time.sleep(0.01)
+
+
+def _processes() -> list[int]:
+    if not os.path.isdir("/proc/self"):
+        return []
+    return [
+        int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) != os.getpid()
+    ]
+
+
+def _environment(number: int) -> list[bytes]:
+    try:
+        return Path(f"/proc/{number}/environ").read_bytes().split(b"\0")
+    except OSError:  # it is gone, or somebody else's
+        return []
 
 
 def ending_of(code: int) -> str:

@@ -20,6 +20,7 @@ from quant_conformance.commands.wire import (
     BackendCmd,
     BackendPipe,
     ProgramOptions,
+    init_backend,
     judge_command,
     program_references,
     questions,
@@ -70,6 +71,7 @@ _EXAMPLES = {
     "converters": "converters --operation conv2d --out conv2d.md",
     "generate": "vectors generate --check",
     "questions": "questions --out questions --family quantize --format raw",
+    "init-backend": "init-backend my-backend --lang cpp",
     "judge": "judge questions/answers --name my-chip",
 }
 
@@ -319,6 +321,7 @@ def mutants(
 
 app.command("check-export", epilog=_example("check-export"))(check_export)
 app.command("questions", epilog=_example("questions"))(questions)
+app.command("init-backend", epilog=_example("init-backend"))(init_backend)
 app.command("judge", epilog=_example("judge"))(judge_command(run))
 app.command("record", epilog=_example("record"))(record)
 app.command("converters", epilog=_example("converters"))(converters)

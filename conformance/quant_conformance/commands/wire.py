@@ -14,6 +14,7 @@ from quant_conformance.errors import UsageError, unknown
 from quant_conformance.runner.selection import Selection, select_cases
 from quant_conformance.wire.answered import Options
 from quant_conformance.wire.folder import ANSWERS, read_manifest, write_questions
+from quant_conformance.wire.languages import LANGUAGES, write_backend
 from quant_conformance.wire.limits import Options as Limits
 from quant_conformance.wire.references import reference_of
 from quant_vectors import VectorSet, load, load_frozen
@@ -107,6 +108,23 @@ def questions(
     if left:
         print(f"{left} more cases cannot be asked by files; the judge counts them as unsupported")
     print(f"put the answers into {out / ANSWERS}")
+
+
+def init_backend(
+    out: Annotated[Path, typer.Argument(help="Folder of the new backend; it is made.")],
+    lang: Annotated[str, typer.Option(help=f"One of {', '.join(LANGUAGES)}.")],
+    example: Annotated[
+        bool, typer.Option("--example", help="The worked example instead of stubs.")
+    ] = False,
+) -> None:
+    """Write a backend in another language that compiles, with every operation unsupported."""
+    for name in write_backend(out, lang, example=example):
+        print(out / name)
+    language = LANGUAGES[lang]
+    print(f"cd {out}")
+    if language.build:
+        print(language.build)
+    print(f'quant-conformance run --backend-pipe "{language.run}"')
 
 
 def judge_command(run: Callable[..., None]) -> Callable[..., None]:

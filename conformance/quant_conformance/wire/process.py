@@ -8,15 +8,13 @@ import signal
 import subprocess
 import threading
 import time
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-from quant_conformance.process import ending_of
+from quant_conformance.process import ending_of, kill_marked, new_mark
 from quant_conformance.wire.limits import Options
 
-_MARK = "QUANT_CONFORMANCE_PROGRAM"
 _TAIL_BYTES = 1 << 15
 _SHOWN = 300
 _MAX_ENTRIES = 10_000
@@ -46,11 +44,11 @@ class Program:
     ) -> None:
         self._folder = folder
         self._limit = options.output_bytes
-        self._mark = uuid.uuid4().hex
+        self._mark = new_mark("PROGRAM")
         self._tail = b""
         self._size = 0
         blocks, kilobytes = str(options.output_bytes // 512 + 1), str(options.memory_bytes // 1024)
-        environment = {**os.environ, "TMPDIR": str(folder), _MARK: self._mark}
+        environment = {**os.environ, "TMPDIR": str(folder), **self._mark}
         self._process = subprocess.Popen(
             ["/bin/sh", "-c", _START, "sh", blocks, kilobytes, *words],
             stdin=subprocess.PIPE if piped else subprocess.DEVNULL,
@@ -142,10 +140,7 @@ class Program:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         # What has left the session still has the variable that it was started with.
-        for _ in range(20):
-            if not _kill_marked(f"{_MARK}={self._mark}".encode()):
-                break
-            time.sleep(0.01)
+        kill_marked(self._mark)
         self._reader.join(1)
         for stream in (self._process.stdin, self._piped):
             if stream is not None:
@@ -171,19 +166,3 @@ def folder_bytes(folder: Path, limit: int) -> int:
             if total > limit or entries > _MAX_ENTRIES:
                 return limit + 1
     return total
-
-
-def _kill_marked(mark: bytes) -> int:
-    """Kills the processes that have a variable; returns their number, 0 without ``/proc``."""
-    killed = 0
-    proc = Path("/proc")
-    if not proc.is_dir():
-        return 0
-    for entry in os.listdir(proc):
-        if not entry.isdigit() or int(entry) == os.getpid():
-            continue
-        with contextlib.suppress(OSError):
-            if mark in (proc / entry / "environ").read_bytes().split(b"\0"):
-                os.kill(int(entry), signal.SIGKILL)
-                killed += 1
-    return killed

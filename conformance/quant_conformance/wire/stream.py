@@ -36,6 +36,10 @@ class StreamError(Exception):
     """The program said what is no answer, or nothing any more."""
 
 
+class OutOfTurnError(StreamError):
+    """The program answered another question than the one that is due."""
+
+
 class Stream:
     """The bytes to and from one running program."""
 
@@ -176,14 +180,14 @@ class Pipe(ProgramBackend):
         try:
             stream = self._started()
             if not self._sent and stream.surplus:
-                raise StreamError("the program wrote more than it was asked for")
+                raise OutOfTurnError("the program wrote more than it was asked for")
             self._send(stream, asked, ahead)
             while True:
                 first, question = self._sent[0]
                 answer = record_of(stream.receive(seconds))
                 if answer.id != question.id:
                     text = f"question {question.id} was asked, {answer.id} was answered"
-                    raise StreamError(text)
+                    raise OutOfTurnError(text)
                 self._sent.popleft()
                 outcome = outcome_of(first.operation, answer)
                 if first.id == case.id:
@@ -191,6 +195,9 @@ class Pipe(ProgramBackend):
                 self._early[first.id] = outcome  # the caller left it out, or asks it later
         except TimeoutError:
             outcome = Outcome("timed_out", text=f"no answer within {seconds:g} s")
+        except OutOfTurnError as error:
+            self._stop()
+            return Outcome("malformed", text=str(error))
         except StreamError as error:
             outcome = Outcome("died", text=str(error))
         alone = len(self._sent) <= 1
