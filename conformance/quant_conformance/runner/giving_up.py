@@ -25,7 +25,7 @@ class GivingUp:
         return operation in self._given_up
 
     def count(self, operation: str, outcome: Outcome) -> None:
-        """Takes down what came of a case."""
+        """Records what came of a case."""
         if outcome.kind not in GIVE_UP_AFTER:
             self._in_a_row[operation] = 0
             return

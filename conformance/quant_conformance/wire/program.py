@@ -44,7 +44,7 @@ class ProgramBackend(CaseBackend):
         return {}
 
     def prepare(self, questions: Sequence[tuple[Case, Mapping[str, Array]]]) -> None:
-        """Takes down what will be asked."""
+        """Records what will be asked."""
         askable = [pair for pair in questions if pair[0].operation not in NOT_ON_THE_WIRE]
         self._questions = {
             case.id: (case, question_of(number, case, tensors))

@@ -155,7 +155,7 @@ class Pipe(ProgramBackend):
         self._early: dict[str, Outcome] = {}
 
     def prepare(self, questions: Sequence[tuple[Case, Mapping[str, Array]]]) -> None:
-        """Takes down what will be asked, and in which order."""
+        """Records what will be asked, and in which order."""
         super().prepare(questions)
         self._places = {case_id: place for place, case_id in enumerate(self.questions)}
         self._order = list(self.questions.values())

@@ -21,6 +21,11 @@ static void answer_float_layer(const qc_question *q, qc_answer *a) { (void)q; qc
 static void answer_requantize(const qc_question *q, qc_answer *a) { (void)q; qc_say(a, QC_UNSUPPORTED, "requantize is not implemented"); }
 static void answer_integer_layer(const qc_question *q, qc_answer *a) { (void)q; qc_say(a, QC_UNSUPPORTED, "integer_layer is not implemented"); }
 static void answer_validate_spec(const qc_question *q, qc_answer *a) { (void)q; qc_say(a, QC_UNSUPPORTED, "validate_spec is not implemented"); }
+static void answer_scale_layout(const qc_question *q, qc_answer *a) { (void)q; qc_say(a, QC_UNSUPPORTED, "scale_layout is not implemented"); }
+static void answer_block_scale(const qc_question *q, qc_answer *a) { (void)q; qc_say(a, QC_UNSUPPORTED, "block_scale is not implemented"); }
+static void answer_block_quantize(const qc_question *q, qc_answer *a) { (void)q; qc_say(a, QC_UNSUPPORTED, "block_quantize is not implemented"); }
+static void answer_block_dequantize(const qc_question *q, qc_answer *a) { (void)q; qc_say(a, QC_UNSUPPORTED, "block_dequantize is not implemented"); }
+static void answer_block_dot(const qc_question *q, qc_answer *a) { (void)q; qc_say(a, QC_UNSUPPORTED, "block_dot is not implemented"); }
 
 static void answer(const qc_question *q, qc_answer *a)
 {
@@ -44,6 +49,11 @@ static void answer(const qc_question *q, qc_answer *a)
     if (!strcmp(q->operation, "requantize")) { answer_requantize(q, a); return; }
     if (!strcmp(q->operation, "integer_layer")) { answer_integer_layer(q, a); return; }
     if (!strcmp(q->operation, "validate_spec")) { answer_validate_spec(q, a); return; }
+    if (!strcmp(q->operation, "scale_layout")) { answer_scale_layout(q, a); return; }
+    if (!strcmp(q->operation, "block_scale")) { answer_block_scale(q, a); return; }
+    if (!strcmp(q->operation, "block_quantize")) { answer_block_quantize(q, a); return; }
+    if (!strcmp(q->operation, "block_dequantize")) { answer_block_dequantize(q, a); return; }
+    if (!strcmp(q->operation, "block_dot")) { answer_block_dot(q, a); return; }
     qc_say(a, QC_UNSUPPORTED, "an operation that this program does not know");
 }
 

@@ -290,11 +290,8 @@ void answer(const qc_question *q, qc_answer *a)
         else if (operation == "layer") layer(q, a);
         else if (operation == "integer_layer") integer_layer(q, a);
         else throw Unsupported{operation + " is not offered"};
-    } catch (const Unsupported &no) {
-        qc_say(a, QC_UNSUPPORTED, no.reason.c_str());
-    } catch (const Refused &no) {
-        qc_say(a, QC_REFUSED, no.reason.c_str());
-    }
+    } catch (const Unsupported &no) { qc_say(a, QC_UNSUPPORTED, no.reason.c_str());
+    } catch (const Refused &no) { qc_say(a, QC_REFUSED, no.reason.c_str()); }
 }
 
 }  // namespace
