@@ -9,10 +9,10 @@ import numpy as np
 
 from quant_conformance.backends._formats import lacking
 from quant_conformance.backends._layout import Layout, layout_of
-from quant_conformance.backends._onnx_models import ModelKey
+from quant_conformance.backends._onnx_models import ELEMENT_TYPES, ModelKey
 from quant_conformance.protocol import Array, Backend
 from quant_reference import QParams, QuantizationSpec
-from quant_reference.formats import FORMATS, SPEC_FORMATS
+from quant_reference.formats import FORMATS
 from quant_reference.granularity import PerTensor
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class OnnxBackend(Backend):
         raise NotImplementedError
 
     def supports(self, case: Case) -> str | None:
-        return lacking(case, SPEC_FORMATS, "ONNX")
+        return lacking(case, ELEMENT_TYPES, "ONNX")
 
     def refuse(self, fmt: str) -> None:
         """Raises NotImplementedError if the runtime has no kernels for ``fmt``."""

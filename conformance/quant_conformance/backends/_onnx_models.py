@@ -35,6 +35,8 @@ ELEMENT_TYPES = {
     "float8_e4m3fn": "FLOAT8E4M3FN",
     "float8_e5m2": "FLOAT8E5M2",
     "float4_e2m1fn": "FLOAT4E2M1",
+    "float8_e4m3fnuz": "FLOAT8E4M3FNUZ",
+    "float8_e5m2fnuz": "FLOAT8E5M2FNUZ",
     "float8_e8m0fnu": "FLOAT8E8M0",
 }
 """dtype or format name to the name of ONNX's element type."""

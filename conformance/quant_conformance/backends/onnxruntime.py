@@ -19,7 +19,7 @@ from quant_reference.formats import FORMATS
 if TYPE_CHECKING:
     from quant_vectors import Case
 
-_SATURATING = frozenset({"float8_e4m3fn", "float8_e5m2"})
+_SATURATING = frozenset({"float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz"})
 
 Bound = tuple[Array, tuple[int, ...]]
 """Memory, and the shape of the tensor in it (another one than the array's where it is packed)."""
