@@ -41,6 +41,18 @@ LANGUAGES: Final[Mapping[str, Language]] = {
         "c++ -std=c++17 -O2 -ffp-contract=off -o my-backend backend.cpp",
         "./my-backend",
     ),
+    "node": Language(
+        {"wire.mjs": "node/wire.mjs", "backend.mjs": "node/backend.mjs"},
+        ("backend.mjs", "node/example.mjs"),
+        "",
+        "node backend.mjs",
+    ),
+    "python": Language(
+        {"wire.py": "python/wire.py", "backend.py": "python/backend.py"},
+        ("backend.py", "python/example.py"),
+        "",
+        "python3 backend.py",
+    ),
 }
 
 
