@@ -7,7 +7,7 @@ import pytest
 from quant_conformance.runner.questions import Limits
 from quant_conformance.runner.runs import Plan, Runner
 from quant_conformance.verdicts.verdict import Verdict
-from quant_vectors import VectorSet, load
+from quant_vectors import VectorSet, load_frozen
 
 pytestmark = pytest.mark.peers
 
@@ -37,7 +37,7 @@ NAMES = [pytest.param(name, marks=MARKS.get(name, ())) for name in sorted(EXACT)
 
 @pytest.fixture(scope="module")
 def vectors() -> VectorSet:
-    return load()
+    return load_frozen()
 
 
 @pytest.mark.parametrize("name", NAMES)
