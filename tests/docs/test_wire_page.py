@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib.resources import files
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import tests.docs.samples as pages
 from quant_conformance.cli import main
 from quant_conformance.report.wire_page import filled
 from quant_conformance.wire.documents import document_of
+from quant_conformance.wire.languages import LANGUAGES
 from quant_conformance.wire.model import Record
 
 PAGE = pages.ROOT / "docs" / "wire.md"
@@ -56,3 +58,15 @@ def test_documents_follow_their_schemas(tmp_path: Path) -> None:
         jsonschema.validate(json.loads(document_of([record])), schema("records"))
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({"schema": "quant-conformance/answers/1"}, schema("records"))
+
+
+def test_the_table_of_languages_has_the_commands_that_are_run() -> None:
+    # tests/conformance/wire/test_languages.py runs these commands for each language.
+    page = pages.VENDOR.read_text(encoding="utf-8")
+    rows = re.findall(r"(?m)^\| [^|]+ \| `(\w+)` \| (.*) \| `(.*)` \|$", page)
+    shown = {
+        name: (build.strip("`").replace("none", ""), run)
+        for name, build, run in rows
+        if name in LANGUAGES
+    }
+    assert shown == {name: (each.build, each.run) for name, each in LANGUAGES.items()}

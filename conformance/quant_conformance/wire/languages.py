@@ -53,6 +53,12 @@ LANGUAGES: Final[Mapping[str, Language]] = {
         "",
         "python3 backend.py",
     ),
+    "rust": Language(
+        {"wire.rs": "rust/wire.rs", "backend.rs": "rust/backend.rs"},
+        ("backend.rs", "rust/example.rs"),
+        "rustc --edition 2021 -O -o my-backend backend.rs",
+        "./my-backend",
+    ),
 }
 
 
