@@ -30,7 +30,7 @@ class Options:
     total_seconds: float = 3600.0
     output_bytes: int = 1 << 28
     memory_bytes: int = 0
-    ahead: int = 32
+    ahead: int = 128
     name: str = ""
 
 

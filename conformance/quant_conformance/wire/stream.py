@@ -208,6 +208,8 @@ class Pipe(ProgramBackend):
         """Sends a question, if it is not on its way, and those behind it."""
         if not any(case is asked[0] for case, _ in self._sent):
             self._queue(stream, asked)
+        if len(self._sent) > ahead // 2:  # several at a time: fewer changes between processes
+            return
         place = self._places.get(self._sent[-1][0].id)
         while place is not None and len(self._sent) < ahead and place + 1 < len(self._order):
             place += 1
