@@ -21,7 +21,7 @@ ALL := $(VENV)/.installed-all-$(KEY)
 DEV := $(VENV)/.installed-dev-$(KEY)
 
 .PHONY: run test cpus bench lint vectors vectors-check spec clauses layers mutants zoo converters architectures readme docs \
-	dist clean
+	dist release-check clean
 .DELETE_ON_ERROR:
 
 run: $(ALL)  ## judge the default backends and print the scoreboard
@@ -81,6 +81,9 @@ readme: $(DEV)  ## the scoreboard and what the pages show of a run, anew; ARGS=-
 
 docs: $(DEV)  ## the site of these pages, to build/site; fails where a link leads nowhere
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(ARGS)
+
+release-check: $(DEV)  ## wheel and sdist in an empty environment of every Python that is here
+	$(BIN)/python -m tests.packaging.installations $(ARGS)
 
 dist: $(DEV)
 	$(BIN)/python -m build

@@ -1,7 +1,8 @@
-"""Nothing that is tracked speaks of the machine it was written on."""
+"""Nothing tracked names the machine it was written on; the version is the same everywhere."""
 
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,11 @@ def test_the_search_finds_what_it_looks_for(text: str) -> None:
 )
 def test_the_search_leaves_ordinary_text_alone(text: str) -> None:
     assert not findings(text.encode())
+
+
+def test_the_version_is_one_and_has_its_notes() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    source = (ROOT / "torch_impl/quant_torch/__init__.py").read_text(encoding="utf-8")
+    assert f'__version__ = "{project["version"]}"' in source
+    notes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.search(rf"^## \[{re.escape(project['version'])}\] - 20\d\d-\d\d-\d\d$", notes, re.M)

@@ -15,7 +15,7 @@ import pytest
 from tests.vectors.sets import v1
 
 import quant_reference
-from quant_vectors import FAMILIES, OPERATION_OUTPUTS
+from quant_vectors import FAMILIES, FROZEN, OPERATION_OUTPUTS, RELEASED
 from quant_vectors.model import SPEC_DEFAULTS
 
 SPEC = (files(quant_reference) / "SPEC.md").read_text(encoding="utf-8")
@@ -118,6 +118,13 @@ def test_the_documents_name_the_defaults_that_a_spec_leaves_out() -> None:
         assert written in readme
         plain = written.replace('"', "")
         assert f"{name} {plain}" in rule
+
+
+def test_a_released_set_is_as_it_was_released() -> None:
+    """The digest is written here once more, so that no edit of one file changes a released case."""
+    released = "3b2eceb4f8907f9ab3edb0fcdd36b2681c94064e7603bd2096970ad0ff1e0f38"
+    assert v1().digest == released == RELEASED["v1"]
+    assert set(RELEASED) <= set(FROZEN)
 
 
 def test_no_two_cases_ask_the_same() -> None:

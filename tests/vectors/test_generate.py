@@ -15,7 +15,14 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from quant_conformance.generate import first_difference, generate, readable_difference
+from quant_conformance.errors import UsageError
+from quant_conformance.generate import (
+    INTEGER,
+    build,
+    first_difference,
+    generate,
+    readable_difference,
+)
 from quant_conformance.generate.builder import Builder, canonical
 from quant_conformance.generate.coverage import coverage, coverage_rows
 from quant_conformance.generate.covering import cover_pairs, required_pairs
@@ -51,6 +58,17 @@ def vectors() -> VectorSet:
 def test_the_frozen_set_is_what_the_generator_builds(capsys: pytest.CaptureFixture[str]) -> None:
     assert generate(V1, check=True) == 0
     assert "is what the generator builds" in capsys.readouterr().out
+
+
+def test_a_released_set_is_not_written_anew(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A generator that builds another v1 than the released one writes nothing."""
+    other = build(INTEGER)
+    monkeypatch.setattr("quant_conformance.generate.build", lambda version: other)
+    with pytest.raises(UsageError, match=r"v1 has been released.*nothing is written"):
+        generate(tmp_path / "v1", check=False)
+    assert not (tmp_path / "v1").exists()
 
 
 @pytest.fixture

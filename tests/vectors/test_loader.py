@@ -109,6 +109,18 @@ def test_a_tampered_file(folder: Path, name: str) -> None:
         load(path=folder)
 
 
+def test_a_manifest_that_was_changed_with_its_files(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Checksums of a manifest that agree with its files do not make it the released set."""
+    monkeypatch.setattr("quant_vectors.loader._frozen", lambda version: folder)
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    manifest["version"] = "v1"
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    with pytest.raises(ChecksumError, match="was released with 3b2eceb4"):
+        load()
+
+
 def test_a_lengthened_file(folder: Path) -> None:
     with (folder / "encode.safetensors").open("ab") as file:
         file.write(b"\0")

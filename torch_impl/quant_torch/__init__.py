@@ -17,7 +17,7 @@ from quant_torch.common import (
     UntestedTorchVersionWarning,
 )
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.2.0"
 
 __all__ = [
     "CoreAIExportError",

@@ -17,7 +17,7 @@ from quant_vectors.errors import (
     UnsafePathError,
     VectorError,
 )
-from quant_vectors.loader import FROZEN, load, load_frozen
+from quant_vectors.loader import FROZEN, RELEASED, load, load_frozen
 from quant_vectors.model import (
     BLOCK_FAMILIES,
     FAMILIES,
@@ -35,6 +35,7 @@ __all__ = [
     "FROZEN",
     "INTEGER_FAMILIES",
     "OPERATION_OUTPUTS",
+    "RELEASED",
     "Case",
     "ChecksumError",
     "MissingFileError",

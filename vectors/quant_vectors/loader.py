@@ -52,6 +52,15 @@ FLAGS_NAME = "flags.json"
 FROZEN = ("v1", "integer_v1", "block_v1")
 """The frozen sets of this release, in the order in which they are run."""
 
+RELEASED: Mapping[str, str] = {
+    "v1": "3b2eceb4f8907f9ab3edb0fcdd36b2681c94064e7603bd2096970ad0ff1e0f38",  # 0.2.0
+}
+"""The digest of each set that has been released, which no later release may change.
+
+The digest is the sha256 of the manifest, which has that of every other file. A frozen set that is
+not in here may still be corrected, with a line in the changelog.
+"""
+
 _VERSION = re.compile(r"([a-z]+_)?v[0-9]+")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
@@ -76,6 +85,13 @@ def load(version: str = "v1", path: str | Path | None = None) -> VectorSet:
     if path is None and manifest["version"] != version:
         raise SchemaError(f"the folder of {version} holds a manifest of {manifest['version']!r}")
 
+    digest = hashlib.sha256(manifest_bytes).hexdigest()
+    if path is None and digest != RELEASED.get(version, digest):
+        raise ChecksumError(
+            f"{MANIFEST_NAME} of {version} has the digest {digest}; the set was released with "
+            f"{RELEASED[version]} and does not change. Install quant-conformance again"
+        )
+
     contents = {name: _verified(root, name, entry) for name, entry in manifest["files"].items()}
     flags = _flags(contents)
     cases: list[Case] = []
@@ -89,7 +105,7 @@ def load(version: str = "v1", path: str | Path | None = None) -> VectorSet:
         cases=tuple(cases),
         manifest=manifest,
         flags=flags,
-        digest=hashlib.sha256(manifest_bytes).hexdigest(),
+        digest=digest,
         _tensors=tensors,
     )
 

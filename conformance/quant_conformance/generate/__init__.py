@@ -7,6 +7,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Final
 
+from quant_conformance.errors import UsageError
 from quant_conformance.generate.builder import Builder
 from quant_conformance.generate.families import (
     batch_norm,
@@ -54,7 +55,7 @@ from quant_conformance.generate.flags_block import BLOCK_FLAGS
 from quant_conformance.generate.flags_integer import INTEGER_FLAGS
 from quant_conformance.generate.readable import readable_path, readable_text
 from quant_conformance.generate.streams import SEED
-from quant_vectors import SetWriter, load
+from quant_vectors import RELEASED, SetWriter, load
 
 VERSION: Final = "v1"
 GENERATOR: Final = "1"
@@ -131,15 +132,19 @@ def generate(out: Path, check: bool, version: str = VERSION) -> int:
 
     Returns:
         0, or 1 if ``check`` found a difference, which is printed.
+
+    Raises:
+        UsageError: What is built is not the set of that name that has been released.
     """
     writer = build(version)
-    if not check:
-        writer.write(out)
-        readable_path(out).write_text(readable_text(load(path=out)), encoding="utf-8")
-        return 0
     with tempfile.TemporaryDirectory() as temporary:
         built = Path(temporary)
         writer.write(built)
+        if not check:
+            _keep_what_is_released(version, load(path=built).digest)
+            writer.write(out)
+            readable_path(out).write_text(readable_text(load(path=out)), encoding="utf-8")
+            return 0
         difference = first_difference(built, out)
         if difference is None:
             difference = readable_difference(readable_text(load(path=built)), readable_path(out))
@@ -148,6 +153,15 @@ def generate(out: Path, check: bool, version: str = VERSION) -> int:
         return 0
     print(f"{out} differs from what the generator builds: {difference}")
     return 1
+
+
+def _keep_what_is_released(version: str, digest: str) -> None:
+    if digest != RELEASED.get(version, digest):
+        raise UsageError(
+            f"the set {version} has been released, with the digest {RELEASED[version]}, and what "
+            f"the generator builds now has {digest}: nothing is written. New and corrected cases "
+            "belong in a set of a further version; `--check` says what differs"
+        )
 
 
 def readable_difference(text: str, found: Path) -> str | None:
