@@ -17,13 +17,13 @@ class Language:
 
     Attributes:
         files: name in the new folder to the template.
-        example: name in the new folder and the template of a worked example, if there is one.
+        example: name in the new folder and the template of the worked example.
         build: the command that compiles it, or nothing.
         run: the command of the backend.
     """
 
     files: Mapping[str, str]
-    example: tuple[str, str] | None
+    example: tuple[str, str]
     build: str
     run: str
 
@@ -31,7 +31,7 @@ class Language:
 LANGUAGES: Final[Mapping[str, Language]] = {
     "c": Language(
         {"wire.h": "c/wire.h", "backend.c": "c/backend.c"},
-        None,
+        ("backend.c", "c/example.c"),
         "cc -std=c99 -O2 -ffp-contract=off -o my-backend backend.c -lm",
         "./my-backend",
     ),
@@ -74,15 +74,13 @@ def write_backend(out: Path, name: str, *, example: bool = False) -> list[str]:
         The names of what was written.
 
     Raises:
-        UsageError: another language, no example in it, or a file that is there already.
+        UsageError: another language, or a file that is there already.
     """
     if name not in LANGUAGES:
         raise unknown("language", name, LANGUAGES)
     language = LANGUAGES[name]
     chosen = dict(language.files)
-    if example and language.example is None:
-        raise UsageError(f"there is no example in {name}; its skeleton compiles as it is")
-    if example and language.example is not None:
+    if example:
         chosen[language.example[0]] = language.example[1]
     taken = [entry for entry in chosen if (out / entry).exists()]
     if taken:
