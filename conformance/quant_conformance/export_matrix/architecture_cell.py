@@ -51,9 +51,10 @@ def run_cell(name: str, config: str, mode: str) -> Result:
         mode: "graph" or "eager".
 
     Returns:
-        Plain values: "prepared" (how many quantizers, or the error), "targets" (of each file its
-        verdict, the failing tensors, seconds), "replayed" (verdicts on the recorded vectors),
-        "seconds", and "megabytes" of memory above what the imports take.
+        Plain values: "quantizers" (how many) and "share" (of the parameters that are quantized,
+        0 to 1), or "error"; "targets" (of each file its verdict, the failing tensors, seconds),
+        "replayed" (verdicts on the recorded vectors), "seconds", and "megabytes" of memory above
+        what the imports take.
     """
     began, before = time.perf_counter(), _megabytes()
     result: Result = {"name": name, "config": config, "mode": mode, "targets": {}}
@@ -70,7 +71,7 @@ def run_cell(name: str, config: str, mode: str) -> Result:
             except Exception as error:  # the quantizer's, which is judged here
                 result["error"] = _first(error)
                 break
-            result["quantizers"] = made.count
+            result["quantizers"], result["share"] = made.count, made.share
             result["targets"].update(_targets(name, made, backend, Path(folder)))
         if "error" not in result:
             result["replayed"] = _replayed(build(name), config, mode, Path(folder))
@@ -104,6 +105,11 @@ class _Prepared:
         from quant_torch.quantization.spec import FakeQuantizeImplBase
 
         return sum(isinstance(m, FakeQuantizeImplBase) for m in self.model.modules())
+
+    @property
+    def share(self) -> float:
+        """Share of the parameters of products, convolutions and embeddings, 0 to 1."""
+        return float(self.quantizer.shares().of_parameters)
 
     @property
     def recording(self) -> Recording:

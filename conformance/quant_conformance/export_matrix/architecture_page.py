@@ -42,22 +42,24 @@ def page(results: Iterable[Result]) -> str:
     lines = [
         "# Architectures that others wrote",
         "",
-        f"{len({r['name'] for r in judged})} architectures, {len(judged)} cells: each prepared, "
+        f"{len({r['name'] for r in judged})} of the {len(ARCHITECTURES)} architectures of "
+        f"`make architectures`, {len(judged)} cells: each prepared, "
         "calibrated on three batches, trained one step, exported to both targets in 32 and in "
         "16 bits, judged tensor by tensor, and frozen as vectors that the reference answers. "
-        f"Made by `make architectures` with {_versions()}. Times are those of the machine that "
-        "made the page, which ran two cells at a time.",
+        f"Made{_commits(judged)} with {_versions()}. Times are those of the machine that made the "
+        "page, which may have run several cells at a time.",
         "",
         *_counts(judged),
         "",
         "`refused`: our exporter or the converter refuses the model, and says why; `–`: the "
         "converter refuses the float model, too, as it is, so that the cell is left out of the "
-        "counts. What the other words mean is in the README.",
+        "counts. `quantized`: of the parameters that products, convolutions and embeddings "
+        "read. What the other words mean is in the README.",
         "",
         "| architecture | config, mode | "
         + " | ".join(LABELS[t] for t in TARGETS)
-        + " | quantizers | replayed | s | MB |",
-        "|---|---|" + "---|" * len(TARGETS) + "--:|---|--:|--:|",
+        + " | quantizers | quantized | replayed | s | MB |",
+        "|---|---|" + "---|" * len(TARGETS) + "--:|--:|---|--:|--:|",
         *(_row(r) for r in judged),
         "",
         *_reasons(judged),
@@ -65,6 +67,8 @@ def page(results: Iterable[Result]) -> str:
     missing = sorted({r["name"] for r in cells if "missing" in r})
     if missing:
         lines += ["", f"Not installed where the page was made: {', '.join(missing)}."]
+    if unasked := [name for name in ARCHITECTURES if name not in {r["name"] for r in cells}]:
+        lines += ["", f"Not run for this page: {', '.join(unasked)}."]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -97,9 +101,23 @@ def _row(result: Result) -> str:
     told = (replayed.get("error") and "failed") or _replayed(replayed)
     return (
         f"| {result['name']} | {result['config']}, {result['mode']} | {' | '.join(words)} | "
-        f"{result.get('quantizers', '')} | {told} | {result.get('seconds', '')} | "
+        f"{result.get('quantizers', '')} | {_percent(result)} | {told} | "
+        f"{result.get('seconds', '')} | "
         f"{result.get('megabytes', '')} |"
     )
+
+
+def _percent(result: Result) -> str:
+    """The quantized share of the parameters; 99.99 % does not become 100 %."""
+    if "share" not in result:
+        return ""
+    return f"{int(1000 * result['share']) / 10:.1f} %"
+
+
+def _commits(cells: Sequence[Result]) -> str:
+    """Which sources made the results, where they are known."""
+    found = sorted({r["commit"] for r in cells if r.get("commit")})
+    return f" at {', '.join(f'`{one}`' for one in found)}" if found else ""
 
 
 def _replayed(counts: Result) -> str:

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
@@ -39,6 +40,23 @@ def run_apart(key: Key, limit: float = LIMIT) -> Result:
         key: name, config and mode.
         limit: seconds.
     """
+    return {**_run_apart(key, limit), "commit": commit()}
+
+
+@cache
+def commit() -> str:
+    """The commit of the sources that judge, ``-dirty`` where they differ from it; or nothing."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        done = subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        return ""
+    return done.stdout.strip()
+
+
+def _run_apart(key: Key, limit: float) -> Result:
     module = "quant_conformance.export_matrix.architecture_cell"
     given: Result = dict(zip(("name", "config", "mode"), key, strict=True))
     try:
@@ -113,6 +131,7 @@ def main(
     name: Annotated[list[str] | None, typer.Option(help="Only this architecture.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Cells at a time.")] = 2,
     limit: Annotated[float, typer.Option(min=1, help="Seconds for one cell.")] = LIMIT,
+    again: Annotated[bool, typer.Option(help="Also what is in the results so far.")] = False,
 ) -> None:
     """Take every architecture through configs, modes and targets; exit 1 on a wrong file."""
     results: dict[str, Result] = json.loads(kept.read_text()) if kept.exists() else {}
@@ -121,7 +140,11 @@ def main(
         write_text(kept, json.dumps(found, indent=1, sort_keys=True) + "\n")
         print(f"{len(found)} cells", file=sys.stderr)
 
-    sweep(keys_of(name or []), results, keep, jobs, limit)
+    keys = keys_of(name or [])
+    if again:
+        for key in keys:
+            results.pop(name_of(key), None)
+    sweep(keys, results, keep, jobs, limit)
     text = page(results.values())
     if out is None:
         typer.echo(text)

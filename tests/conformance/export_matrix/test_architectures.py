@@ -63,6 +63,7 @@ def test_a_cell_goes_all_the_way(mode: str) -> None:
     }
     assert set(result["targets"]) == set(TARGETS)
     assert result["quantizers"] > 10
+    assert result["share"] > 0.95
     assert set(result["replayed"]) <= {"exact", "admissible"}
     assert sum(result["replayed"].values()) > 5
 
@@ -120,12 +121,16 @@ def test_what_is_known_is_not_run_again(tmp_path: Path) -> None:
     kept.write_text(json.dumps({"llama | w8a8 | graph": known}))
     out = tmp_path / "page.md"
     with pytest.raises(sweeping.typer.Exit) as stopped:
-        sweeping.main(kept, out, ["llama"], 2, 20.0)
+        sweeping.main(kept, out, ["llama"], 2, 20.0, again=False)
     assert stopped.value.exit_code == 0
     results = json.loads(kept.read_text())
     assert len(results) == 4
     assert results["llama | w8a8 | graph"]["seconds"] == 7.5
+    assert results["llama | w8a8 | eager"]["commit"] == sweeping.commit()
     assert "| llama | w8a8, graph |" in out.read_text()
+    with pytest.raises(sweeping.typer.Exit):
+        sweeping.main(kept, out, ["llama"], 2, 20.0, again=True)
+    assert "seconds" not in json.loads(kept.read_text())["llama | w8a8 | graph"]
 
 
 def test_an_unknown_architecture_is_named() -> None:
@@ -150,4 +155,15 @@ def test_the_page_counts_what_is_green_and_leaves_out_what_no_float_model_can() 
     assert "| Core ML, 16 bit | 3 | 1 | 33 % | 0 | 1 | 0 |" in text
     assert "| vit | w8a8, graph | exact | admissible | wrong | unpaired |" in text
     assert "| bert | w8a8, graph | – | refused | exact | exact |" in text
+    assert f"3 of the {len(ARCHITECTURES)} architectures" in text
+    assert "Not run for this page: resnet10t, " in text
     assert "failed: KeyError: 'x': gpt2 (w8a8, graph, coreai-32)" in text
+
+
+def test_the_page_says_what_share_is_quantized_and_by_which_sources() -> None:
+    some = {**cell("vit", *["exact"] * 4), "share": 0.99999, "commit": "abc1234"}
+    other = {**cell("bert", *["exact"] * 4), "share": 1.0, "commit": "abc1235"}
+    text = page([some, other])
+    assert "Made at `abc1234`, `abc1235` with torch " in text
+    assert "| exact |  | 99.9 % |" in text
+    assert "| exact |  | 100.0 % |" in text
