@@ -23,7 +23,7 @@ WRITTEN = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md")),
     *(
         ROOT / "docs" / f"{name}.md"
-        for name in ("vendor", "wire", "quantizer", "gate", "architecture")
+        for name in ("vendor", "wire", "gating", "quantizer", "gate", "architecture")
     ),
 ]
 """Pages that are written by hand, with snippets and commands that a reader would paste."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
+from dataclasses import replace
 from enum import StrEnum
 from importlib import import_module
 from pathlib import Path
@@ -15,6 +16,14 @@ from rich.console import Console
 
 import quant_vectors
 from quant_conformance.commands.check_export import check_export
+from quant_conformance.commands.gating import (
+    FailOn,
+    MinJudged,
+    Require,
+    WriteExpectations,
+    check_new_expectations,
+    global_options,
+)
 from quant_conformance.commands.record import record
 from quant_conformance.commands.wire import (
     BackendCmd,
@@ -33,9 +42,11 @@ from quant_conformance.registry import BACKENDS
 from quant_conformance.report.diff import KINDS, compare_results
 from quant_conformance.report.documents import junit_text, markdown_text
 from quant_conformance.report.explain import explain as explain_case
+from quant_conformance.report.known_failures import known_failures_text
 from quant_conformance.report.progress import progress
 from quant_conformance.report.results import read_results, results_text
 from quant_conformance.report.scoreboard import print_run, print_summary
+from quant_conformance.runner.gates import conditions, unmet
 from quant_conformance.runner.loading import load_class
 from quant_conformance.runner.notes import unjudged
 from quant_conformance.runner.questions import Limits
@@ -56,6 +67,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.callback()(global_options)
 vectors_app = typer.Typer(help="Work on the frozen vectors.", no_args_is_help=True)
 app.add_typer(vectors_app, name="vectors")
 
@@ -138,6 +150,10 @@ def run(
     expectations: Annotated[
         Path | None, typer.Option(help="Known failures (TOML) of the one backend that is run.")
     ] = None,
+    require: Require = None,
+    min_judged: MinJudged = 0,
+    fail_on: FailOn = None,
+    write_expectations: WriteExpectations = None,
     isolate: Isolate = None,
     timeout: Timeout = 10.0,
     jobs: Annotated[
@@ -148,15 +164,21 @@ def run(
     programs = program_references(backend_cmd, backend_pipe, program_options, timeout)
     backend = [*(backend or []), *programs] or None
     references = list(dict.fromkeys(backend or BACKENDS))
-    if expectations is not None and len(references) != 1:
-        raise UsageError("--expectations belongs to one backend; name it with --backend")
-    check_reports((json, junit, markdown, html))
+    for option, file in (
+        ("--expectations", expectations),
+        ("--write-expectations", write_expectations),
+    ):
+        if file is not None and len(references) != 1:
+            raise UsageError(f"{option} belongs to one backend; name it with --backend")
+    check_new_expectations(write_expectations)
+    check_reports((json, junit, markdown, html, write_expectations))
     # Loaded only where it is asked for, and before the run, which may take minutes.
     if html is not None:
         import_module("quant_conformance.report.html")
     loaded = load_set(vectors)
     selection = Selection(tier.value, family or (), flag or (), clause or (), case or ())
     chosen = select_cases(loaded, selection)
+    wanted = conditions(chosen, require or (), min_judged, fail_on or ())
     if jobs is None:
         jobs = 1 if isolate is False else min(os.cpu_count() or 1, len(references))
     plan = Plan(
@@ -181,6 +203,10 @@ def run(
                 broken.append(error)
 
         runs = Runner(loaded, chosen, plan, listener).run_all(references, show)
+    runs = [replace(done, unmet=tuple(unmet(done.results, wanted))) for done in runs]
+
+    def known_failures() -> str:
+        return known_failures_text(runs[0], [entry.id for entry in loaded.cases])
 
     def html_report() -> str:
         pages = import_module("quant_conformance.report.html")
@@ -199,6 +225,7 @@ def run(
                 (junit, lambda: junit_text(runs, named=backend is not None)),
                 (markdown, lambda: markdown_text(runs)),
                 (html, html_report),
+                (write_expectations, known_failures),
             ]
         )
     code = exit_code(runs, named=backend is not None)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from quant_conformance.commands.gating import FailOn, MinJudged, Require, WriteExpectations
 from quant_conformance.errors import UsageError, unknown
 from quant_conformance.runner.selection import Selection, select_cases
 from quant_conformance.wire.answered import Options
@@ -148,6 +149,10 @@ def judge_command(run: Callable[..., None]) -> Callable[..., None]:
         expectations: Annotated[
             Path | None, typer.Option(help="Known failures (TOML) of the system.")
         ] = None,
+        require: Require = None,
+        min_judged: MinJudged = 0,
+        fail_on: FailOn = None,
+        write_expectations: WriteExpectations = None,
     ) -> None:
         """Judge answers that came back as files; reports and exit codes are those of run."""
         asked = read_manifest(answers).selection
@@ -164,6 +169,10 @@ def judge_command(run: Callable[..., None]) -> Callable[..., None]:
             "markdown": markdown,
             "html": html,
             "expectations": expectations,
+            "require": require,
+            "min_judged": min_judged,
+            "fail_on": fail_on,
+            "write_expectations": write_expectations,
             "jobs": 1,
         }
         run(**call)

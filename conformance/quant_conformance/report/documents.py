@@ -31,7 +31,8 @@ _JUNIT_CHILD = {
 def junit_text(runs: Sequence[Run], *, named: bool = False) -> str:
     """Returns JUnit XML: a suite per backend, a test per case.
 
-    A stale entry is a failure, and so is a backend of which nothing was judged.
+    A stale entry is a failure, and so are an unmet condition and a backend of which nothing was
+    judged.
 
     Args:
         runs: the runs.
@@ -46,6 +47,9 @@ def junit_text(runs: Sequence[Run], *, named: bool = False) -> str:
         for line in run.stale:
             case = Xml.SubElement(suite, "testcase", classname=run.backend, name="expectations")
             Xml.SubElement(case, "failure", message=_xml(line), type="stale")
+        for line in run.unmet:
+            case = Xml.SubElement(suite, "testcase", classname=run.backend, name="conditions")
+            Xml.SubElement(case, "failure", message=_xml(line), type="unmet")
         if run.reference in silent:
             case = Xml.SubElement(suite, "testcase", classname=run.backend, name="judged")
             message = _xml(run.notes[0] if run.notes else f"nothing was judged: {run.text}")
@@ -106,6 +110,7 @@ def _markdown_run(run: Run, limit: int) -> list[str]:
     lines = ["", f"## {_inline(run.backend)}", ""]
     if versions:
         lines += [_inline(versions), ""]
+    lines += [f"- condition not met: {_inline(line)}" for line in run.unmet]
     if run.problem is not None:
         return [*lines, f"{run.problem}: {_inline(run.text)}"]
     groups = failure_groups(run)

@@ -49,6 +49,8 @@ def run_document(run: Run) -> Document:
     ]
     if rules:
         document["rules"] = rules
+    if run.unmet:
+        document["unmet"] = list(run.unmet)
     if run.problem is not None:
         document["problem"] = {"kind": run.problem, "text": run.text}
     return document

@@ -57,7 +57,7 @@ def print_run(run: Run, console: Console) -> None:
 
 
 def print_summary(runs: Sequence[Run], console: Console, vectors: Path | None = None) -> None:
-    """Prints a row for each backend, and how to see why the first failed.
+    """Prints a row for each backend, unmet conditions, and how to see why the first failed.
 
     Args:
         runs: what was run.
@@ -67,6 +67,10 @@ def print_summary(runs: Sequence[Run], console: Console, vectors: Path | None = 
     if len(runs) > 1:
         _print_table(console, "backend", [Row(run.backend, run.summary) for run in runs])
         console.print()
+    for run in runs:
+        for line in run.unmet:
+            told = Text.assemble(("condition not met", "bold red"), f" {run.backend}: {line}")
+            _print(console, told, 2)
     failed = next((run for run in runs if run.failures), None)
     if failed is not None:
         command = explain_command(failed.failures[0].id, failed.reference, vectors)

@@ -32,6 +32,7 @@ class Run:
         answers: the answers that can be measured, of expected failures too; a report makes its
             evidence from them (``report.evidence``).
         notes: what is to be known of what was not judged, one line each.
+        unmet: conditions that were asked for and are not met (``runner.gates``), one line each.
     """
 
     backend: str
@@ -45,6 +46,7 @@ class Run:
     text: str = ""
     answers: tuple[Answer, ...] = ()
     notes: tuple[str, ...] = ()
+    unmet: tuple[str, ...] = ()
 
     @property
     def summary(self) -> dict[str, int]:
@@ -63,5 +65,5 @@ class Run:
 
     @property
     def failed(self) -> bool:
-        """Whether the run fails: an unexpected failure, or a stale expectation."""
-        return bool(self.failures or self.stale)
+        """Whether the run fails: an unexpected failure, a stale expectation, an unmet condition."""
+        return bool(self.failures or self.stale or self.unmet)

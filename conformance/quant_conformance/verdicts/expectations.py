@@ -44,7 +44,7 @@ class Expectation(BaseModel):
     clause: str | None = None
     versions: dict[str, str] = Field(default_factory=dict)
     verdict: Literal["unlikely", "undecided", "wrong", "crashed", "timed_out"] = "wrong"
-    reason: str = Field(min_length=1)
+    reason: str
     link: str | None = None
 
     @field_validator("versions")
@@ -56,6 +56,13 @@ class Expectation(BaseModel):
             except InvalidSpecifier as error:
                 raise ValueError(f'{package}: {error}; a range is like ">=1.2,<1.4"') from error
         return versions
+
+    @field_validator("reason")
+    @classmethod
+    def _says_why(cls, reason: str) -> str:
+        if not reason.strip():
+            raise ValueError("the reason is empty; write why these cases fail")
+        return reason
 
     @model_validator(mode="after")
     def _names_something(self) -> Expectation:

@@ -123,7 +123,8 @@ def test_what_could_not_be_asked_makes_nothing_stale(tmp_path: Path) -> None:
     [
         ('[[expect]]\nreason = "x"', "one of cases, flag and clause is needed"),
         ('[[expect]]\ncases = "a"', r"expect\.0\.reason: Field required"),
-        ('[[expect]]\ncases = "a"\nreason = ""', "at least 1 character"),
+        ('[[expect]]\ncases = "a"\nreason = ""', "expect.0.reason: .*the reason is empty"),
+        ('[[expect]]\ncases = "a"\nreason = " \\n"', "the reason is empty"),
         ('[[expect]]\ncases = "a"\nreason = "x"\ncase = "b"', "Extra inputs are not permitted"),
         ('[[expects]]\ncases = "a"\nreason = "x"', "expects: Extra inputs"),
         ('[[expect]]\ncases = "a"\nreason = "x"\nverdict = "exact"', "'wrong', 'crashed'"),

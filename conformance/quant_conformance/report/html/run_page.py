@@ -131,6 +131,8 @@ def _status(run: Run, total: Counts) -> str:
     if run.problem is not None:
         return run.problem
     said = []
+    if run.unmet:
+        said.append(count(len(run.unmet), "unmet condition"))
     if run.failures:
         said.append(count(len(run.failures), "failure"))
     if run.stale:
