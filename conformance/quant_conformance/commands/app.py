@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, replace
 from enum import StrEnum
 from importlib import import_module
 from pathlib import Path
@@ -15,6 +15,12 @@ import typer
 from rich.console import Console
 
 import quant_vectors
+from quant_conformance.commands.certificate import (
+    Certificate,
+    Pin,
+    check_pin,
+    verify_certificate,
+)
 from quant_conformance.commands.check_export import check_export
 from quant_conformance.commands.gating import (
     FailOn,
@@ -39,6 +45,8 @@ from quant_conformance.errors import UsageError, unknown
 from quant_conformance.files import check_reports, write_reports
 from quant_conformance.protocol import missing_packages, pip_line
 from quant_conformance.registry import BACKENDS
+from quant_conformance.report.certificate import certificate as make_certificate
+from quant_conformance.report.certificate import certificate_text
 from quant_conformance.report.diff import KINDS, compare_results
 from quant_conformance.report.documents import junit_text, markdown_text
 from quant_conformance.report.explain import explain as explain_case
@@ -84,6 +92,7 @@ _EXAMPLES = {
     "generate": "vectors generate --check",
     "questions": "questions --out questions --family quantize --format raw",
     "init-backend": "init-backend my-backend --lang cpp",
+    "verify-certificate": "verify-certificate certificate.json --sample 100",
     "judge": "judge questions/answers --name my-chip",
 }
 
@@ -154,6 +163,8 @@ def run(
     min_judged: MinJudged = 0,
     fail_on: FailOn = None,
     write_expectations: WriteExpectations = None,
+    certificate: Certificate = None,
+    pin: Pin = None,
     isolate: Isolate = None,
     timeout: Timeout = 10.0,
     jobs: Annotated[
@@ -167,15 +178,17 @@ def run(
     for option, file in (
         ("--expectations", expectations),
         ("--write-expectations", write_expectations),
+        ("--certificate", certificate),
     ):
         if file is not None and len(references) != 1:
             raise UsageError(f"{option} belongs to one backend; name it with --backend")
     check_new_expectations(write_expectations)
-    check_reports((json, junit, markdown, html, write_expectations))
+    check_reports((json, junit, markdown, html, write_expectations, certificate))
     # Loaded only where it is asked for, and before the run, which may take minutes.
     if html is not None:
         import_module("quant_conformance.report.html")
     loaded = load_set(vectors)
+    check_pin(loaded, pin)
     selection = Selection(tier.value, family or (), flag or (), clause or (), case or ())
     chosen = select_cases(loaded, selection)
     wanted = conditions(chosen, require or (), min_judged, fail_on or ())
@@ -208,6 +221,16 @@ def run(
     def known_failures() -> str:
         return known_failures_text(runs[0], [entry.id for entry in loaded.cases])
 
+    def certified() -> str:
+        conditions_asked = {
+            "require": require or [],
+            "min_judged": min_judged,
+            "fail_on": fail_on or [],
+        }
+        return certificate_text(
+            make_certificate(runs[0], asdict(selection), conditions_asked, expectations)
+        )
+
     def html_report() -> str:
         pages = import_module("quant_conformance.report.html")
         facts = pages.gather_facts(["quant-conformance", *sys.argv[1:]], pages.now())
@@ -226,6 +249,7 @@ def run(
                 (markdown, lambda: markdown_text(runs)),
                 (html, html_report),
                 (write_expectations, known_failures),
+                (certificate, certified),
             ]
         )
     code = exit_code(runs, named=backend is not None)
@@ -350,6 +374,7 @@ app.command("check-export", epilog=_example("check-export"))(check_export)
 app.command("questions", epilog=_example("questions"))(questions)
 app.command("init-backend", epilog=_example("init-backend"))(init_backend)
 app.command("judge", epilog=_example("judge"))(judge_command(run))
+app.command("verify-certificate", epilog=_example("verify-certificate"))(verify_certificate)
 app.command("record", epilog=_example("record"))(record)
 app.command("converters", epilog=_example("converters"))(converters)
 
