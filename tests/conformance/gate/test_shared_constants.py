@@ -76,6 +76,22 @@ class Ones(nn.Module):
         return self.before * self.linear(x * self.after)
 
 
+class Lifted(nn.Module):
+    """A bias of the channels before the last axis: quantized, given an axis, quantized again.
+
+    A state-space layer adds one so to its time steps.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(16, 12), nn.Linear(6, 4)
+        self.bias = nn.Parameter(torch.randn(12))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        channels = self.first(x).transpose(1, 2)
+        return self.last(nn.functional.softplus(channels + self.bias.float()[:, None]))
+
+
 def encoder() -> nn.Module:
     layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True, dropout=0.0)
     return nn.TransformerEncoder(layer, 2)
@@ -87,6 +103,7 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
     "slices": Slices,
     "ones": Ones,
     "copied layers": encoder,
+    "lifted bias": Lifted,
 }
 FILES = [(name, "coreml", config) for name in MODELS for config in ("w8a8", "w8")]
 FILES += [("twins", "coreai", "w8a8"), ("copied layers", "coreai", "w8a8")]
@@ -147,6 +164,21 @@ def test_a_defect_of_the_one_that_is_shared_is_told_of_both(
         other_codes(path, tmp_path, recording.values["quantized first.weight"]), recording
     )
     assert found == {"first.weight", "second.weight"}
+
+
+def test_a_code_of_a_lifted_bias(tmp_path: Path) -> None:
+    """The sum that reads it is judged by its own constant, and not taken for right."""
+    quantizer = Quantizer(seeded(Lifted), QuantizerConfig())
+    with quiet():
+        prepared = quantizer.prepare((X,))
+        with quantizer.calibration_mode():
+            prepared(X)
+        recording = record(prepared, (X,))
+        path = to_coreml(quantizer, (X,), tmp_path / "m.mlpackage")
+    assert judged_file(path, recording) == set()
+    (bias,) = [q for q in recording.quantizations if recording.values[q.source].shape == (12,)]
+    found = judged_file(other_codes(path, tmp_path, recording.values[bias.result]), recording)
+    assert bias.facts.name in found
 
 
 @pytest.mark.parametrize(("layer", "name"), [(0, "first.weight"), (1, "second.weight")])

@@ -128,7 +128,11 @@ class Pairing:
         return name
 
     def _settle(self, regions: Iterable[Region]) -> None:
-        """Of two quantizers that do the same, a file may keep either; the first is preferred."""
+        """Of two quantizers that do the same, a file may keep either; the first is preferred.
+
+        The first may be a constant's, which is no activation: the file has it among its weights.
+        """
+        activations = {q.result for q in self._activations}
         for region in reversed(list(regions)):
             quantization = region.quantization
             if quantization is None:
@@ -139,7 +143,7 @@ class Pairing:
                 self.left_out[name] = twin
             elif self._changes_nothing(region, quantization):
                 moved = self._moved(region)
-                for operand in moved:
+                for operand in (name for name in moved if name in activations):
                     found = operand not in self.partners and name in self.partners
                     if found and self._in_one_order(operand, name):
                         self.partners[operand] = self.partners.pop(name)
