@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -79,6 +82,27 @@ def test_the_example_is_right_once_it_divides(tmp_path: Path) -> None:
     (tmp_path / "my_backend.py").write_text(source.replace(WRONG, RIGHT))
     done = pages.called(tmp_path, MY_BACKEND)
     assert done.returncode == 0, done.stdout
+
+
+CONSOLES = re.findall(r"```console\n(.*?)```", TEXT, re.S)
+
+
+@pytest.mark.parametrize("block", CONSOLES, ids=["c", "cpp", "node", "python", "rust"])
+def test_an_example_is_judged_as_the_page_says(block: str, tmp_path: Path) -> None:
+    made, entered, *built, judged = re.findall(r"(?m)^\$ (.*)$", block)
+    program = shlex.split(built[0])[0] if built else shlex.split(judged)[3].split()[0]
+    if shutil.which(program) is None:
+        pytest.skip(f"{program} is not installed")
+    assert pages.called(tmp_path, made).returncode == 0
+    folder = tmp_path / entered.removeprefix("cd ")
+    for command in built:
+        subprocess.run(shlex.split(command), cwd=folder, check=True)
+    done = pages.called(folder, judged)
+    assert done.returncode == 0, done.stdout + done.stderr
+    shown = re.findall(r"(?m)^(?!\$).+$", CONSOLES[0])
+    assert shown[-1].startswith("all ")
+    if CURRENT:
+        assert set(shown) <= set(done.stdout.splitlines())
 
 
 def test_the_table_of_verdicts_has_each_with_its_exit_code() -> None:
