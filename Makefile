@@ -21,7 +21,7 @@ ALL := $(VENV)/.installed-all-$(KEY)
 DEV := $(VENV)/.installed-dev-$(KEY)
 
 .PHONY: run test cpus bench lint vectors vectors-check spec clauses layers mutants zoo converters architectures readme docs \
-	dist release-check clean
+	dist release-check vendors clean
 .DELETE_ON_ERROR:
 
 run: $(ALL)  ## judge the default backends and print the scoreboard
@@ -75,6 +75,10 @@ architectures: $(DEV)  ## architectures of timm and transformers, to docs/archit
 	OMP_NUM_THREADS=1 PYTHONPATH=.architectures $(BIN)/python \
 		-m quant_conformance.export_matrix.architecture_sweep --kept .architectures/results.json \
 		--out docs/architectures.md --jobs $(JOBS) $(ARGS)
+
+# Each SDK has an environment of its own, so that its pins bind nobody else.
+vendors: $(ALL)  ## SDKs in environments of their own; ONLY=litert makes and judges one, else those that are there
+	PIP_ARGS='$(PIP_ARGS)' $(BIN)/python conformance/vendors/run.py $(ONLY)
 
 readme: $(DEV)  ## the scoreboard and what the pages show of a run, anew; ARGS=--check only compares
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.docs.samples $(ARGS)

@@ -4,7 +4,8 @@ import struct
 import sys
 
 FORMATS = {1: "f", 2: "e", 3: "H", 4: "b", 5: "B", 6: "h", 7: "i", 8: "q"}
-CODES = {"float32": 1, "float16": 2, "bfloat16": 3, "int8": 4, "uint8": 5, "int32": 7}
+CODES = {"float32": 1, "float16": 2, "bfloat16": 3, "int8": 4, "uint8": 5}
+CODES.update({"int16": 6, "int32": 7, "int64": 8})
 NAMES = {code: name for name, code in CODES.items()}
 
 
