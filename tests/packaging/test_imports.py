@@ -22,6 +22,8 @@ SOURCES = {
     "quant_torch": ROOT / "torch_impl/quant_torch",
     "quant_conformance": ROOT / "conformance/quant_conformance",
 }
+TEMPLATES = SOURCES["quant_conformance"] / "wire/templates/python"
+"""Files that are copied out for a user, and no modules of the package."""
 FRAMEWORKS = {
     "coreai",
     "coreai_opt",
@@ -65,8 +67,15 @@ def modules_of(package: str) -> Iterator[str]:
 
 def third_party_imports(package: str) -> dict[str, set[str]]:
     """Every module named in an import statement of ``package``, however deep -> the files."""
+    return imports_of(
+        [path for path in SOURCES[package].rglob("*.py") if TEMPLATES not in path.parents], package
+    )
+
+
+def imports_of(paths: list[Path], package: str) -> dict[str, set[str]]:
+    """Modules outside the standard library that the import statements of files name."""
     found: dict[str, set[str]] = {}
-    for path in SOURCES[package].rglob("*.py"):
+    for path in paths:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = []
             if isinstance(node, ast.Import):
@@ -170,6 +179,11 @@ def test_every_imported_distribution_is_declared(package: str) -> None:
         assert importlib.util.find_spec(name), f"{sorted(files)} import {name}: not installed"
         distributions = {normal(owner) for owner in owners.get(name, [name])}
         assert distributions & declared, f"{sorted(files)} import {name}: in no dependency list"
+
+
+def test_templates_need_python_alone() -> None:
+    paths = sorted(TEMPLATES.glob("*.py"))
+    assert imports_of(paths, "").keys() <= {path.stem for path in paths}
 
 
 WITHOUT_DEPENDENCIES = {

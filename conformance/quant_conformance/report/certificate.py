@@ -18,6 +18,7 @@ import numpy as np
 from quant_conformance.errors import ResultsError
 from quant_conformance.report.results import run_document
 from quant_conformance.runner.loading import is_builtin
+from quant_conformance.runner.notes import judged
 from quant_conformance.runner.run import Run
 from quant_conformance.verdicts.verdict import FAILURES
 
@@ -60,7 +61,7 @@ def certificate(
         "selection": dict(selection),
         "conditions": dict(conditions),
         "expectations": _digest_of_expectations(run.reference, known),
-        "passed": not run.failed and run.problem is None,
+        "passed": not run.failed and run.problem is None and judged(run.results) > 0,
         "unmet": list(run.unmet),
         "stale": list(run.stale),
         "counts": {family: dict(found) for family, found in counts.items()},

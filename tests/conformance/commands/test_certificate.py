@@ -144,3 +144,11 @@ def test_other_vectors_are_refused(run: Command, written: Path, capsys: Capture)
     assert run("numpy-reference", more=("--pin", "0" * 64)) == 2
     assert pin in capsys.readouterr().err
     assert main(["verify-certificate", str(written), "--sample", "1"]) == 2
+
+
+def test_a_run_that_judged_nothing_did_not_pass(run: Command, tmp_path: Path) -> None:
+    path = tmp_path / "nothing.json"
+    given = ("--family", "quantize", "--certificate", str(path))
+    assert run(reference("Powers"), more=given) == 2
+    assert set(read_certificate(path)["counts"]["quantize"]) == {"unsupported"}
+    assert read_certificate(path)["passed"] is False
