@@ -231,3 +231,21 @@ def test_explain_says_which_bug_it_looks_like() -> None:
     assert "diagnosis  quantize: matches ties-away" in explain(vectors, case, outcome, result)
     outcome, result = ask_one(vectors, case, "numpy-reference", plan)
     assert "diagnosis" not in explain(vectors, case, outcome, result)
+
+
+@pytest.mark.parametrize("operation", ["encode", "decode"])
+def test_wrong_answers_in_every_format_are_diagnosed(operation: str) -> None:
+    """Formats that ml_dtypes does not have are diagnosed by fewer properties, and do not crash."""
+    vectors = load("block_v1")
+    seen: dict[str, list[Answer]] = {}
+    for case in vectors.cases:
+        if case.operation == operation and case.rule == "exact" and vectors.expected(case):
+            (name, right), *_ = vectors.expected(case).items()
+            bits = right.copy().view(f"u{right.itemsize}") ^ 1
+            given = Outcome("answer", {name: bits.view(right.dtype)})
+            seen.setdefault(str(case.arguments["format"]), []).extend(
+                answers_of(vectors, case, vectors.inputs(case), given)
+            )
+    assert {"mxint8", "nf4", "float8_ue4m3", "float6_e2m3fn"} <= seen.keys()
+    for found in seen.values():
+        diagnose(found)

@@ -64,6 +64,8 @@ def _of_x(
     quotient, offset = _quotient(answer, spec, wide, shape)
     if quotient is None or fmt.kind == "scale":
         return
+    if not fmt.is_integer and fmt.name not in CODE_DTYPES:  # ml_dtypes cannot say what ties are
+        return
     steps = np.abs(quotient)
     clip = 1 if spec.get("qscheme") == "symmetric_with_clipping" and fmt.kind == "int" else 0
     least, greatest = fmt.quant_min + clip, fmt.quant_max
