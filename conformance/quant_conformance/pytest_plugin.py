@@ -52,8 +52,8 @@ class Cases:
     def __init__(self, config: pytest.Config) -> None:
         from quant_conformance.errors import ConformanceError
         from quant_conformance.runner.loading import check_reference
-        from quant_conformance.runner.selection import Selection, select_cases
-        from quant_vectors import VectorError, load, load_frozen
+        from quant_conformance.runner.selection import Selection, load_set, select_cases
+        from quant_vectors import VectorError
 
         option = config.getoption
         self._references: list[str] = list(dict.fromkeys(option("--quant-backend")))
@@ -61,8 +61,7 @@ class Cases:
         try:
             for reference in self._references:
                 check_reference(reference)
-            path = option("--quant-vectors")
-            self.vectors = load_frozen() if path is None else load(path=path)
+            self.vectors = load_set(option("--quant-vectors"))
             selection = Selection(
                 option("--quant-tier"),
                 families=option("--quant-family"),

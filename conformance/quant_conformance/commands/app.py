@@ -30,6 +30,7 @@ from quant_conformance.commands.gating import (
     check_new_expectations,
     global_options,
 )
+from quant_conformance.commands.options import Cases, Clauses, Families, Flags, Tier, Vectors
 from quant_conformance.commands.record import record
 from quant_conformance.commands.wire import (
     BackendCmd,
@@ -60,10 +61,10 @@ from quant_conformance.runner.notes import unjudged
 from quant_conformance.runner.questions import Limits
 from quant_conformance.runner.run import Run
 from quant_conformance.runner.runs import Plan, Runner, ask_one
-from quant_conformance.runner.selection import Selection, select_cases
+from quant_conformance.runner.selection import Selection, load_set, select_cases
 from quant_conformance.verdicts.clauses import spec_clauses
 from quant_conformance.verdicts.expectations import load_expectations
-from quant_vectors import FROZEN, VectorSet, load, load_frozen
+from quant_vectors import FROZEN
 
 PLAIN_WIDTH = 110
 """Columns of the scoreboard where there is no terminal to ask."""
@@ -102,13 +103,6 @@ def _example(command: str) -> str:
     return f"Example: quant-conformance {_EXAMPLES[command]}"
 
 
-class Tier(StrEnum):
-    """How much to run."""
-
-    QUICK = "quick"
-    FULL = "full"
-
-
 class Listing(StrEnum):
     """What can be listed."""
 
@@ -121,13 +115,6 @@ class Listing(StrEnum):
 Backends = Annotated[
     list[str] | None,
     typer.Option("--backend", help="A name, module:Class or path/file.py:Class; all by default."),
-]
-Families = Annotated[list[str] | None, typer.Option("--family", help="Only this family.")]
-Flags = Annotated[list[str] | None, typer.Option("--flag", help="Only cases with this flag.")]
-Clauses = Annotated[list[str] | None, typer.Option("--clause", help="Only cases of this clause.")]
-Cases = Annotated[list[str] | None, typer.Option("--case", help="Only this case id or glob.")]
-Vectors = Annotated[
-    Path | None, typer.Option("--vectors", help="Folder of a vector set of your own.")
 ]
 Isolate = Annotated[
     bool | None,
@@ -315,7 +302,7 @@ def explain(
     timeout: Timeout = 10.0,
 ) -> None:
     """Show what a case asks, the right answer, the backend's, and the clause."""
-    loaded: VectorSet = load_set(vectors)
+    loaded = load_set(vectors)
     entry = loaded.case(case)
     if backend is None:
         print(explain_case(loaded, entry), end="")
@@ -377,11 +364,6 @@ app.command("judge", epilog=_example("judge"))(judge_command(run))
 app.command("verify-certificate", epilog=_example("verify-certificate"))(verify_certificate)
 app.command("record", epilog=_example("record"))(record)
 app.command("converters", epilog=_example("converters"))(converters)
-
-
-def load_set(path: Path | None) -> VectorSet:
-    """Loads a set of one's own, or every frozen one."""
-    return load_frozen() if path is None else load(path=path)
 
 
 def _console() -> Console:

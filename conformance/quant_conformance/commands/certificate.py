@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from quant_conformance.commands.options import Vectors
 from quant_conformance.errors import UsageError
 from quant_conformance.report.certificate import (
     certificate,
@@ -16,9 +17,9 @@ from quant_conformance.report.certificate import (
 )
 from quant_conformance.runner.questions import Limits
 from quant_conformance.runner.runs import Plan, Runner
-from quant_conformance.runner.selection import Selection, select_cases
+from quant_conformance.runner.selection import Selection, load_set, select_cases
 from quant_conformance.verdicts.expectations import load_expectations
-from quant_vectors import VectorSet, load, load_frozen
+from quant_vectors import VectorSet
 
 Certificate = Annotated[
     Path | None, typer.Option(help="Write a certificate (JSON) of the one backend here.")
@@ -47,7 +48,7 @@ def verify_certificate(
     backend: Annotated[
         str | None, typer.Option(help="What the backend is loaded by, if that is another here.")
     ] = None,
-    vectors: Annotated[Path | None, typer.Option(help="Folder of the set, if one's own.")] = None,
+    vectors: Vectors = None,
     expectations: Annotated[
         Path | None, typer.Option(help="The known failures (TOML) of the certified run.")
     ] = None,
@@ -57,7 +58,7 @@ def verify_certificate(
     print(f"{document['backend']}: {len(document['cases'])} cases, sha256 {document['sha256']}")
     if not sample:
         return
-    loaded = load_frozen() if vectors is None else load(path=vectors)
+    loaded = load_set(vectors)
     check_pin(loaded, document["vectors"]["digest"])
     names = set(sampled(document, sample, seed))
     chosen = [case for case in select_cases(loaded, Selection("full")) if case.id in names]

@@ -11,14 +11,14 @@ from typing import Annotated, Any
 import typer
 
 from quant_conformance.commands.gating import FailOn, MinJudged, Require, WriteExpectations
+from quant_conformance.commands.options import Cases, Clauses, Families, Tier, Vectors
 from quant_conformance.errors import UsageError, unknown
-from quant_conformance.runner.selection import Selection, select_cases
+from quant_conformance.runner.selection import Selection, load_set, select_cases
 from quant_conformance.wire.answered import Options
 from quant_conformance.wire.folder import ANSWERS, read_manifest, write_questions
 from quant_conformance.wire.languages import LANGUAGES, write_backend
 from quant_conformance.wire.limits import Options as Limits
 from quant_conformance.wire.references import reference_of
-from quant_vectors import VectorSet, load, load_frozen
 
 Names = list[str] | None
 
@@ -39,27 +39,12 @@ ProgramOptions = Annotated[
 ]
 
 
-class Tier(StrEnum):
-    """How much to ask."""
-
-    QUICK = "quick"
-    FULL = "full"
-
-
 class Written(StrEnum):
     """Formats of files."""
 
     SAFETENSORS = "safetensors"
     NPZ = "npz"
     RAW = "raw"
-
-
-_Family = Annotated[Names, typer.Option("--family", help="Only this family.")]
-_Clause = Annotated[Names, typer.Option("--clause", help="Only cases of this clause.")]
-_Case = Annotated[Names, typer.Option("--case", help="Only this case id or glob.")]
-_Vectors = Annotated[
-    Path | None, typer.Option("--vectors", help="Folder of a vector set of your own.")
-]
 
 
 def program_references(
@@ -91,15 +76,15 @@ def program_references(
 
 def questions(
     out: Annotated[Path, typer.Option(help="Folder of the questions; it is made.")],
-    family: _Family = None,
+    family: Families = None,
     tier: Annotated[Tier, typer.Option(help="How much to ask.")] = Tier.QUICK,
-    clause: _Clause = None,
-    case: _Case = None,
+    clause: Clauses = None,
+    case: Cases = None,
     fmt: Annotated[Written, typer.Option("--format", help="Of the files.")] = Written.RAW,
-    vectors: _Vectors = None,
+    vectors: Vectors = None,
 ) -> None:
     """Write the questions without answers, for a system in any language, on any machine."""
-    loaded: VectorSet = load_frozen() if vectors is None else load(path=vectors)
+    loaded = load_set(vectors)
     selection = Selection(tier.value, family or (), (), clause or (), case or ())
     chosen = select_cases(loaded, selection)
     counts = write_questions(out, loaded, chosen, selection, fmt.value)
@@ -140,8 +125,8 @@ def judge_command(run: Callable[..., None]) -> Callable[..., None]:
         tier: Annotated[
             Tier | None, typer.Option(help="What has to be answered; by default what was asked.")
         ] = None,
-        family: _Family = None,
-        vectors: _Vectors = None,
+        family: Families = None,
+        vectors: Vectors = None,
         json: Annotated[Path | None, typer.Option(help="Write results here.")] = None,
         junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.")] = None,
         markdown: Annotated[Path | None, typer.Option(help="Write a Markdown report.")] = None,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from pathlib import Path
 
 from quant_conformance.errors import UsageError, unknown
-from quant_vectors import Case, VectorSet
+from quant_vectors import Case, VectorSet, load, load_frozen
 
 TIERS = ("quick", "full")
 
@@ -30,6 +31,18 @@ class Selection:
     flags: Sequence[str] = ()
     clauses: Sequence[str] = ()
     patterns: Sequence[str] = ()
+
+
+def load_set(path: str | Path | None) -> VectorSet:
+    """Loads the set in a folder, or every frozen one as one.
+
+    Args:
+        path: the folder of a set of one's own, or None.
+
+    Raises:
+        VectorError: as for ``quant_vectors.load``.
+    """
+    return load_frozen() if path is None else load(path=path)
 
 
 def select_cases(vectors: VectorSet, selection: Selection) -> list[Case]:

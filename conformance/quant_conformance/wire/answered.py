@@ -11,14 +11,14 @@ from typing import Any
 from quant_conformance.errors import UsageError
 from quant_conformance.protocol import Array, Backend
 from quant_conformance.runner.case_backend import CaseBackend
-from quant_conformance.runner.selection import select_cases
+from quant_conformance.runner.selection import load_set, select_cases
 from quant_conformance.verdicts.outcome import Outcome
 from quant_conformance.wire.folder import read_manifest
 from quant_conformance.wire.formats import FORMATS, read_file
 from quant_conformance.wire.model import NOT_ON_THE_WIRE
 from quant_conformance.wire.outcomes import outcomes_of
 from quant_conformance.wire.references import parsed
-from quant_vectors import Case, VectorSet, load, load_frozen
+from quant_vectors import Case
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,7 @@ class Answered(CaseBackend):
     options = Options()
 
     def __init__(self) -> None:
-        path = self.options.vectors
-        vectors: VectorSet = load(path=path) if path else load_frozen()
+        vectors = load_set(self.options.vectors or None)
         manifest = read_manifest(self.answers)
         if manifest.digest != vectors.digest:
             raise UsageError(
