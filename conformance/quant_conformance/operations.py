@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from quant_conformance.block_questions import arguments_of as block_arguments_of
-from quant_conformance.integer_questions import layer_of as integer_layer_of
-from quant_conformance.integer_questions import requantization_of
 from quant_conformance.layers import float_layer_of, layer_of
 from quant_conformance.placement import written
 from quant_conformance.protocol import QUANTIZERS, Array
+from quant_conformance.rule_questions.blocks import arguments_of as block_arguments_of
+from quant_conformance.rule_questions.integers import layer_of as integer_layer_of
+from quant_conformance.rule_questions.integers import requantization_of
 from quant_reference.batch_norm import BatchNorm
 from quant_reference.granularity import granularity_from_dict
 from quant_reference.lifecycle import Lifecycle

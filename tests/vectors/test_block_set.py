@@ -15,15 +15,10 @@ import numpy as np
 import pytest
 
 import quant_reference
-from quant_conformance.block_questions import (
-    OUTPUTS,
-    STEPS,
-    form_of,
-    operand_of,
-    rule_names_of,
-)
 from quant_conformance.generate import BLOCK
-from quant_conformance.rule_questions import expanded, is_told
+from quant_conformance.rule_questions import is_told, output_of
+from quant_conformance.rule_questions.blocks import STEPS, form_of, operand_of, rule_names_of
+from quant_conformance.rule_questions.names import expanded
 from quant_reference import oracle
 from quant_reference.block import BlockTensor, rules_of
 from quant_reference.block.scales import tensor_scale
@@ -85,7 +80,7 @@ def test_only_distinct_answers_are_stored_each_with_its_rules() -> None:
         if case.rule != "policy" or case.operation not in STEPS or not is_told(case):
             continue
         found = answers(case)
-        output = OUTPUTS[case.operation]
+        output = output_of(case)
         assert len({one[output].tobytes() for one in found.values()}) == len(found) > 1, case.id
         named = [name for names in found for name in expanded(names)]
         assert sorted(named) == sorted(rule_names_of(case)), case.id
@@ -168,7 +163,7 @@ def test_elements_are_the_oracles_under_the_rules_that_give_them(operation: str)
         amax = numbers(inputs["tensor_amax"])[0] if form.two_levels else None
         given = inputs["x" if operation == "block_quantize" else "codes"]
         for names, answer in answers(case).items():
-            found = answer[OUTPUTS[operation]]
+            found = answer[output_of(case)]
             rule = expanded(names)[-1] if case.rule == "policy" else rule_names_of(case)[0]
             for flat in few(case, found.size):
                 index = tuple(int(i) for i in np.unravel_index(flat, found.shape))

@@ -18,13 +18,8 @@ import pytest
 
 import quant_reference
 from quant_conformance.generate import INTEGER
-from quant_conformance.integer_questions import (
-    POLICY,
-    expanded,
-    layer_of,
-    requantization_of,
-    shortened,
-)
+from quant_conformance.rule_questions.integers import POLICY, layer_of, requantization_of
+from quant_conformance.rule_questions.names import expanded, shortened
 from quant_reference.integer import POOL_RULES, RULES, SUMS, accumulators_of, rule_names
 from quant_reference.oracle import integers
 from quant_vectors import (

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quant_conformance.block_questions import form_of
 from quant_conformance.operations import lifecycle_of
-from quant_conformance.rule_questions import answers, grouped, output_of, policy_of
+from quant_conformance.rule_questions import answers, output_of, policy_of
+from quant_conformance.rule_questions.blocks import form_of
+from quant_conformance.rule_questions.names import grouped
 from quant_reference import Format, QuantizationSpec, get_format, make_observer, value_range
 from quant_reference.blocks import spread
 from quant_reference.lifecycle import run_lifecycle

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quant_conformance.integer_questions import POLICY
-from quant_conformance.rule_questions import expanded, kind_of, shortened
+from quant_conformance.rule_questions import kind_of
+from quant_conformance.rule_questions.integers import POLICY
+from quant_conformance.rule_questions.names import expanded, shortened
 from quant_conformance.runner.run import Run
 from quant_conformance.verdicts.verdict import CaseResult, RuleMatches
 from quant_vectors import VectorSet

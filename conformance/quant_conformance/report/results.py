@@ -12,7 +12,7 @@ from typing import Any
 from quant_conformance.errors import ResultsError
 from quant_conformance.report.evidence import evidence_of
 from quant_conformance.report.followed_rules import followed
-from quant_conformance.rule_questions import shortened
+from quant_conformance.rule_questions.names import shortened
 from quant_conformance.runner.run import Run
 from quant_conformance.verdicts.verdict import CaseResult
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from quant_conformance.rule_questions import expanded, is_told
+from quant_conformance.rule_questions import is_told
+from quant_conformance.rule_questions.names import expanded
 from quant_conformance.runner.loading import Hello
 from quant_conformance.runner.run import Run
 from quant_conformance.verdicts.verdict import CaseResult, Verdict

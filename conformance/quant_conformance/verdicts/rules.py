@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from quant_conformance.protocol import Array
-from quant_conformance.rule_questions import answers, grouped, is_told, operator_of, output_of
+from quant_conformance.rule_questions import answers, is_told, operator_of, output_of
+from quant_conformance.rule_questions.names import grouped
 from quant_conformance.verdicts.exact import Difference, compare, differing, rules_for
 from quant_conformance.verdicts.verdict import CaseResult, RuleMatches, Verdict
 
@@ -55,7 +56,7 @@ def judge_rules(
     }
     told = RuleMatches(operator_of(case), int(got.size), matches, leaves)
     if names is None:
-        best = nearest(legal, got, output)
+        best = max(matches, key=lambda name: matches[name])
         detail = _unexplained(best, matches[best], int(got.size), differences[best])
         return replace(base, verdict=Verdict.WRONG, detail=detail, rules=told)
     if case.rule == "policy":
@@ -70,13 +71,16 @@ def nearest(
 
     Args:
         legal: what :func:`legal_answers` gives.
-        got: the answer; if it has another shape, the reference's rules are the nearest.
+        got: the answer; if it has another shape or dtype, the reference's rules are the
+            nearest.
         output: name of the output.
     """
     names = list(legal)
-    if got is None or any(got.shape != legal[name][output].shape for name in names):
+    first = legal[names[0]][output]
+    if got is None or (got.shape, got.dtype) != (first.shape, first.dtype):
         return names[0]
-    return max(names, key=lambda name: int(np.sum(got == legal[name][output])))
+    differs = {name: differing(output, legal[name][output], got, None) for name in names}
+    return min(names, key=lambda name: int(np.sum(differs[name])))
 
 
 def legal_answers(vectors: VectorSet, case: Case) -> dict[str, dict[str, Array]]:

@@ -73,7 +73,7 @@ class RuleMatches:
     Attributes:
         operator: what a report calls the operator.
         elements: number of elements of the answer.
-        matches: rules in one line (``integer_questions.shortened``) to the number of elements
+        matches: rules in one line (``rule_questions.names.shortened``) to the number of elements
             that they give.
         leaves: the same lines to the smallest accumulator at which the answer leaves these rules,
             where the case has accumulators and they do.

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from quant_conformance import Backend
-from quant_conformance.integer_questions import expanded, shortened
 from quant_conformance.report.followed_rules import followed, mixed, parting, rule_lines
 from quant_conformance.report.results import results_schema, run_document
+from quant_conformance.rule_questions.names import expanded, shortened
 from quant_conformance.runner.invoke import invoke
 from quant_conformance.runner.run import Run
 from quant_conformance.verdicts.judge import judge

@@ -7,10 +7,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from quant_conformance.block_questions import form_arguments
 from quant_conformance.generate.builder import Builder
 from quant_conformance.generate.floats import cast, f32, step
 from quant_conformance.generate.streams import integers, reals
+from quant_conformance.rule_questions.blocks import form_arguments
 from quant_reference import decode
 from quant_reference.block import BLOCK_FORMATS, BlockForm, block_form, block_quantize, block_scale
 from quant_reference.block.forms import Tail

@@ -9,11 +9,8 @@ import numpy as np
 from quant_conformance.generate.builder import Builder
 from quant_conformance.generate.families.requantize import scale
 from quant_conformance.generate.streams import integers, reals
-from quant_conformance.integer_questions import (
-    layer_arguments,
-    layer_inputs,
-)
 from quant_conformance.protocol import Array
+from quant_conformance.rule_questions.integers import layer_arguments, layer_inputs
 from quant_reference.integer import (
     CODE_FORMATS,
     IntegerLayer,

@@ -8,11 +8,11 @@ import numpy as np
 
 from quant_conformance.generate.builder import Builder
 from quant_conformance.generate.streams import integers, reals
-from quant_conformance.integer_questions import (
+from quant_conformance.protocol import Array
+from quant_conformance.rule_questions.integers import (
     requantization_arguments,
     requantization_inputs,
 )
-from quant_conformance.protocol import Array
 from quant_reference.integer import CODE_FORMATS, Requantization
 
 F32 = np.float32

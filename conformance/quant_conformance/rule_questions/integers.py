@@ -1,14 +1,13 @@
-"""How requantizations and integer layers stand in a vector set, and how their rules are written.
+"""How requantizations and integer layers stand in a vector set, and what each rule answers.
 
 Of a requantization the accumulators and scales are tensors, the rest arguments. Operand *i* of a
 layer is the tensor ``operand_i`` with ``operand_i:scale`` and ``operand_i:zero_point``; its format
-stands in the argument ``operands``. A name of an answer holds the rules that give it, with blanks
-between them; ``rule@*`` is a rule under every order of its multiplier.
+stands in the argument ``operands``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,8 +36,6 @@ Tensors = Mapping[str, Array]
 
 POLICY = "requantization"
 """Name of the policy that cases of integer layers touch."""
-
-EVERY_ORDER = "@*"
 
 OPERATIONS_JUDGED = frozenset({"requantize", "integer_layer"})
 """Operations whose answers are told by their rules."""
@@ -162,36 +159,3 @@ def answers(case: Case, tensors: Tensors) -> dict[str, Array]:
         except QuantError:
             continue
     return found
-
-
-def grouped(found: Mapping[str, Array]) -> dict[str, Array]:
-    """The distinct answers, each under the names of its rules, in the order of the rules."""
-    groups: dict[bytes, list[str]] = {}
-    for name, codes in found.items():
-        groups.setdefault(codes.tobytes(), []).append(name)
-    return {shortened(names): found[names[0]] for names in groups.values()}
-
-
-def shortened(names: Iterable[str]) -> str:
-    """Names of rules in one line; a rule that is there under every order is ``rule@*``."""
-    ordered = list(names)
-    given = set(ordered)
-    parts: list[str] = []
-    for rule in RULES.values():
-        own = rule_names(rule)
-        if len(own) > 1 and given.issuperset(own):
-            parts.append(rule.name + EVERY_ORDER)
-        else:
-            parts += [name for name in own if name in given]
-    parts += [name for name in POOL_RULES if name in given]
-    told = {rule for part in parts for rule in expanded(part)}
-    return " ".join([*parts, *(name for name in ordered if name not in told)])
-
-
-def expanded(text: str) -> tuple[str, ...]:
-    """The rules that a line names, the inverse of :func:`shortened`."""
-    names: list[str] = []
-    for part in text.split():
-        base, every, _ = part.partition(EVERY_ORDER)
-        names += rule_names(RULES[base]) if every else [part]
-    return tuple(names)

@@ -1,8 +1,7 @@
 """How block-scaled tensors stand in a vector set, and which rules an answer may follow.
 
 The argument ``block`` holds the form of a case (name, size, axis, tail), ``blocks`` those of the
-two operands of a dot product. A name of an answer holds the rules that give it, with blanks
-between them.
+two operands of a dot product.
 """
 
 from __future__ import annotations
@@ -40,17 +39,6 @@ STEPS: Mapping[str, str] = MappingProxyType(
     }
 )
 """Operation -> the step of which its answer follows a rule."""
-
-OUTPUTS: Mapping[str, str] = MappingProxyType(
-    {
-        "block_scale": "codes",
-        "block_quantize": "codes",
-        "block_dequantize": "values",
-        "block_dot": "values",
-    }
-)
-"""Operation -> its output."""
-
 
 REFERENCE: Mapping[str, Callable[..., Array]] = MappingProxyType(
     {
