@@ -140,14 +140,14 @@ def generate(out: Path, check: bool, version: str = VERSION) -> int:
     with tempfile.TemporaryDirectory() as temporary:
         built = Path(temporary)
         writer.write(built)
+        vectors = load(path=built)
+        text = readable_text(vectors)
         if not check:
-            _keep_what_is_released(version, load(path=built).digest)
+            _keep_what_is_released(version, vectors.digest)
             writer.write(out)
-            readable_path(out).write_text(readable_text(load(path=out)), encoding="utf-8")
+            readable_path(out).write_text(text, encoding="utf-8")
             return 0
-        difference = first_difference(built, out)
-        if difference is None:
-            difference = readable_difference(readable_text(load(path=built)), readable_path(out))
+        difference = first_difference(built, out) or readable_difference(text, readable_path(out))
     if difference is None:
         print(f"{out} is what the generator builds")
         return 0
