@@ -23,6 +23,7 @@ from quant_conformance.export_matrix.architecture_page import page
 from quant_conformance.files import write_text
 from quant_conformance.models.architectures import ARCHITECTURES
 from quant_conformance.models.zoo import MODES
+from quant_conformance.report.html.facts import commit_of
 
 CONFIGS = ("w8a8", "w4_per_block")
 
@@ -44,16 +45,9 @@ def run_apart(key: Key, limit: float = LIMIT) -> Result:
 
 
 @cache
-def commit() -> str:
-    """The commit of the sources that judge, ``-dirty`` where they differ from it; or nothing."""
-    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
-    try:
-        done = subprocess.run(
-            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False
-        )
-    except FileNotFoundError:
-        return ""
-    return done.stdout.strip()
+def commit() -> str | None:
+    """The commit of the sources that judge, if they are in a checkout."""
+    return commit_of(Path(__file__).parent)
 
 
 def _run_apart(key: Key, limit: float) -> Result:
