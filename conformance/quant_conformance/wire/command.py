@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from quant_conformance.errors import UsageError, unknown
 from quant_conformance.protocol import Backend
 from quant_conformance.verdicts.outcome import Outcome
 from quant_conformance.wire.formats import FORMATS, read_file
-from quant_conformance.wire.limits import Options, name_of, words_of
+from quant_conformance.wire.limits import Options
+from quant_conformance.wire.model import Contents
 from quant_conformance.wire.outcomes import outcomes_of
 from quant_conformance.wire.process import Program
-from quant_conformance.wire.program import Asked, ProgramBackend
+from quant_conformance.wire.program import Asked, ProgramBackend, class_of
 from quant_conformance.wire.references import parsed
 from quant_vectors import Case
 
@@ -105,19 +105,17 @@ class Command(ProgramBackend):
         asked = {question.id: case.operation for case, question in batch}
         contents = read_file(responses, fmt)
         if failure is not None and contents.fault:  # it was cut off where it was writing
-            contents = type(contents)(contents.records)
+            contents = Contents(contents.records)
         return outcomes_of(responses.name, contents, asked), failure
 
 
 def backend_of(reference: str) -> type[Backend]:
     """Makes the class of a program that is run by the batch."""
-    target, options = parsed(reference, Options)
-    words = words_of(target)
+    command, options = parsed(reference, Options)
+    made = class_of(command, options, Command)
     for name in (REQUESTS, RESPONSES):
-        if not any(name in word for word in words):
-            raise UsageError(f"the command {target!r} has no {name}, which becomes a file's path")
+        if not any(name in word for word in made.words):
+            raise UsageError(f"the command {command!r} has no {name}, which becomes a file's path")
     if options.format not in FORMATS:
         raise unknown("format", options.format, FORMATS)
-    members: dict[str, Any] = {"words": words, "options": options}
-    members |= {"name": name_of(words, options), "__module__": __name__}
-    return type("Program", (Command,), members)
+    return made

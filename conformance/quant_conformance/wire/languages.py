@@ -36,7 +36,7 @@ LANGUAGES: Final[Mapping[str, Language]] = {
         "./my-backend",
     ),
     "cpp": Language(
-        {"wire.h": "c/wire.h", "backend.cpp": "cpp/backend.cpp"},
+        {"wire.h": "c/wire.h", "backend.cpp": "c/backend.c"},
         ("backend.cpp", "cpp/example.cpp"),
         "c++ -std=c++17 -O2 -ffp-contract=off -o my-backend backend.cpp",
         "./my-backend",

@@ -6,13 +6,13 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from quant_conformance.protocol import Array
 from quant_conformance.runner.case_backend import CaseBackend
 from quant_conformance.runner.giving_up import GivingUp
 from quant_conformance.verdicts.outcome import Outcome
-from quant_conformance.wire.limits import Options
+from quant_conformance.wire.limits import Options, name_of, words_of
 from quant_conformance.wire.model import NOT_ON_THE_WIRE, Record, question_of
 from quant_vectors import Case
 
@@ -84,3 +84,15 @@ class ProgramBackend(CaseBackend):
     def close(self) -> None:
         """Removes the program's folder."""
         self._work.cleanup()
+
+
+def class_of(command: str, options: Options, way: type[ProgramBackend]) -> type[ProgramBackend]:
+    """Makes the class of a program that is asked in one of the two ways.
+
+    Raises:
+        UsageError: the command cannot be split into words.
+    """
+    words = words_of(command)
+    members: dict[str, Any] = {"words": words, "options": options}
+    members |= {"name": name_of(words, options), "__module__": way.__module__}
+    return type("Program", (way,), members)

@@ -7,15 +7,14 @@ import selectors
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from quant_conformance.protocol import Array, Backend
 from quant_conformance.verdicts.outcome import Outcome
-from quant_conformance.wire.limits import Options, name_of, words_of
+from quant_conformance.wire.limits import Options
 from quant_conformance.wire.model import LONGEST_FILE
 from quant_conformance.wire.outcomes import outcome_of
 from quant_conformance.wire.process import Program
-from quant_conformance.wire.program import Asked, ProgramBackend
+from quant_conformance.wire.program import Asked, ProgramBackend, class_of
 from quant_conformance.wire.raw import (
     ANSWERS,
     HEADER,
@@ -242,8 +241,4 @@ class Pipe(ProgramBackend):
 
 def backend_of(reference: str) -> type[Backend]:
     """Makes the class of a program that stays."""
-    target, options = parsed(reference, Options)
-    words = words_of(target)
-    members: dict[str, Any] = {"words": words, "options": options}
-    members |= {"name": name_of(words, options), "__module__": __name__}
-    return type("Program", (Pipe,), members)
+    return class_of(*parsed(reference, Options), Pipe)

@@ -1,4 +1,4 @@
-/* A backend in C: fill in what your system has, and delete the rest. */
+/* A backend in C or C++: fill in what your system has, and delete the rest. */
 #include "wire.h"
 
 static void answer_encode(const qc_question *q, qc_answer *a) { (void)q; qc_say(a, QC_UNSUPPORTED, "encode is not implemented"); }
