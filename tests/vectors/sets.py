@@ -18,8 +18,13 @@ FLAGS = {"TiesToEven": {"bug": "Ties go up.", "effect": "Off by one.", "link": "
 
 
 @cache
+def loaded(version: str) -> VectorSet:
+    """A frozen set, read once."""
+    return load(version)
+
+
 def v1() -> VectorSet:
-    return load()
+    return loaded("v1")
 
 
 def small_writer() -> SetWriter:

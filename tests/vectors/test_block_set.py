@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections import Counter
-from functools import cache
 from importlib.resources import files
 from itertools import combinations
 from typing import Any
 
-import jsonschema
 import numpy as np
 import pytest
+from tests.reference.support import numbers
+from tests.vectors.sets import loaded
 
 import quant_reference
 from quant_conformance.generate import BLOCK
@@ -23,40 +21,19 @@ from quant_reference import oracle
 from quant_reference.block import BlockTensor, rules_of
 from quant_reference.block.scales import tensor_scale
 from quant_reference.oracle import Number, block_scaling, number
-from quant_vectors import BLOCK_FAMILIES, Case, VectorSet, load
+from quant_vectors import BLOCK_FAMILIES, Case, VectorSet
 
 FOLDER = files("quant_vectors") / BLOCK
 SPEC = (files(quant_reference) / "SPEC.md").read_text(encoding="utf-8")
 SMALL = {"FMT-5", "FMT-6", "FMT-7", "FMT-8", "ENC-8", "ENC-9", "ENC-10", "ENC-11", "PACK-4"}
 
 
-@cache
 def vectors() -> VectorSet:
-    return load(BLOCK)
+    return loaded(BLOCK)
 
 
 def answers(case: Case) -> dict[str, dict[str, Any]]:
     return {str(case.choice): vectors().expected(case), **vectors().alternatives(case)}
-
-
-def numbers(values: Any) -> list[Number]:
-    with np.errstate(invalid="ignore"):  # signalling NaN
-        return [number(float(v)) for v in np.asarray(values, np.float64).ravel()]
-
-
-@pytest.mark.parametrize(
-    ("kind", "name"),
-    [
-        ("manifest", "manifest.json"),
-        ("flags", "flags.json"),
-        *(("cases", f"{family}.cases.json") for family in BLOCK_FAMILIES),
-    ],
-)
-def test_the_files_keep_their_schemas(kind: str, name: str) -> None:
-    path = files("quant_vectors") / "schemas" / f"{kind}.schema.json"
-    rules = json.loads(path.read_text(encoding="utf-8"))
-    text = json.loads((FOLDER / name).read_text(encoding="utf-8"))
-    jsonschema.Draft202012Validator(rules).validate(text)
 
 
 def test_it_is_small_and_has_its_families_clauses_and_flags() -> None:
@@ -65,14 +42,6 @@ def test_it_is_small_and_has_its_families_clauses_and_flags() -> None:
     chapter = set(re.findall(r"^### (BLK-\d+) ", SPEC, re.MULTILINE))
     assert {clause for case in vectors() for clause in case.clauses} >= chapter | SMALL
     assert {flag for case in vectors() for flag in case.flags} == set(vectors().flags)
-
-
-def test_no_two_cases_ask_the_same() -> None:
-    asked = Counter(
-        json.dumps([case.operation, case.arguments, case.inputs], sort_keys=True)
-        for case in vectors()
-    )
-    assert [question for question, count in asked.items() if count > 1] == []
 
 
 def test_only_distinct_answers_are_stored_each_with_its_rules() -> None:

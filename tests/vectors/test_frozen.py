@@ -12,10 +12,17 @@ from typing import Any
 
 import jsonschema
 import pytest
-from tests.vectors.sets import v1
+from tests.vectors.sets import loaded, v1
 
 import quant_reference
-from quant_vectors import FAMILIES, FROZEN, OPERATION_OUTPUTS, RELEASED
+from quant_vectors import (
+    BLOCK_FAMILIES,
+    FAMILIES,
+    FROZEN,
+    INTEGER_FAMILIES,
+    OPERATION_OUTPUTS,
+    RELEASED,
+)
 from quant_vectors.model import SPEC_DEFAULTS
 
 SPEC = (files(quant_reference) / "SPEC.md").read_text(encoding="utf-8")
@@ -51,18 +58,27 @@ def schema(name: str) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+SETS = {"v1": FAMILIES, "integer_v1": INTEGER_FAMILIES, "block_v1": BLOCK_FAMILIES}
+KINDS = {"manifest.json": "manifest", "flags.json": "flags"}
+
+
+def test_every_frozen_set_is_tried_here() -> None:
+    assert tuple(SETS) == FROZEN
+
+
 @pytest.mark.parametrize(
-    ("kind", "name"),
+    ("version", "name"),
     [
-        ("manifest", "manifest.json"),
-        ("flags", "flags.json"),
-        *(("cases", f"{family}.cases.json") for family in FAMILIES),
+        (version, name)
+        for version, families in SETS.items()
+        for name in (*KINDS, *(f"{family}.cases.json" for family in families))
     ],
 )
-def test_the_files_keep_their_schemas(kind: str, name: str) -> None:
-    rules = schema(kind)
+def test_the_files_keep_their_schemas(version: str, name: str) -> None:
+    rules = schema(KINDS.get(name, "cases"))
     jsonschema.Draft202012Validator.check_schema(rules)
-    jsonschema.Draft202012Validator(rules).validate(text(name))
+    content = (files("quant_vectors") / version / name).read_text(encoding="utf-8")
+    jsonschema.Draft202012Validator(rules).validate(json.loads(content))
 
 
 def test_the_schema_refuses_what_the_loader_refuses() -> None:
@@ -127,7 +143,8 @@ def test_a_released_set_is_as_it_was_released() -> None:
     assert set(RELEASED) <= set(FROZEN)
 
 
-def test_no_two_cases_ask_the_same() -> None:
+@pytest.mark.parametrize("version", FROZEN)
+def test_no_two_cases_ask_the_same(version: str) -> None:
     """Same question, same inputs: one of the two would be there for the count alone."""
     asked = Counter(
         (
@@ -135,7 +152,7 @@ def test_no_two_cases_ask_the_same() -> None:
             json.dumps([case.spec, case.target, dict(case.arguments, tier=None)], sort_keys=True),
             tuple(sorted(case.inputs.items())),
         )
-        for case in v1()
+        for case in loaded(version)
     )
     assert [question for question, count in asked.items() if count > 1] == []
 

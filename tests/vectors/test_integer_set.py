@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
-from functools import cache
 from importlib.resources import files
 from itertools import combinations
 from typing import Any
 
-import jsonschema
 import numpy as np
 import pytest
+from tests.vectors.sets import loaded
 
 import quant_reference
 from quant_conformance.generate import INTEGER
@@ -38,9 +35,8 @@ CLAUSES = set(re.findall(r"^### (INT-\d+) ", SPEC, re.MULTILINE))
 NAMES = [name for rule in RULES.values() for name in rule_names(rule)]
 
 
-@cache
 def vectors() -> VectorSet:
-    return load(INTEGER)
+    return loaded(INTEGER)
 
 
 def answers(case: Case) -> dict[str, np.ndarray[Any, Any]]:
@@ -53,34 +49,11 @@ def told() -> Iterator[Case]:
     yield from (case for case in vectors() if case.rule == "policy")
 
 
-@pytest.mark.parametrize(
-    ("kind", "name"),
-    [
-        ("manifest", "manifest.json"),
-        ("flags", "flags.json"),
-        *(("cases", f"{family}.cases.json") for family in INTEGER_FAMILIES),
-    ],
-)
-def test_the_files_keep_their_schemas(kind: str, name: str) -> None:
-    path = files("quant_vectors") / "schemas" / f"{kind}.schema.json"
-    rules = json.loads(path.read_text(encoding="utf-8"))
-    text = json.loads((FOLDER / name).read_text(encoding="utf-8"))
-    jsonschema.Draft202012Validator(rules).validate(text)
-
-
 def test_it_is_small_and_has_its_families_clauses_and_flags() -> None:
     assert vectors().families == INTEGER_FAMILIES
     assert sum(f.stat().st_size for f in FOLDER.iterdir()) <= 6_000_000  # type: ignore[attr-defined]
     assert {clause for case in vectors() for clause in case.clauses} == CLAUSES
     assert {flag for case in vectors() for flag in case.flags} == set(vectors().flags)
-
-
-def test_no_two_cases_ask_the_same() -> None:
-    asked = Counter(
-        json.dumps([case.operation, case.arguments, case.inputs], sort_keys=True)
-        for case in vectors()
-    )
-    assert [question for question, count in asked.items() if count > 1] == []
 
 
 def test_only_distinct_answers_are_stored_each_with_its_rules() -> None:
